@@ -1,0 +1,39 @@
+"""One HTTP request and its reply, as plain data between http/ (bytes) and api/ (meaning)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.access.tokens import Caller
+
+
+class Reply(NamedTuple):
+    """A whole answer. Header names are lower case; ``body`` is sent as it is."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What came in, checked only as far as HTTP itself goes (RFC 9110, RFC 9112).
+
+    ``path`` is percent-decoded, ``query_string`` is raw. ``headers`` maps lower-case names to
+    every field line's value in order; all are ASCII. ``peer`` is the connection's address
+    without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
+    BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
+    ``arrived_s`` is the event loop's clock. ``caller`` is None until the credentials were checked.
+    """
+
+    method: str
+    scheme: str
+    path: str
+    query_string: str
+    headers: Mapping[str, list[str]]
+    peer: str
+    request_id: str
+    arrived_s: float
+    read_body: Callable[[], Awaitable[bytes]]
+    caller: Caller | None = None
+    path_params: Mapping[str, str] = field(default_factory=dict)

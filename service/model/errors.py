@@ -1,0 +1,162 @@
+"""Every error the service can answer with, by who can act on it.
+
+Classes carry data and no HTTP: ``api/problem.py`` holds the only table that makes status
+codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the request something is wrong: exactly one of the three names is set.
+
+    ``pointer`` is an RFC 6901 JSON Pointer into the body, ``parameter`` a query parameter,
+    ``header`` a field name.
+    """
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+
+
+class HotshelfError(Exception):
+    """An answer other than success.
+
+    ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
+    ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
+    """
+
+    code: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *places: Place,
+        extra: Mapping[str, str | int] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.places = places
+        self.extra = extra or {}
+        self.retry_after_s = retry_after_s
+
+
+class CallerError(HotshelfError):
+    """The caller can mend it; repeating the same request gives the same answer."""
+
+
+class CapacityError(HotshelfError):
+    """Nothing is broken: the same request passes after ``retry_after_s`` whole seconds (≥ 1)."""
+
+
+class DependencyError(HotshelfError):
+    """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
+
+
+# 400: what the request alone decides
+
+
+class InvalidSyntax(CallerError):
+    code = "invalid-syntax"
+
+
+class IncompleteBody(CallerError):
+    code = "incomplete-body"
+
+
+class InvalidParameter(CallerError):
+    code = "invalid-parameter"
+
+
+class InvalidHeader(CallerError):
+    code = "invalid-header"
+
+
+class InvalidId(CallerError):
+    code = "invalid-id"
+
+
+class IdempotencyKeyMissing(CallerError):
+    code = "idempotency-key-missing"
+
+
+# 401, 403: who may
+
+
+class Unauthenticated(CallerError):
+    code = "unauthenticated"
+
+
+class InvalidToken(CallerError):
+    code = "invalid-token"
+
+
+class InsufficientScope(CallerError):
+    code = "insufficient-scope"
+
+
+class NotOwner(CallerError):
+    code = "not-owner"
+
+
+# 404–428: what is asked for, and in which state
+
+
+class NoSuchRoute(CallerError):
+    code = "no-such-route"
+
+
+class ItemNotFound(CallerError):
+    code = "item-not-found"
+
+
+class MethodNotAllowed(CallerError):
+    code = "method-not-allowed"
+
+
+class NotAcceptable(CallerError):
+    code = "not-acceptable"
+
+
+class BodyTimeout(CallerError):
+    code = "body-timeout"
+
+
+class PreconditionFailed(CallerError):
+    code = "precondition-failed"
+
+
+class BodyTooLarge(CallerError):
+    code = "body-too-large"
+
+
+class UnsupportedMediaType(CallerError):
+    code = "unsupported-media-type"
+
+
+class InvalidContent(CallerError):
+    code = "invalid-content"
+
+
+class PreconditionRequired(CallerError):
+    code = "precondition-required"
+
+
+# 503
+
+
+class Overloaded(CapacityError):
+    code = "overloaded"
+
+
+class ShardUnavailable(DependencyError):
+    code = "shard-unavailable"
+
+
+class DatabaseTimeout(DependencyError):
+    code = "database-timeout"

@@ -1,0 +1,25 @@
+"""An item as every layer below HTTP sees it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One stored version of an item.
+
+    ``id`` is the ULID's 16 bytes. ``data`` is the JSON text as PostgreSQL's jsonb writes it,
+    UTF-8, never parsed on the way (numbers keep every digit); None for a tombstone, the trace
+    a deletion leaves. Times are UTC with microseconds. ``version`` counts from 1.
+    """
+
+    id: bytes
+    owner_id: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    data: bytes | None
+
+    @property
+    def deleted(self) -> bool:
+        return self.data is None
