@@ -104,7 +104,7 @@ class NotOwner(CallerError):
     code = "not-owner"
 
 
-# 404–428: what is asked for, and in which state
+# 404 to 428: what is asked for, and in which state
 
 
 class NoSuchRoute(CallerError):
