@@ -1,0 +1,41 @@
+"""An end to every wait, also where cleaning up after a cancellation takes time of its own."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# Cancelled work that is still tidying up; the loop alone would hold it weakly.
+_leaving: set[asyncio.Task[Any]] = set()
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, or TimeoutError after ``seconds``, at once.
+
+    ``asyncio.timeout`` waits for the cancelled task to finish; psycopg's needs up to ten
+    seconds when the server is stopped (it sends a cancel request and reads on). So the work
+    is cancelled and left to end by itself. Cancelling the caller cancels the work likewise.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        _leave(task)
+        raise
+    if not done:
+        _leave(task)
+        raise TimeoutError
+    return task.result()
+
+
+def _leave(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    _leaving.add(task)
+    task.add_done_callback(_left)
+
+
+def _left(task: asyncio.Task[Any]) -> None:
+    _leaving.discard(task)
+    if not task.cancelled():
+        task.exception()  # retrieved, so that the loop does not report it as lost

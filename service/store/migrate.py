@@ -1,0 +1,122 @@
+"""Bring every shard's schema up to date: numbered SQL files, then the partitions it owns.
+
+Safe to run again at any time and from several machines at once (an advisory lock on each
+shard). Why no migration library: docs/decisions/0003-migrations.md.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+
+import psycopg
+from psycopg import Connection, sql
+
+from service.settings import Database
+from service.store.nodes import Row, conninfo
+from service.store.shards import ShardMapError
+
+_LOCK = 0x686F7473  # any constant that nothing else in these databases locks
+
+
+class MigrationError(Exception):
+    """A shard that cannot be brought up to date; the message says which and why."""
+
+
+def migrate(settings: Database, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Migrate every shard. Raises MigrationError, and ShardMapError for changed settings."""
+    if not settings.shards:
+        raise MigrationError("no shards are configured: set database.shards")
+    for number, urls in enumerate(settings.shards):
+        with connect_primary(number, urls, settings) as connection:
+            _check_collation(connection, number)
+            applied = _apply_files(connection)
+            _own_partitions(connection, number, len(settings.shards), settings.buckets)
+            progress(f"shard {number}: {len(applied)} migrations applied")
+
+
+def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Connection[Row]:
+    """A blocking connection to a shard's primary, without the per-request time limits."""
+    reasons = []
+    for url in urls:
+        try:
+            connection = psycopg.connect(conninfo(url, settings), options="-c timezone=UTC")
+        except psycopg.OperationalError as error:
+            reasons.append(str(error).strip().splitlines()[-1])
+            continue
+        row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+        connection.commit()
+        if row is not None and not row[0]:
+            return connection
+        connection.close()
+        reasons.append("a replica")
+    raise MigrationError(f"shard {number} has no primary: {'; '.join(reasons)}")
+
+
+def _check_collation(connection: Connection[Row], number: int) -> None:
+    """Text is compared by code point everywhere; another collation would sort indexes otherwise."""
+    query = """SELECT coalesce(datlocale, datcollate) FROM pg_database
+                WHERE datname = current_database()"""
+    if connection.info.server_version < 170000:
+        query = query.replace("coalesce(datlocale, datcollate)", "datcollate")
+    row = connection.execute(query).fetchone()
+    collation = row[0] if row else None
+    if collation not in ("C", "C.UTF-8", "C.utf8", "POSIX"):
+        raise MigrationError(
+            f"shard {number}: the database's default collation is {collation}; "
+            "create it with C or C.UTF-8"
+        )
+
+
+def _apply_files(connection: Connection[Row]) -> list[str]:
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations ("
+            " name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
+        folder = files("service.store") / "migrations"
+        new = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
+        new = [name for name in new if name not in done]
+        for name in new:
+            connection.execute((folder / name).read_bytes())
+            connection.execute("INSERT INTO schema_migrations (name) VALUES (%s)", (name,))
+    return new
+
+
+def _own_partitions(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:
+    """Make the partitions that this shard owns by the map; the first run draws the map."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        row = connection.execute("SELECT shard, buckets FROM cluster").fetchone()
+        if row is None:
+            _draw_map(connection, number, shards, buckets)
+        elif (row[0], row[1]) != (number, buckets):
+            raise ShardMapError(
+                f"database.shards[{number}] is shard {row[0]} of {row[1]} buckets; the settings "
+                f"say shard {number} of {buckets} buckets, which are fixed at the first migrate"
+            )
+        highest = connection.execute("SELECT max(shard) FROM shard_map").fetchone()
+        if highest is None or highest[0] != shards - 1:
+            raise ShardMapError(f"the shard map is not one of {shards} shards")
+        for (bucket,) in connection.execute("SELECT bucket FROM owned_buckets").fetchall():
+            connection.execute(
+                sql.SQL(
+                    "CREATE TABLE IF NOT EXISTS {} PARTITION OF items"
+                    " FOR VALUES WITH (MODULUS {}, REMAINDER {})"
+                ).format(sql.Identifier(f"items_{bucket:04d}"), buckets, bucket)
+            )
+
+
+def _draw_map(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:
+    if buckets < shards:
+        raise ShardMapError(f"{buckets} buckets cannot be shared by {shards} shards")
+    connection.execute("INSERT INTO cluster (shard, buckets) VALUES (%s, %s)", (number, buckets))
+    connection.execute(
+        "INSERT INTO shard_map (bucket, shard)"
+        " SELECT b, b * %s / %s FROM generate_series(0, %s - 1) b",
+        (shards, buckets, buckets),
+    )
+    connection.execute(
+        "INSERT INTO owned_buckets (bucket) SELECT bucket FROM shard_map WHERE shard = %s",
+        (number,),
+    )

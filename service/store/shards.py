@@ -1,0 +1,144 @@
+"""Shards and the map of buckets to them.
+
+An item's bucket is PostgreSQL's own hash partition of its id (``native.bucket_of``), and the
+map says which shard owns the bucket. A shard is a set of nodes; which one is the primary is
+found by asking them, every second and at once after a failure, so a promotion needs no restart.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from service import native
+from service.flow.deadline import within
+from service.model.errors import ShardUnavailable
+from service.settings import Database
+from service.store import statements
+from service.store.nodes import Connection, Node
+
+_WATCH_INTERVAL_S = 1.0
+_ASK_TIMEOUT_S = 1.0
+
+
+class ShardMapError(Exception):
+    """The settings and what the databases say of themselves do not fit together."""
+
+
+class Shard:
+    """One primary and its replicas. Every connection of it has a deadline."""
+
+    def __init__(self, number: int, urls: Sequence[str], settings: Database) -> None:
+        self.number = number
+        self.nodes = [Node(url, settings) for url in urls]
+        self._primary: Node | None = None
+        self._ask_now = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await asyncio.gather(*(node.open() for node in self.nodes))
+        await self._ask_roles()
+        self._watching = asyncio.create_task(self._watch_roles())
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        await asyncio.gather(*(node.close() for node in self.nodes))
+
+    @property
+    def primary_known(self) -> bool:
+        return self._primary is not None
+
+    @asynccontextmanager
+    async def primary(self) -> AsyncIterator[Connection]:
+        """A connection to the primary. Raises ShardUnavailable at once while there is none."""
+        node = self._primary
+        if node is None:
+            self._ask_now.set()
+            raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
+        try:
+            async with node.connection() as connection:
+                yield connection
+        except ShardUnavailable:
+            if self._primary is node:
+                self._primary = None
+            self._ask_now.set()
+            raise
+
+    async def _watch_roles(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ask_now.wait(), _WATCH_INTERVAL_S)
+            self._ask_now.clear()
+            await self._ask_roles()
+            if self._primary is None:
+                await asyncio.sleep(_WATCH_INTERVAL_S / 10)
+
+    async def _ask_roles(self) -> None:
+        answers = await asyncio.gather(*(_ask(node) for node in self.nodes))
+        self._primary = next(
+            (n for n, is_it in zip(self.nodes, answers, strict=True) if is_it), None
+        )
+
+
+async def _ask(node: Node) -> bool | None:
+    try:
+        return await within(_ASK_TIMEOUT_S, node.is_primary())
+    except TimeoutError:
+        await node.drop_watch()
+        return None
+
+
+class Shards:
+    """All shards of one installation."""
+
+    def __init__(self, settings: Database) -> None:
+        self.all = [Shard(n, urls, settings) for n, urls in enumerate(settings.shards)]
+        self.buckets = settings.buckets
+        self._timeout_s = settings.timeout_s
+        self._owner: list[Shard] = []
+
+    async def open(self) -> None:
+        """Connect, and read the map from any shard that answers.
+
+        Raises ShardMapError where the databases were migrated for other settings. While no
+        shard answers, the map stays empty and every item's shard is unavailable until
+        ``load_map`` succeeds.
+        """
+        await asyncio.gather(*(shard.open() for shard in self.all))
+        with contextlib.suppress(ShardUnavailable):
+            await self.load_map()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(shard.close() for shard in self.all))
+
+    async def of(self, item_id: bytes) -> Shard:
+        """The shard that owns an item's bucket. Raises ShardUnavailable."""
+        if not self._owner:
+            await self.load_map()
+        return self._owner[native.bucket_of(item_id, self.buckets)]
+
+    async def load_map(self) -> None:
+        """Read the shard map anew. Raises ShardUnavailable when no shard answers."""
+        for shard in self.all:
+            try:
+                rows = await within(self._timeout_s, _read_map(shard))
+            except (ShardUnavailable, TimeoutError):
+                continue
+            if len(rows) != self.buckets or any(owner >= len(self.all) for _, owner, _ in rows):
+                raise ShardMapError(
+                    f"the databases hold {len(rows)} buckets on shards up to "
+                    f"{max((owner for _, owner, _ in rows), default=0)}; the settings say "
+                    f"{self.buckets} buckets on {len(self.all)} shards; has `hotshelf migrate` run?"
+                )
+            self._owner = [self.all[owner] for _, owner, _ in rows]
+            return
+        raise ShardUnavailable("No shard can be reached.", retry_after_s=1)
+
+
+async def _read_map(shard: Shard) -> list[tuple[int, int, int]]:
+    async with shard.primary() as connection:
+        cursor = await connection.execute(statements.SHARD_MAP)
+        return [(int(b), int(s), int(e)) for b, s, e in await cursor.fetchall()]
