@@ -1,0 +1,1 @@
+"""The ``hotshelf`` command: one module a group of subcommands."""
