@@ -1,15 +1,144 @@
 """Who is asking: bearer tokens (RFC 6750, RFC 7519, RFC 9068) checked against a key set."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import jwt
+from jwt import PyJWK
+
+from service.access.key_set import Keys
+from service.model.errors import InvalidToken
+
+TOKEN_MAX_BYTES = 8192
+_REQUIRED = ["exp", "iss", "aud", "sub"]
+# RFC 8725 section 3.11: a token typed as something else (a logout token, say) is no access token.
+_TYPES = {"at+jwt", "application/at+jwt", "jwt"}
+_EXP_MAX_S = 1e15
+_CACHE_MAX_TOKENS = 10_000
+_CACHE_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words."""
+    """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words.
+
+    ``client_id`` names the OAuth client a token was issued to, if the token says.
+    """
 
     subject: str
     scopes: frozenset[str]
+    client_id: str | None = None
 
     def may(self, scope: str) -> bool:
         """items:admin implies every other items scope."""
         return scope in self.scopes or "items:admin" in self.scopes
+
+
+class _Verified(NamedTuple):
+    caller: Caller
+    good_until_s: float
+
+
+class TokenVerifier:
+    """Access tokens of the trusted issuers, each with keys of its own.
+
+    A token that was verified once costs one dict lookup and one comparison from then on, until
+    ``exp`` plus the leeway, when it ends as it would without the cache. The cache is bounded by
+    count and bytes; what was verified first leaves first.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, Keys],
+        audience: str,
+        leeway_s: int,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._issuers = issuers
+        self._audience = audience
+        self._leeway_s = leeway_s
+        self._now_s = now_s
+        self._verified: dict[str, _Verified] = {}
+        self._verified_bytes = 0
+
+    def verify(self, token: str) -> Caller:
+        """Raises InvalidToken, in the same words whatever is wrong, expiry apart."""
+        known = self._verified.get(token)
+        if known is not None:
+            if self._now_s() < known.good_until_s:
+                return known.caller
+            self._drop(token)
+        if len(token) > TOKEN_MAX_BYTES:
+            _refuse()
+        claims = self._claims(token)
+        caller = _caller_of(claims)
+        self._keep(token, _Verified(caller, claims["exp"] + self._leeway_s))
+        return caller
+
+    def forget(self) -> None:
+        """Verify every token anew: a key went away."""
+        self._verified.clear()
+        self._verified_bytes = 0
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            unverified = jwt.decode_complete(token, options={"verify_signature": False})
+            issuer, key = self._key_for(unverified["header"], unverified["payload"])
+            claims = jwt.decode(
+                token,
+                key,
+                options={"require": _REQUIRED, "verify_exp": False},
+                issuer=issuer,
+                audience=self._audience,
+                leeway=self._leeway_s,
+            )
+        except (jwt.PyJWTError, ValueError):
+            _refuse()
+        if type(claims["exp"]) not in (int, float) or not claims["exp"] < _EXP_MAX_S:
+            _refuse()  # NaN, which Python's JSON lets through, is not below anything either
+        # Checked last, and only here told apart: nothing leaks to who cannot sign.
+        if claims["exp"] + self._leeway_s <= self._now_s():
+            raise InvalidToken("The access token has expired.")
+        return claims
+
+    def _key_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> tuple[str, PyJWK]:
+        """The named key of the named issuer alone: no issuer can speak for another."""
+        if "crit" in header or str(header.get("typ", "jwt")).lower() not in _TYPES:
+            _refuse()
+        issuer = claims.get("iss")
+        keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        if keys is None:
+            _refuse()
+        kid = header.get("kid")
+        if kid is None and len(keys) == 1:
+            return str(issuer), next(iter(keys.values()))
+        key = keys.get(kid or "")
+        if key is None:
+            _refuse()
+        return str(issuer), key
+
+    def _keep(self, token: str, verified: _Verified) -> None:
+        self._verified[token] = verified
+        self._verified_bytes += len(token)
+        while len(self._verified) > _CACHE_MAX_TOKENS or self._verified_bytes > _CACHE_MAX_BYTES:
+            self._drop(next(iter(self._verified)))
+
+    def _drop(self, token: str) -> None:
+        del self._verified[token]
+        self._verified_bytes -= len(token)
+
+
+def _caller_of(claims: Mapping[str, Any]) -> Caller:
+    subject, scope, client_id = claims["sub"], claims.get("scope", ""), claims.get("client_id")
+    # Text that could not be stored as an owner, or not be shown, is no name.
+    if not subject or len(subject) > 255 or not subject.isprintable():
+        _refuse()
+    if not isinstance(scope, str) or not isinstance(client_id, str | None):
+        _refuse()
+    return Caller(subject, frozenset(scope.split(" ")) - {""}, client_id)
+
+
+def _refuse() -> NoReturn:
+    raise InvalidToken("The access token is not valid.")
