@@ -160,3 +160,12 @@ class ShardUnavailable(DependencyError):
 
 class DatabaseTimeout(DependencyError):
     code = "database-timeout"
+
+
+# 500
+
+
+class InternalError(HotshelfError):
+    """A fault of ours: logged with the request id, told to the caller without any detail."""
+
+    code = "internal-error"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from service import native
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -19,6 +21,12 @@ class Item:
     created_at: datetime
     updated_at: datetime
     data: bytes | None
+
+    @property
+    def tag(self) -> tuple[int, str]:
+        """What all entity tags of this version have in common: version and content hash."""
+        assert self.data is not None
+        return self.version, native.etag_hash(self.data)
 
     @property
     def deleted(self) -> bool:

@@ -1,0 +1,51 @@
+"""Is the process alive, and is it of use: /livez and /readyz."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+
+from service.api.request import Reply, RequestContext
+from service.store.shards import Shards
+
+_FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
+
+
+class Health:
+    """Answers for probes; open to everybody, so they tell nothing but names and states."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        redis_answers: Callable[[], Awaitable[bool | None]],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._shards = shards
+        self._redis_answers = redis_answers
+        self._draining = draining
+
+    async def livez(self, _: RequestContext) -> Reply:
+        """200 as long as the event loop turns."""
+        return _reply(200, {"status": "alive"})
+
+    async def readyz(self, _: RequestContext) -> Reply:
+        """200 while any shard can be read and the worker is not draining.
+
+        ``degraded`` lists what is out of reach; Redis down is degraded, not unready.
+        """
+        if self._draining():
+            return _reply(503, {"status": "draining"}, [("retry-after", "1")])
+        degraded = [
+            f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
+        ]
+        if await self._redis_answers() is False:
+            degraded.append("redis")
+        readable = any(shard.primary_known for shard in self._shards.all)
+        status = "unready" if not readable else "degraded" if degraded else "ready"
+        body = {"status": status, "degraded": degraded}
+        return _reply(200, body) if readable else _reply(503, body, [("retry-after", "1")])
+
+
+def _reply(
+    status: int, body: Mapping[str, object], more: list[tuple[str, str]] | None = None
+) -> Reply:
+    return Reply(status, _FIELDS + (more or []), orjson.dumps(body))

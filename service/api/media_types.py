@@ -1,0 +1,84 @@
+"""Which representation comes in and goes out (RFC 9110 sections 8.3 and 12.5.1)."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
+
+JSON = "application/json"
+V1 = "application/vnd.api.v1+json"
+# What can be sent, the default first.
+_OFFERED = (JSON, V1)
+_ITEM_TYPES = (JSON, V1)
+
+
+def check_accept(headers: Mapping[str, list[str]]) -> str:
+    """The media type to answer with. Raises NotAcceptable."""
+    chosen = _negotiate(", ".join(headers.get("accept", ())))
+    if chosen is None:
+        raise NotAcceptable(
+            "None of the accepted media types is offered here.",
+            Place("names no offered type", header="accept"),
+            extra={"available": ", ".join(_OFFERED)},
+        )
+    return chosen
+
+
+def check_item_body(headers: Mapping[str, list[str]]) -> None:
+    """Only JSON in UTF-8 comes in, so that no plain HTML form of another site can write.
+
+    Raises UnsupportedMediaType.
+    """
+    values = headers.get("content-type", [])
+    if len(values) != 1 or _essence(values[0]) not in _ITEM_TYPES:
+        raise UnsupportedMediaType(
+            "An item is sent as application/json in UTF-8.",
+            Place("is not a supported media type", header="content-type"),
+            extra={"accept": ", ".join(_ITEM_TYPES)},
+        )
+
+
+def _essence(value: str) -> str | None:
+    """Type and subtype in lower case; None if the charset is not UTF-8 or the syntax is off."""
+    essence, *parameters = value.split(";")
+    for parameter in parameters:
+        name, _, text = parameter.strip(" \t").partition("=")
+        if name.lower() == "charset" and text.strip('"').lower() not in ("utf-8", "utf8"):
+            return None
+    return essence.strip(" \t").lower()
+
+
+@lru_cache(maxsize=1024)
+def _negotiate(accept: str) -> str | None:
+    """The offered type with the highest quality; the more specific range decides (12.5.1)."""
+    if not accept.strip(" \t,"):
+        return _OFFERED[0]
+    ranges = [_range(part) for part in accept.split(",") if part.strip(" \t")]
+    best, best_quality = None, 0.0
+    for offered in _OFFERED:
+        quality = _quality(offered, ranges)
+        if quality > best_quality:
+            best, best_quality = offered, quality
+    return best
+
+
+def _range(part: str) -> tuple[str, float]:
+    essence, *parameters = part.split(";")
+    quality = 1.0
+    for parameter in parameters:
+        name, _, text = parameter.strip(" \t").partition("=")
+        if name.strip().lower() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(text)))
+            except ValueError:
+                quality = 0.0
+    return essence.strip(" \t").lower(), quality
+
+
+def _quality(offered: str, ranges: list[tuple[str, float]]) -> float:
+    """RFC 9110 12.5.1: exact type, then type/*, then */*; 0 where no range names it."""
+    for pattern in (offered, offered.split("/")[0] + "/*", "*/*"):
+        named = [quality for essence, quality in ranges if essence == pattern]
+        if named:
+            return max(named)
+    return 0.0

@@ -1,0 +1,64 @@
+"""Header fields that say under which conditions a request is meant (RFC 9110 section 13)."""
+
+import re
+from collections.abc import Mapping
+
+from service.items.write import Conditions
+from service.model.entity_tag import TagCondition, parse_tag_condition
+from service.model.errors import IdempotencyKeyMissing, InvalidHeader, Place
+
+_KEY_HEADERS = ("idempotency-key", "x-idempotency-key", "x-idempotent-id")
+_KEY = re.compile(r"[!-~]{1,255}")
+
+
+def conditions_of(headers: Mapping[str, list[str]]) -> Conditions:
+    """If-Match and If-None-Match. Raises InvalidHeader for a malformed one."""
+    return Conditions(_tags(headers, "if-match"), _tags(headers, "if-none-match"))
+
+
+def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
+    """The key under any of its three names, outer quotes removed once; None if not sent.
+
+    Raises InvalidHeader for a malformed key and for two different ones.
+    """
+    keys = set()
+    for name in _KEY_HEADERS:
+        for value in headers.get(name, ()):
+            key = value.strip(" \t")
+            if len(key) >= 2 and key[0] == key[-1] == '"':
+                key = key[1:-1]
+            if not _KEY.fullmatch(key):
+                raise InvalidHeader(
+                    "An idempotency key has 1 to 255 visible ASCII characters.",
+                    Place("is not an idempotency key", header=name),
+                )
+            keys.add(key)
+    if len(keys) > 1:
+        raise InvalidHeader(
+            "Two different idempotency keys were sent.",
+            *(Place("differs", header=name) for name in _KEY_HEADERS if name in headers),
+        )
+    return keys.pop() if keys else None
+
+
+def required_idempotency_key(headers: Mapping[str, list[str]]) -> str:
+    """Like ``idempotency_key``, but raises IdempotencyKeyMissing where there is none."""
+    key = idempotency_key(headers)
+    if key is None:
+        raise IdempotencyKeyMissing(
+            "Send an Idempotency-Key, so that a retry cannot create the item twice.",
+            Place("is missing", header="idempotency-key"),
+        )
+    return key
+
+
+def _tags(headers: Mapping[str, list[str]], name: str) -> TagCondition | None:
+    if name not in headers:
+        return None
+    try:
+        return parse_tag_condition(", ".join(headers[name]))
+    except ValueError:
+        raise InvalidHeader(
+            "Entity tags are written in double quotes and separated by commas.",
+            Place("is not a list of entity tags", header=name),
+        ) from None

@@ -1,0 +1,91 @@
+"""The only table from errors to HTTP: problem documents (RFC 9457)."""
+
+from typing import NamedTuple
+
+import orjson
+
+from service.api.request import Reply, RequestContext
+from service.model import errors
+from service.model.errors import HotshelfError, Place
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:problem-type:hotshelf:"
+
+
+class Row(NamedTuple):
+    """What HTTP makes of one error class. ``title`` never changes from answer to answer."""
+
+    status: int
+    title: str
+
+
+TABLE: dict[type[HotshelfError], Row] = {
+    errors.InvalidSyntax: Row(400, "The body cannot be read"),
+    errors.IncompleteBody: Row(400, "The body ended too early"),
+    errors.InvalidParameter: Row(400, "A query parameter cannot be used"),
+    errors.InvalidHeader: Row(400, "A header field cannot be used"),
+    errors.InvalidId: Row(400, "The id is not a ULID"),
+    errors.IdempotencyKeyMissing: Row(400, "An idempotency key is needed"),
+    errors.Unauthenticated: Row(401, "Credentials are needed"),
+    errors.InvalidToken: Row(401, "The credentials are not valid"),
+    errors.InsufficientScope: Row(403, "The credentials do not allow this"),
+    errors.NotOwner: Row(403, "Only the owner may change an item"),
+    errors.NoSuchRoute: Row(404, "There is nothing at this path"),
+    errors.ItemNotFound: Row(404, "There is no such item"),
+    errors.MethodNotAllowed: Row(405, "The method is not allowed here"),
+    errors.NotAcceptable: Row(406, "No acceptable representation"),
+    errors.BodyTimeout: Row(408, "The body took too long to arrive"),
+    errors.PreconditionFailed: Row(412, "The item is in another state"),
+    errors.BodyTooLarge: Row(413, "The body is too large"),
+    errors.UnsupportedMediaType: Row(415, "The media type is not supported"),
+    errors.InvalidContent: Row(422, "The content is not valid"),
+    errors.PreconditionRequired: Row(428, "A precondition is needed"),
+    errors.InternalError: Row(500, "Internal error"),
+    errors.Overloaded: Row(503, "Too much work at once"),
+    errors.ShardUnavailable: Row(503, "A database cannot be reached"),
+    errors.DatabaseTimeout: Row(503, "The database took too long"),
+}
+
+# Members of ``extra`` that HTTP also wants as header fields.
+_FIELDS = {"allow": "allow", "accept": "accept", "accept_encoding": "accept-encoding"}
+
+
+def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply:
+    """The whole answer for an error; ``context`` is None if the request was unreadable."""
+    row = TABLE[type(error)]
+    document: dict[str, object] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": row.title,
+        "status": row.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    if context is not None:
+        document["request_id"] = context.request_id
+    if error.places:
+        document["errors"] = [_place(place) for place in error.places]
+    document.update(error.extra)
+    headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(error.retry_after_s)))
+    headers += [
+        (field, str(error.extra[name])) for name, field in _FIELDS.items() if name in error.extra
+    ]
+    if row.status == 401 or isinstance(error, errors.InsufficientScope):
+        headers.append(("www-authenticate", _challenge(error)))
+    return Reply(row.status, headers, orjson.dumps(document))
+
+
+def _place(place: Place) -> dict[str, str]:
+    named = {"pointer": place.pointer, "parameter": place.parameter, "header": place.header}
+    return {"detail": place.detail} | {k: v for k, v in named.items() if v is not None}
+
+
+def _challenge(error: HotshelfError) -> str:
+    """RFC 6750 section 3: no error code where no credentials were sent at all."""
+    challenge = 'Bearer realm="hotshelf"'
+    if isinstance(error, errors.InvalidToken):
+        challenge += ', error="invalid_token"'
+    if isinstance(error, errors.InsufficientScope):
+        challenge += f', error="insufficient_scope", scope="{error.extra["scope"]}"'
+    return challenge

@@ -1,0 +1,66 @@
+"""The Robyn app: every route in one place, and what runs before them.
+
+Robyn is given in as a module, since importing it has side effects that only
+``http.robyn_bridge.import_robyn`` knows how to avoid.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from service.api.change_item import ChangeItem
+from service.api.get_item import Authenticate, GetItem
+from service.api.health import Health
+from service.api.request import Reply, RequestContext
+
+Endpoint = Callable[[RequestContext], Awaitable[Reply]]
+
+OPEN_PATHS = ("/livez", "/readyz")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What the routes lead to."""
+
+    get_item: GetItem
+    change_item: ChangeItem
+    health: Health
+
+
+def build_app(robyn: Any, api: Api, authenticate: Authenticate) -> Any:
+    """A ``robyn.Robyn`` with all routes; whoever runs it puts a RequestContext in ``session``."""
+    app = robyn.Robyn(__file__)
+
+    @app.before_request()  # type: ignore[untyped-decorator]
+    async def know_the_caller(request: Any) -> Any:
+        context: RequestContext = request.session
+        if context.path not in OPEN_PATHS:
+            context.caller = await authenticate(context)
+        return request
+
+    for method, path, endpoint in _table(api):
+        app.add_route(method, path, _robyn_endpoint(robyn, endpoint))
+    return app
+
+
+def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
+    items: list[tuple[str, str, Endpoint]] = []
+    for prefix in ("", "/v1"):
+        items += [
+            ("POST", f"{prefix}/items", api.change_item.post),
+            ("GET", f"{prefix}/items/:id", api.get_item),
+            ("PUT", f"{prefix}/items/:id", api.change_item.put),
+            ("DELETE", f"{prefix}/items/:id", api.change_item.delete),
+        ]
+    return [*items, ("GET", "/livez", api.health.livez), ("GET", "/readyz", api.health.readyz)]
+
+
+def _robyn_endpoint(robyn: Any, endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:
+    async def run(request: Any) -> Any:
+        reply = await endpoint(request.session)
+        headers = robyn.Headers({})
+        for name, value in reply.headers:
+            headers.append(name, value)
+        return robyn.Response(status_code=reply.status, headers=headers, description=reply.body)
+
+    return run

@@ -1,0 +1,74 @@
+"""Entity tags and conditional requests (RFC 9110 sections 8.8.3 and 13).
+
+An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix tells the
+stored forms apart (``.v2`` for the representation, ``-br``, ``-gzip``, ``-zstd`` for the
+coding), so that each is strong. A condition is met by any current tag of the item, whichever
+form it was given with.
+"""
+
+import re
+from dataclasses import dataclass
+
+from service.model.errors import Place, PreconditionFailed
+from service.model.item import Item
+
+_ENTITY_TAG = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*)"')
+_OURS = re.compile(r"([1-9][0-9]{0,18})-([0-9a-f]{8})(?:\.v2)?(?:-(?:br|gzip|zstd))?")
+
+
+def entity_tag(item: Item, suffix: str = "") -> str:
+    """The strong tag, quoted, of one stored form of an item."""
+    version, digest = item.tag
+    return f'"{version}-{digest}{suffix}"'
+
+
+@dataclass(frozen=True, slots=True)
+class TagCondition:
+    """The value of If-Match or If-None-Match: ``*``, or (version, hash) pairs of our tags.
+
+    Tags that we never made are valid and match nothing, so they are not kept.
+    """
+
+    any: bool
+    strong: frozenset[tuple[int, str]]
+    weak: frozenset[tuple[int, str]]
+
+    def matches_strongly(self, item: Item | None) -> bool:
+        """Strong comparison, for If-Match: a weak tag never matches. None is no item."""
+        return item is not None and (self.any or item.tag in self.strong)
+
+    def matches_weakly(self, item: Item | None) -> bool:
+        """Weak comparison, for If-None-Match."""
+        return item is not None and (self.any or item.tag in self.strong or item.tag in self.weak)
+
+
+def parse_tag_condition(value: str) -> TagCondition:
+    """Read a field value (several lines joined by commas). Raises ValueError if malformed."""
+    if value.strip(" \t") == "*":
+        return TagCondition(True, frozenset(), frozenset())
+    strong: set[tuple[int, str]] = set()
+    weak: set[tuple[int, str]] = set()
+    position, seen = 0, 0
+    while position < len(value):
+        if value[position] in " \t,":
+            position += 1
+            continue
+        match = _ENTITY_TAG.match(value, position)
+        if match is None or value[match.end() :].lstrip(" \t")[:1] not in ("", ","):
+            raise ValueError("not a list of entity tags")
+        seen += 1
+        position = match.end()
+        ours = _OURS.fullmatch(match["opaque"])
+        if ours is not None:
+            (weak if match["weak"] else strong).add((int(ours[1]), ours[2]))
+    if not seen:
+        raise ValueError("empty")
+    return TagCondition(False, frozenset(strong), frozenset(weak))
+
+
+def precondition_failed(header: str, current: Item | None) -> PreconditionFailed:
+    """The error of a condition that does not hold, with the state that it met."""
+    state: dict[str, str | int]
+    state = {} if current is None else {"version": current.version, "etag": entity_tag(current)}
+    detail = f"The item is not in a state that {header} allows."
+    return PreconditionFailed(detail, Place("does not hold", header=header), extra=state)
