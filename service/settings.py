@@ -83,8 +83,25 @@ class Redis:
 class Auth:
     issuer: str = _setting("http://127.0.0.1:8080", "the iss that tokens must carry")
     audience: str = _setting("hotshelf", "the aud that tokens must carry or list")
-    jwks: str = _setting("", "key set that signs tokens: a file or an http(s) URL")
+    jwks: str = _setting(
+        "", "key set of that issuer: a file or an http(s) URL; empty: the built-in issuer"
+    )
+    issuers: tuple[tuple[str, ...], ...] = _setting(
+        (),
+        "further issuers, each its iss and its key set (environment: the two separated by a "
+        "blank, issuers by semicolons)",
+    )
+    jwks_refresh_s: float = _setting(30.0, "key sets are loaded anew this often", ge=1, le=30)
+    token_ttl_s: int = _setting(900, "life of a token from /oauth2/token", ge=60, le=86400)
     leeway_s: int = _setting(30, "clock difference allowed in exp, nbf and iat", ge=0, le=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    allowed_origins: tuple[str, ...] = _setting(
+        (), "origins whose pages may call from a browser, or * for all; empty: no CORS"
+    )
+    max_age_s: int = _setting(600, "browsers keep a preflight's answer", ge=0, le=86400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,7 @@ class Settings:
     database: Database = field(default_factory=Database)
     redis: Redis = field(default_factory=Redis)
     auth: Auth = field(default_factory=Auth)
+    cors: Cors = field(default_factory=Cors)
     writes: Writes = field(default_factory=Writes)
     log: Log = field(default_factory=Log)
 
@@ -256,7 +274,7 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
         if wanted is str:
             return _exactly(value, str)
         return _nested(value, wanted)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         shape = wanted.__name__ if isinstance(wanted, type) else str(wanted)
         shown = "value" if "shards" in where else repr(value)
         raise SettingsError(f"{where}: {shown} is not a {shape}") from None

@@ -1,6 +1,6 @@
 """GET and HEAD of one item: who asks, may they, where the bytes are, how to answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from service.access import scopes
 from service.access.tokens import Caller
@@ -17,7 +17,7 @@ from service.model.item import Item
 from service.store.reads import read_item
 from service.store.shards import Shards
 
-Authenticate = Callable[[RequestContext], Awaitable[Caller]]
+Authenticate = Callable[[Mapping[str, list[str]]], Awaitable[Caller]]
 
 
 class GetItem:
@@ -33,7 +33,7 @@ class GetItem:
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises the errors that a read can end with."""
-        caller = context.caller or await self._authenticate(context)
+        caller = context.caller or await self._authenticate(context.headers)
         scopes.require(caller, scopes.READ)
         item_id = existing_id(context)
         parameters(context.query_string, ())

@@ -28,6 +28,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.IdempotencyKeyMissing: Row(400, "An idempotency key is needed"),
     errors.Unauthenticated: Row(401, "Credentials are needed"),
     errors.InvalidToken: Row(401, "The credentials are not valid"),
+    errors.InvalidApiKey: Row(401, "The API key is not valid"),
     errors.InsufficientScope: Row(403, "The credentials do not allow this"),
     errors.NotOwner: Row(403, "Only the owner may change an item"),
     errors.NoSuchRoute: Row(404, "There is nothing at this path"),
@@ -42,6 +43,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.PreconditionRequired: Row(428, "A precondition is needed"),
     errors.InternalError: Row(500, "Internal error"),
     errors.Overloaded: Row(503, "Too much work at once"),
+    errors.AccessUnavailable: Row(503, "Credentials cannot be checked"),
     errors.ShardUnavailable: Row(503, "A database cannot be reached"),
     errors.DatabaseTimeout: Row(503, "The database took too long"),
 }

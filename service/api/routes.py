@@ -35,7 +35,7 @@ def build_app(robyn: Any, api: Api, authenticate: Authenticate) -> Any:
     async def know_the_caller(request: Any) -> Any:
         context: RequestContext = request.session
         if context.path not in OPEN_PATHS:
-            context.caller = await authenticate(context)
+            context.caller = await authenticate(context.headers)
         return request
 
     for method, path, endpoint in _table(api):

@@ -1,0 +1,79 @@
+"""The ``hotshelf`` command line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+import psycopg
+
+from service import settings as setting_sources
+from service.cli import access, data, run
+from service.cli.options import add_common, load_settings
+from service.cli.run import serve_options
+from service.serve import serve
+from service.settings import SettingsError
+from service.store.migrate import MigrationError, migrate
+from service.store.shards import ShardMapError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; the exit status is 2 for what the command line or settings got wrong."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except (SettingsError, MigrationError, ShardMapError) as error:
+        print(f"hotshelf: {error}", file=sys.stderr)
+        return 2
+    except psycopg.OperationalError as error:
+        print(f"hotshelf: database: {str(error).strip()}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hotshelf", description="A REST resource service over Redis and sharded PostgreSQL."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run.add_commands(commands)
+    _add(commands, "serve", "serve with the servers that the settings name", _serve)
+    _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
+    data.add_commands(commands)
+    access.add_commands(commands)
+    _add(commands, "settings", "print every setting, its value and where it came from", _settings)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    function: Callable[[argparse.Namespace], int],
+) -> None:
+    parser = commands.add_parser(name, help=text, description=text)
+    add_common(parser)
+    parser.set_defaults(run=function)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    settings = load_settings(args)
+    if not settings.database.shards:
+        raise SettingsError(
+            "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
+        )
+    return serve(serve_options(settings.http, args.data_dir, args.config))
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    migrate(load_settings(args).database, lambda line: print(line, file=sys.stderr))
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> int:
+    settings, sources = setting_sources.load(os.environ, args.config, args.data_dir)
+    for row in setting_sources.describe(settings, sources):
+        print(f"{row.name} = {row.shown}\n    {row.doc} [{row.source}]")
+    return 0

@@ -1,0 +1,43 @@
+import pytest
+
+from service.api.query import parameters
+from service.model.errors import InvalidParameter
+
+ALLOWED = ("name", "café")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {}),
+        ("&&", {}),
+        ("name=caf%C3%A9%20x%2By", {"name": "café x+y"}),
+        ("name=a+b", {"name": "a b"}),
+        ("name=%2525", {"name": "%25"}),
+        ("n%61me=1", {"name": "1"}),
+        ("caf%C3%A9=1&name=", {"café": "1", "name": ""}),
+        ("name", {"name": ""}),
+        ("name=a=b", {"name": "a=b"}),
+    ],
+)
+def test_it_is_decoded_exactly_once(query: str, found: dict[str, str]) -> None:
+    assert parameters(query, ALLOWED) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("name=%ZZ", "name"),
+        ("name=%", "name"),
+        ("name=%C3%28", "name"),
+        ("name=%00", "name"),
+        ("%00=1", "%00"),
+        ("other=1", "other"),
+        ("name=1&name=1", "name"),
+        ("name=1&n%61me=2", "name"),
+    ],
+)
+def test_what_cannot_be_used_is_named(query: str, named: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        parameters(query, ALLOWED)
+    assert refused.value.places[0].parameter == named
