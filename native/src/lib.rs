@@ -1,0 +1,25 @@
+//! The parts of Hotshelf that Python would be too slow or too loose for: `service.native`.
+
+mod etag;
+mod ids;
+mod json_nesting;
+mod json_number;
+mod json_problem;
+mod json_scan;
+mod json_surrogate;
+mod json_walk;
+mod shard_hash;
+
+#[pyo3::pymodule]
+mod native {
+    #[pymodule_export]
+    use crate::etag::etag_hash;
+    #[pymodule_export]
+    use crate::ids::{format_id, mint_in_bucket, parse_id};
+    #[pymodule_export]
+    use crate::json_problem::ScanProblem;
+    #[pymodule_export]
+    use crate::json_scan::{scan_envelope, scan_value};
+    #[pymodule_export]
+    use crate::shard_hash::{bucket_of, hash_bytes};
+}
