@@ -1,0 +1,23 @@
+"""No orphans: a process that ends together with its parent, even one killed by SIGKILL (Linux)."""
+
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int, how: signal.Signals) -> None:
+    """Have the kernel send ``how`` to this process when its ``parent`` (a pid) ends.
+
+    Lasts until the next exec of a set-uid program and is not inherited by children. The
+    kernel watches the *thread* that started this process, so parents start us from their
+    main thread. Raises OSError where the kernel refuses, SystemExit if the parent is gone.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    # It may have ended before the kernel was asked.
+    if os.getppid() != parent:
+        raise SystemExit(1)

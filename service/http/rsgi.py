@@ -1,0 +1,198 @@
+"""How a request arrives from Granian (RSGI 1.6) and how its answer leaves; no rules of ours.
+
+One worker process serves one ``Application``: it opens and closes on the worker's own event
+loop, makes a RequestContext of each request, refuses what HTTP itself forbids, and hands on.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import re
+import secrets
+import signal
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from service.api.request import Reply, RequestContext
+from service.flow.parent_death import die_with_parent
+from service.http.body import Body
+from service.model.errors import (
+    HotshelfError,
+    InternalError,
+    InvalidHeader,
+    NoSuchRoute,
+    Place,
+)
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[RequestContext], Awaitable[Reply]]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
+_ITEM_PATH = re.compile(r"(?:/v[12])?/items/([^/]+)")
+_BODILESS = frozenset({204, 304})
+
+
+class Headers(Protocol):
+    """Granian's view of the header section; values that are not ASCII are left out of items."""
+
+    def keys(self) -> list[str]: ...
+    def items(self) -> list[tuple[str, str]]: ...
+
+
+class Scope(Protocol):
+    """The part of Granian's scope that is read here."""
+
+    http_version: str
+    client: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Exchange(AsyncIterable[bytes], Protocol):
+    """Granian's protocol object: the body comes out of it, the answer goes into it."""
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one worker process answers with; built on its event loop, closed there.
+
+    ``get_item`` gets GET and HEAD of one item, with the id as sent in ``path_params["id"]``;
+    ``answer`` everything else. Both may raise HotshelfError, of which ``on_error`` makes the
+    answer. ``draining`` is asked for every answer.
+    """
+
+    get_item: Answer
+    answer: Answer
+    on_error: Callable[[RequestContext | None, HotshelfError], Reply]
+    draining: Callable[[], bool]
+    close: Callable[[], Awaitable[None]]
+    body_max_bytes: int = 1 << 20
+    body_timeout_s: float = 20.0
+
+
+class Application:
+    """The object Granian loads; ``open_worker`` runs once per worker process, on its loop."""
+
+    def __init__(self, open_worker: Callable[[], Awaitable[Worker]]) -> None:
+        self._open_worker = open_worker
+        self._worker: Worker | None = None
+        self._time: Callable[[], float] = _closed
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Granian calls it before the worker listens; the loop is not running yet."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid is not None:
+            # Without Granian nobody would stop or count this worker any more.
+            die_with_parent(parent.pid, signal.SIGKILL)
+        loop.run_until_complete(self.open(loop))
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Granian calls it after the last answer; the loop has stopped again."""
+        loop.run_until_complete(self.close())
+
+    async def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._time = loop.time
+        self._worker = await self._open_worker()
+
+    async def close(self) -> None:
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            await worker.close()
+
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        """Answers one request, whatever happens: nothing is ever raised into Granian."""
+        worker = self._worker
+        assert worker is not None
+        context = self._context(worker, scope, exchange)
+        try:
+            reply = await _answer(worker, scope, context)
+        except HotshelfError as error:
+            reply = worker.on_error(context, error)
+        except Exception:
+            logger.exception("request %s failed", context.request_id)
+            fault = InternalError("Something went wrong; the request id helps to find it.")
+            reply = worker.on_error(context, fault)
+        _send(exchange, context, reply, worker.draining())
+
+    def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
+        headers: dict[str, list[str]] = {}
+        for name, value in scope.headers.items():
+            headers.setdefault(name, []).append(value)
+        return RequestContext(
+            method=scope.method,
+            scheme=scope.scheme,
+            path=scope.path,
+            query_string=scope.query_string,
+            headers=headers,
+            peer=scope.client.rsplit(":", 1)[0].strip("[]"),
+            request_id=_request_id(headers.get("x-request-id")),
+            arrived_s=self._time(),
+            read_body=Body(headers, exchange, worker.body_max_bytes, worker.body_timeout_s).read,
+        )
+
+
+async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
+    _check_headers(scope.headers.keys(), context)
+    _check_path(context.path)
+    if context.method in ("GET", "HEAD"):
+        item = _ITEM_PATH.fullmatch(context.path)
+        if item is not None:
+            context.path_params = {"id": item[1]}
+            return await worker.get_item(context)
+    return await worker.answer(context)
+
+
+def _check_headers(names: list[str], context: RequestContext) -> None:
+    """RFC 9110 section 5.5 (field values), RFC 9112 section 3.2 (exactly one Host)."""
+    headers = context.headers
+    if len(names) != len(headers):
+        wrong = [name for name in names if name not in headers]
+        raise InvalidHeader(
+            "A header field holds bytes that are not ASCII.",
+            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
+        )
+    if len(headers.get("host", ())) != 1:
+        raise InvalidHeader(
+            "A request needs exactly one Host field.",
+            Place("Send it exactly once.", header="host"),
+        )
+
+
+def _check_path(path: str) -> None:
+    """Granian decoded the path once; what can only come of other encodings names nothing."""
+    odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
+    if odd or "//" in path or (path.endswith("/") and path != "/"):
+        raise NoSuchRoute("There is nothing at this path.")
+
+
+def _request_id(sent: list[str] | None) -> str:
+    if sent is not None and len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
+        return sent[0]
+    return secrets.token_hex(16)
+
+
+def _send(exchange: Exchange, context: RequestContext, reply: Reply, draining: bool) -> None:
+    headers = [*reply.headers, ("x-request-id", context.request_id)]
+    if draining:
+        headers.append(("connection", "close"))
+    if reply.status in _BODILESS:
+        exchange.response_empty(reply.status, headers)
+    elif context.method == "HEAD":
+        headers.append(("content-length", str(len(reply.body))))
+        exchange.response_empty(reply.status, headers)
+    else:
+        exchange.response_bytes(reply.status, headers, reply.body)
+
+
+def _closed() -> NoReturn:
+    raise RuntimeError("the application is not open")
