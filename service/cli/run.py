@@ -3,17 +3,19 @@
 import argparse
 import json
 import os
+import signal
 import sys
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from service import settings as setting_sources
 from service.access import signing_keys
 from service.cli.access import KEY_FILE
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
-from service.items.bulk_import import load_sample
+from service.embedded.processes import Account, write_private
 from service.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate
@@ -21,3 +23,124 @@ from service.store.migrate import migrate
 _DEVELOPER = "developer"
 _SCOPE = "items:read items:write"
 _TOKEN_TTL_S = 30 * 86_400
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this module's command."""
+    text = "start PostgreSQL, Redis and the service on this machine, with a sample catalog"
+    parser = subparsers.add_parser("run", help=text, description=text)
+    add_common(parser)
+    parser.add_argument("--shards", type=int, default=2, help="PostgreSQL primaries (default 2)")
+    parser.add_argument("--replicas", type=int, default=1, help="replicas of each (default 1)")
+    parser.add_argument("--no-sample", action="store_true", help="start with an empty catalog")
+    parser.add_argument("--port", type=int, help="TCP port of the service (default 8080)")
+    parser.add_argument("--workers", type=int, help="worker processes (default 1)")
+    parser.set_defaults(run=_run)
+
+
+def serve_options(settings: Settings) -> ServeOptions:
+    """What the settings say about serving."""
+    http = settings.http
+    return ServeOptions(
+        host=http.host,
+        port=http.port,
+        workers=http.workers,
+        drain_s=http.drain_s,
+        grace_s=http.grace_s,
+        idle_timeout_s=http.idle_timeout_s,
+        log_level=settings.log.level,
+    )
+
+
+def export_sources(data_dir: Path, config: Path | None) -> None:
+    """Let the worker processes read the same settings as this command did."""
+    os.environ["HOTSHELF_DATA_DIR"] = str(data_dir.absolute())
+    if config is not None:
+        os.environ["HOTSHELF_CONFIG"] = str(config.absolute())
+
+
+def _run(args: argparse.Namespace) -> int:
+    with _terminated_as_interrupted():
+        stack = EmbeddedStack(args.data_dir, args.shards, args.replicas, progress=_say)
+        with stack:
+            settings = _settle(args, Stack(stack.shards, stack.redis_url))
+            migrate(settings.database, _say)
+            if not args.no_sample:
+                _load_sample(args, settings)
+            token = _write_token(args.data_dir, settings)
+            _say("starting the service")
+            return serve(serve_options(settings), lambda: _welcome(settings.http, token))
+
+
+def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
+    """Leave the running stack's settings in the data directory, and read all settings back."""
+    args.data_dir.mkdir(parents=True, exist_ok=True)
+    key_file = (args.data_dir / KEY_FILE).absolute()
+    signing_keys.ensure_key_file(key_file)
+    tables = {
+        "database": {"shards": stack.shards},
+        "redis": {"url": stack.redis_url},
+        "auth": {"jwks": str(key_file)},
+    }
+    lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
+    for table, values in tables.items():
+        # A JSON string or array of strings is TOML too.
+        lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
+    write_private(args.data_dir / "hotshelf.toml", "\n".join(lines) + "\n", _own_account())
+    export_sources(args.data_dir, args.config)
+    for name in ("port", "workers"):
+        if getattr(args, name) is not None:
+            os.environ[setting_sources.env_name(f"http.{name}")] = str(getattr(args, name))
+    settings, _ = setting_sources.load(os.environ, args.config, args.data_dir)
+    return settings
+
+
+def _load_sample(args: argparse.Namespace, settings: Settings) -> None:
+    """Once per data directory: whoever deletes the sample does not want it back."""
+
+
+def _write_token(data_dir: Path, settings: Settings) -> str:
+    key = signing_keys.ensure_key_file(data_dir / KEY_FILE)
+    auth = settings.auth
+    token = signing_keys.mint(key, auth.issuer, auth.audience, _DEVELOPER, _SCOPE, _TOKEN_TTL_S)
+    write_private(data_dir / "dev-token", token + "\n", _own_account())
+    return token
+
+
+def _own_account() -> Account:
+    return Account(os.geteuid(), os.getegid())
+
+
+def _welcome(http: Http, token: str) -> None:
+    url = f"http://{http.host}:{http.port}"
+    authorization = f"-H 'Authorization: Bearer {token}'"
+    print(
+        f"""
+Hotshelf serves at {url}  (Ctrl-C stops everything)
+
+A development token, good for 30 days (also in the file dev-token of the data directory):
+{token}
+
+Create, list the headers of, and read an item:
+curl -sS {url}/v1/items {authorization} -H 'Content-Type: application/json' -H "Idempotency-Key: $(date +%s%N)" -d '{{"data":{{"name":"kettle","price":19.90}}}}'
+""",
+        flush=True,
+    )
+
+
+def _say(line: str) -> None:
+    print(f"hotshelf: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM while things start ends as Ctrl-C does: the servers are stopped on the way out."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
