@@ -14,8 +14,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service import settings as setting_sources
+from service.access.api_keys import ApiKeys
 from service.access.credentials import Authenticator
-from service.access.key_set import Keys, parse_jwks
+from service.access.issuer import BuiltInIssuer
+from service.access.key_set import KeySet
+from service.access.key_sources import HttpKeySource, file_source
 from service.access.tokens import TokenVerifier
 from service.api.change_item import ChangeItem
 from service.api.get_item import GetItem
@@ -27,8 +30,12 @@ from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn
 from service.http.rsgi import Application, Worker
 from service.items.write import ItemWriter
-from service.settings import Auth, Settings
+from service.settings import Auth, Settings, SettingsError
+from service.store.access import AccessRecords
 from service.store.shards import Shards
+
+# Our own database may be asked more often than someone's issuer.
+_OWN_KEYS_COOLDOWN_S = 1.0
 
 
 async def open_worker() -> Worker:
@@ -38,12 +45,18 @@ async def open_worker() -> Worker:
     shards = Shards(settings.database)
     await shards.open()
     redis = Redis.from_url(settings.redis.url) if settings.redis.url else None
-    authenticator = Authenticator(_token_verifier(settings.auth))
+    records = AccessRecords(shards.all[0])
+    issuer = _built_in_issuer(settings.auth, records)
+    key_sets = _key_sets(settings.auth, issuer)
+    await asyncio.gather(*(keys.open() for keys in key_sets.values()))
+    tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
+    authenticator = Authenticator(tokens, ApiKeys(records.find_api_key))
     drain = DrainFlag.inherited(os.environ)
     api = _build_api(settings, shards, authenticator, _ping(redis, settings), lambda: bool(drain))
     bridge = RobynBridge(build_app(import_robyn(), api, authenticator.authenticate), problem_reply)
 
     async def close() -> None:
+        await asyncio.gather(*(keys.close() for keys in key_sets.values()))
         await shards.close()
         if redis is not None:
             await redis.aclose()
@@ -77,9 +90,27 @@ def _build_api(
     )
 
 
-def _token_verifier(settings: Auth) -> TokenVerifier:
-    keys: Keys = parse_jwks(Path(settings.jwks).read_bytes()) if settings.jwks else {}
-    return TokenVerifier({settings.issuer: keys}, settings.audience, settings.leeway_s)
+def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:
+    """None where the settings say that our own issuer's tokens are signed by someone else."""
+    if auth.jwks:
+        return None
+    return BuiltInIssuer(auth.issuer, auth.audience, auth.token_ttl_s, records)
+
+
+def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
+    """Every trusted issuer's keys, by its ``iss``. Raises SettingsError."""
+    key_sets = {}
+    for entry in (*auth.issuers, *([(auth.issuer, auth.jwks)] if auth.jwks else [])):
+        if len(entry) != 2:
+            raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
+        name, jwks = entry
+        source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
+        key_sets[name] = KeySet(source, refresh_s=auth.jwks_refresh_s)
+    if issuer is not None:
+        key_sets[issuer.name] = KeySet(
+            issuer.load, refresh_s=auth.jwks_refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
+        )
+    return key_sets
 
 
 def _ping(redis: Redis | None, settings: Settings) -> Callable[[], Awaitable[bool | None]]:

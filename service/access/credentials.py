@@ -1,45 +1,76 @@
-"""The credentials of a request: ``Authorization: Bearer`` (RFC 9110 section 11, RFC 6750)."""
+"""The credentials of a request: ``Authorization: Bearer`` (RFC 9110 section 11, RFC 6750) and
+``X-API-Key``."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from service.access.tokens import Caller, TokenVerifier
+from service.access.api_keys import ApiKeys
+from service.access.tokens import Caller, TokenVerifier, UnknownKey
 from service.model.errors import (
+    InvalidApiKey,
     InvalidHeader,
     InvalidToken,
     Place,
     Unauthenticated,
 )
 
+Lines = Sequence[str]
+
 # RFC 9110 section 11.4: the scheme in any case, blanks and no tabs, one token68.
 _CREDENTIALS = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")
 
 
 class Authenticator:
-    """Tells who sends a request. Nothing but header fields counts as a credential."""
+    """Tells who sends a request. Nothing but header fields counts as a credential.
 
-    def __init__(self, tokens: TokenVerifier) -> None:
+    An API key alone is the identity. Beside a token the token says who and with which scope,
+    the key whose allowance is used up. Neither makes up for the other being wrong.
+    """
+
+    def __init__(self, tokens: TokenVerifier, api_keys: ApiKeys) -> None:
         self._tokens = tokens
+        self._api_keys = api_keys
 
     async def authenticate(self, headers: Mapping[str, list[str]]) -> Caller:
         """The caller by the request's header fields (lower-case name to its lines).
 
-        Raises Unauthenticated, InvalidToken, InvalidHeader (two credentials in one request).
+        Raises Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader (two credentials of a
+        kind in one request) and AccessUnavailable.
         """
-        return self._tokens.verify(bearer_token(headers.get("authorization", ())))
+        authorization, keys = headers.get("authorization", ()), headers.get("x-api-key", ())
+        by_token = by_key = None
+        if authorization or not keys:
+            by_token = await self._tokens.verify_waiting(bearer_token(authorization))
+        if keys:
+            by_key = await self._api_keys.caller(api_key(keys))
+        return _joined(by_token, by_key)
+
+    def recall(self, authorization: Lines, keys: Lines) -> Caller | None:
+        """As ``authenticate``, but None where it would have to wait for keys or look-ups."""
+        by_token = by_key = None
+        if authorization or not keys:
+            try:
+                by_token = self._tokens.verify(bearer_token(authorization))
+            except UnknownKey:
+                return None
+        if keys:
+            by_key = self._api_keys.recall(api_key(keys))
+            if by_key is None:
+                return None
+        return _joined(by_token, by_key)
 
 
-def bearer_token(lines: Sequence[str]) -> str:
+def bearer_token(lines: Lines) -> str:
     """The token in the lines of Authorization.
 
     Raises Unauthenticated where there is none, InvalidToken where it is malformed and
     InvalidHeader where there is more than one.
     """
     if not lines:
-        raise Unauthenticated("This request needs an access token.")
+        raise Unauthenticated("This request needs an access token or an API key.")
     if len(lines) > 1 or re.search(r",\s*bearer\b", lines[0], re.IGNORECASE):
-        place = Place("Send one credential.", header="Authorization")
-        raise InvalidHeader("The Authorization header is there more than once.", place)
+        raise _double("Authorization")
     value = lines[0].strip(" \t")
     match = _CREDENTIALS.fullmatch(value)
     if match is None:
@@ -47,3 +78,26 @@ def bearer_token(lines: Sequence[str]) -> str:
             raise InvalidToken("The access token is not valid.")
         raise Unauthenticated("This request needs an access token of the Bearer scheme.")
     return match[1]
+
+
+def api_key(lines: Lines) -> str:
+    """The key in the lines of X-API-Key. Raises InvalidApiKey, InvalidHeader."""
+    if len(lines) != 1:
+        raise _double("X-API-Key")
+    if not lines[0]:
+        raise InvalidApiKey("The API key is empty.")
+    return lines[0]
+
+
+def _joined(by_token: Caller | None, by_key: Caller | None) -> Caller:
+    if by_token is None:
+        assert by_key is not None
+        return by_key
+    if by_key is None:
+        return by_token
+    return replace(by_token, account=by_key.account, rate=by_key.rate)
+
+
+def _double(field: str) -> InvalidHeader:
+    place = Place("Send one credential.", header=field)
+    return InvalidHeader(f"The {field} header is there more than once.", place)

@@ -3,14 +3,25 @@
 The algorithm is a property of the key, decided here and never by a token (RFC 8725 section 3.1).
 """
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Mapping
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
-Keys: TypeAlias = Mapping[str, PyJWK]
+from service.flow.deadline import within
+
+logger = logging.getLogger(__name__)
+
+# Gives the bytes of a JWK Set, or raises; only a KeySetError's text is fit to be logged.
+Source: TypeAlias = Callable[[], Awaitable[bytes]]
 
 # RFC 7518 section 3.1 and RFC 8037: one algorithm per kind of key, nothing symmetric.
 _ALGORITHMS: dict[tuple[str, str | None], str] = {
@@ -25,6 +36,102 @@ _MAX_KEYS = 100
 
 class KeySetError(Exception):
     """A document that is no JWK Set, or one without a key that could verify our tokens."""
+
+
+class KeySet:
+    """The keys of one issuer, loaded at ``open`` and then every ``refresh_s`` seconds or less.
+
+    Looking a key up never waits. A load that fails, is slow, or gives nothing usable leaves the
+    last good set in place; what the next good set lacks is gone. A key id from outside, which
+    anyone can make up, leads to one load per ``cooldown_s`` at most.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        refresh_s: float = 30.0,
+        cooldown_s: float = 10.0,
+        timeout_s: float = 5.0,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._refresh_s = refresh_s
+        self._cooldown_s = cooldown_s
+        self._timeout_s = timeout_s
+        self._now_s = now_s
+        self._keys: dict[str, PyJWK] = {}
+        self._tried_at_s = float("-inf")
+        self._loading: asyncio.Task[None] | None = None
+        self._fresh: asyncio.Task[None] | None = None
+        # Set by whoever remembers what a key has verified.
+        self.on_key_gone: Callable[[], None] = lambda: None
+
+    @property
+    def loaded(self) -> bool:
+        """False until one load succeeded."""
+        return bool(self._keys)
+
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds, at least 1, until ``refresh`` would load again."""
+        return math.ceil(max(1.0, self._tried_at_s + self._cooldown_s - self._now_s()))
+
+    def find(self, kid: str | None) -> PyJWK | None:
+        """The key of that id; a token that names none may mean the only key there is."""
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid or "")
+
+    async def open(self) -> None:
+        """Load for the first time, and go on loading until ``close``."""
+        await self._load_once()
+        self._fresh = asyncio.create_task(self._keep_fresh())
+
+    async def close(self) -> None:
+        for task in (self._fresh, self._loading):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def refresh(self) -> None:
+        """Load unless that was tried within the cool-down; callers share a load that runs."""
+        if self._loading is not None or self._now_s() - self._tried_at_s >= self._cooldown_s:
+            await self._load_once()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            pause_s = self._refresh_s if self.loaded else self._cooldown_s
+            # Workers that were started together shall not load together for ever.
+            await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))  # noqa: S311
+            await self._load_once()
+
+    async def _load_once(self) -> None:
+        if self._loading is None:
+            self._tried_at_s = self._now_s()
+            self._loading = asyncio.create_task(self._load())
+        # A request that is cancelled leaves the load to the others that wait for it.
+        await asyncio.shield(self._loading)
+
+    async def _load(self) -> None:
+        try:
+            keys = parse_jwks(await within(self._timeout_s, _awaited(self._source)))
+        except KeySetError as error:
+            logger.warning("key set not loaded: %s", error)
+            return
+        except Exception as error:  # whatever ails a source, the keys we have stay good
+            logger.warning("key set not loaded: %s", type(error).__name__)
+            return
+        finally:
+            self._loading = None
+        old, self._keys = self._keys, keys
+        if any(kid not in keys or keys[kid].key != key.key for kid, key in old.items()):
+            self.on_key_gone()
+
+
+async def _awaited(source: Source) -> bytes:
+    return await source()
 
 
 def parse_jwks(document: bytes) -> dict[str, PyJWK]:

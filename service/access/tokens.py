@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 import jwt
 from jwt import PyJWK
 
-from service.access.key_set import Keys
-from service.model.errors import InvalidToken
+from service.access.key_set import KeySet
+from service.model.errors import AccessUnavailable, InvalidToken
+from service.model.rate import Rate
 
 TOKEN_MAX_BYTES = 8192
 _REQUIRED = ["exp", "iss", "aud", "sub"]
@@ -24,16 +25,25 @@ _CACHE_MAX_BYTES = 16 << 20
 class Caller:
     """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words.
 
-    ``client_id`` names the OAuth client a token was issued to, if the token says.
+    ``account`` is whose allowance a request uses up; ``rate`` None means the default.
     """
 
     subject: str
     scopes: frozenset[str]
-    client_id: str | None = None
+    account: str = ""
+    rate: Rate | None = None
 
     def may(self, scope: str) -> bool:
         """items:admin implies every other items scope."""
         return scope in self.scopes or "items:admin" in self.scopes
+
+
+class UnknownKey(Exception):
+    """A token names a key that its issuer's set does not have, or not yet."""
+
+    def __init__(self, keys: KeySet) -> None:
+        super().__init__()
+        self.keys = keys
 
 
 class _Verified(NamedTuple):
@@ -51,7 +61,7 @@ class TokenVerifier:
 
     def __init__(
         self,
-        issuers: Mapping[str, Keys],
+        issuers: Mapping[str, KeySet],
         audience: str,
         leeway_s: int,
         now_s: Callable[[], float] = time.time,
@@ -62,9 +72,31 @@ class TokenVerifier:
         self._now_s = now_s
         self._verified: dict[str, _Verified] = {}
         self._verified_bytes = 0
+        for keys in issuers.values():
+            keys.on_key_gone = self.forget
+
+    async def verify_waiting(self, token: str) -> Caller:
+        """As ``verify``, but gives an unknown key the chance to become known.
+
+        Raises AccessUnavailable instead of InvalidToken while the issuer's keys were never loaded.
+        """
+        try:
+            return self.verify(token)
+        except UnknownKey as unknown:
+            keys = unknown.keys
+        await keys.refresh()
+        try:
+            return self.verify(token)
+        except UnknownKey:
+            if keys.loaded:
+                _refuse()
+            raise AccessUnavailable(
+                "The keys that sign access tokens cannot be loaded.",
+                retry_after_s=keys.retry_after_s,
+            ) from None
 
     def verify(self, token: str) -> Caller:
-        """Raises InvalidToken, in the same words whatever is wrong, expiry apart."""
+        """Raises InvalidToken, in the same words whatever is wrong, expiry apart; UnknownKey."""
         known = self._verified.get(token)
         if known is not None:
             if self._now_s() < known.good_until_s:
@@ -111,12 +143,9 @@ class TokenVerifier:
         keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             _refuse()
-        kid = header.get("kid")
-        if kid is None and len(keys) == 1:
-            return str(issuer), next(iter(keys.values()))
-        key = keys.get(kid or "")
+        key = keys.find(header.get("kid"))
         if key is None:
-            _refuse()
+            raise UnknownKey(keys)
         return str(issuer), key
 
     def _keep(self, token: str, verified: _Verified) -> None:
@@ -132,12 +161,22 @@ class TokenVerifier:
 
 def _caller_of(claims: Mapping[str, Any]) -> Caller:
     subject, scope, client_id = claims["sub"], claims.get("scope", ""), claims.get("client_id")
-    # Text that could not be stored as an owner, or not be shown, is no name.
-    if not subject or len(subject) > 255 or not subject.isprintable():
+    if not is_name(subject) or not isinstance(scope, str):
         _refuse()
-    if not isinstance(scope, str) or not isinstance(client_id, str | None):
+    if client_id is not None and not is_name(client_id):
         _refuse()
-    return Caller(subject, frozenset(scope.split(" ")) - {""}, client_id)
+    account = f"client:{client_id}" if client_id else f"subject:{subject}"
+    return Caller(subject, words(scope), account)
+
+
+def is_name(text: object) -> bool:
+    """Whether this can be stored as an owner and shown: 1 to 255 printable characters."""
+    return isinstance(text, str) and 0 < len(text) <= 255 and text.isprintable()
+
+
+def words(scope: str) -> frozenset[str]:
+    """The words of an OAuth scope (RFC 6749 section 3.3: blanks between, no order)."""
+    return frozenset(scope.split(" ")) - {""}
 
 
 def _refuse() -> NoReturn:

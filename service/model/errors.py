@@ -96,6 +96,10 @@ class InvalidToken(CallerError):
     code = "invalid-token"
 
 
+class InvalidApiKey(CallerError):
+    code = "invalid-api-key"
+
+
 class InsufficientScope(CallerError):
     code = "insufficient-scope"
 
@@ -154,6 +158,12 @@ class Overloaded(CapacityError):
     code = "overloaded"
 
 
+class AccessUnavailable(DependencyError):
+    """Neither yes nor no: what the credentials are checked against cannot be reached."""
+
+    code = "access-unavailable"
+
+
 class ShardUnavailable(DependencyError):
     code = "shard-unavailable"
 
@@ -169,3 +179,14 @@ class InternalError(HotshelfError):
     """A fault of ours: logged with the request id, told to the caller without any detail."""
 
     code = "internal-error"
+
+
+class CacheUnavailable(DependencyError):
+    """Redis did not answer, or answered with an error; never a sign that a key is absent.
+
+    ``redis_error`` is the first word of the error reply (OOM, READONLY, LOADING, …), empty when
+    there was no reply.
+    """
+
+    code = "cache-unavailable"
+    redis_error = ""

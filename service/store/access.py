@@ -23,9 +23,7 @@ _KEY_COLUMNS = "id, owner_id, scope, quota, window_s, created_at, revoked_at"
 _CLIENT_COLUMNS = "id, secret_hash, name, scope, created_at, revoked_at"
 _SIGNING_COLUMNS = "jwk, created_at, signs_from, verifies_until, signs_from <= now()"
 
-_FIND_API_KEY = (
-    f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE secret_hash = %s AND revoked_at IS NULL"
-)
+_FIND_API_KEY = f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE secret_hash = %s AND revoked_at IS NULL"
 _FIND_CLIENT = f"SELECT {_CLIENT_COLUMNS} FROM oauth_clients WHERE id = %s AND revoked_at IS NULL"
 _SIGNING_KEYS = f"""
     SELECT {_SIGNING_COLUMNS} FROM signing_keys
@@ -35,7 +33,8 @@ _FIRST_SIGNING_KEY = """
     INSERT INTO signing_keys (kid, jwk, signs_from) VALUES (%s, %s, now())
     ON CONFLICT DO NOTHING"""
 _RETIRE_SIGNING_KEYS = """
-    UPDATE signing_keys SET verifies_until = least(verifies_until, now() + make_interval(secs => %s))
+    UPDATE signing_keys
+       SET verifies_until = least(verifies_until, now() + make_interval(secs => %s))
      WHERE verifies_until IS NULL OR verifies_until > now()"""
 _NEXT_SIGNING_KEY = """
     INSERT INTO signing_keys (kid, jwk, signs_from)

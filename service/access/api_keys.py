@@ -1,0 +1,133 @@
+"""API keys (``X-API-Key``): what one looks like, and the worker's memory of looked-up ones.
+
+A key is 256 random bits, so its SHA-256 can be stored plain: there is no list of likely keys to
+try, which is all that salt and slow hashing could protect against.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from service.access.tokens import Caller, words
+from service.model.errors import AccessUnavailable, InvalidApiKey
+from service.store.access import ApiKey
+
+logger = logging.getLogger(__name__)
+
+FRESH_S = 15.0
+USABLE_S = 30.0
+# While look-ups fail: one a second per key, and the last one failed no longer ago than this.
+RETRY_S = 1.0
+OUTAGE_S = 5.0
+_MAX_ENTRIES = 10_000
+_PREFIX = "hsk_"
+_SHAPE = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
+
+Find = Callable[[bytes], Awaitable[ApiKey | None]]
+
+
+def new_key() -> tuple[str, str, bytes]:
+    """A key's public id, the key itself (to be shown once), and the hash to store."""
+    key = _PREFIX + secrets.token_urlsafe(32)
+    return secrets.token_hex(6), key, secret_hash(key)
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is stored of an API key or client secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+@dataclass(slots=True)
+class _Known:
+    """``caller`` None: there is no such key. Times are the monotonic clock's."""
+
+    caller: Caller | None
+    looked_up_s: float
+    next_look_up_s: float = float("-inf")
+    failed_s: float = float("-inf")
+
+
+class ApiKeys:
+    """Who an API key stands for.
+
+    An answer counts for ``FRESH_S`` seconds; then the next request starts a look-up in the
+    background, and waits for it from ``USABLE_S`` on, so a revoked key ends within that time.
+    While the database is out of reach known keys go on, and only unknown ones are refused
+    (AccessUnavailable). Keys that do not exist are remembered apart, so that guesses push no
+    good key out.
+    """
+
+    def __init__(self, find: Find, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._find = find
+        self._now_s = now_s
+        self._good: dict[str, _Known] = {}
+        self._bad: dict[str, _Known] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+
+    def recall(self, key: str) -> Caller | None:
+        """The caller if that is known without waiting, else None. Raises InvalidApiKey."""
+        known = self._good.get(key) or self._bad.get(key)
+        if known is None:
+            if _SHAPE.fullmatch(key) is None:
+                raise InvalidApiKey("The API key is not valid.")
+            return None
+        now_s = self._now_s()
+        age_s = now_s - known.looked_up_s
+        if age_s >= USABLE_S and now_s - known.failed_s >= OUTAGE_S:
+            return None
+        if age_s >= FRESH_S and now_s >= known.next_look_up_s:
+            known.next_look_up_s = now_s + RETRY_S
+            self._look_up(key)
+        if known.caller is None:
+            raise InvalidApiKey("The API key is not valid.")
+        return known.caller
+
+    async def caller(self, key: str) -> Caller:
+        """The caller, looked up if need be. Raises InvalidApiKey, AccessUnavailable."""
+        known = self.recall(key)
+        if known is not None:
+            return known
+        await asyncio.shield(self._look_up(key))
+        known = self.recall(key)
+        if known is None:
+            raise AccessUnavailable("The API key cannot be checked.", retry_after_s=1)
+        return known
+
+    def _look_up(self, key: str) -> asyncio.Task[None]:
+        task = self._looking.get(key)
+        if task is None:
+            task = self._looking[key] = asyncio.create_task(self._ask(key))
+        return task
+
+    async def _ask(self, key: str) -> None:
+        asked_s = self._now_s()
+        try:
+            found = await self._find(secret_hash(key))
+        except Exception as error:  # whatever ails the database, known keys go on
+            logger.warning("API key not looked up: %s", type(error).__name__)
+            known = self._good.get(key)
+            if known is not None:
+                known.failed_s = self._now_s()
+                known.next_look_up_s = known.failed_s + RETRY_S
+            return
+        finally:
+            del self._looking[key]
+        self._good.pop(key, None)
+        self._bad.pop(key, None)
+        if found is None:
+            _remember(self._bad, key, _Known(None, asked_s))
+        else:
+            account = f"key:{found.id}"
+            caller = Caller(found.owner_id, words(found.scope), account, found.rate)
+            _remember(self._good, key, _Known(caller, asked_s))
+
+
+def _remember(entries: dict[str, _Known], key: str, known: _Known) -> None:
+    entries[key] = known
+    if len(entries) > _MAX_ENTRIES:
+        del entries[next(iter(entries))]

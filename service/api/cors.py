@@ -1,0 +1,86 @@
+"""Cross-origin calls from browsers (Fetch standard, section 3.2), by settings alone.
+
+Requests never carry cookies here, so ``*`` is safe to offer and credentials mode is not.
+"""
+
+from collections.abc import Mapping
+
+from service.api.request import Reply
+from service.settings import Cors
+
+_ALLOW_HEADERS = ", ".join(
+    (
+        "authorization",
+        "content-encoding",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "prefer",
+        "traceparent",
+        "tracestate",
+        "x-api-key",
+        "x-idempotency-key",
+        "x-idempotent-id",
+        "x-request-id",
+    )
+)
+_EXPOSE_HEADERS = ", ".join(
+    (
+        "accept-patch",
+        "deprecation",
+        "etag",
+        "idempotency-replayed",
+        "link",
+        "location",
+        "preference-applied",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "sunset",
+        "www-authenticate",
+        "x-request-id",
+    )
+)
+
+
+def options_reply(settings: Cors, headers: Mapping[str, list[str]], allow: str) -> Reply:
+    """The answer to OPTIONS: ``allow`` lists the path's methods; to a preflight, permission too.
+
+    It needs no caller, so it is to be given before credentials are looked at.
+    """
+    fields = [("allow", allow)]
+    origin = _allowed_origin(settings, headers)
+    if origin is not None and "access-control-request-method" in headers:
+        fields += [
+            ("access-control-allow-methods", allow),
+            ("access-control-allow-headers", _ALLOW_HEADERS),
+            ("access-control-max-age", str(settings.max_age_s)),
+        ]
+    return with_cors(settings, headers, Reply(204, fields))
+
+
+def with_cors(settings: Cors, headers: Mapping[str, list[str]], reply: Reply) -> Reply:
+    """The reply, readable by the pages that may call; ``headers`` are the request's.
+
+    To be done to every reply, errors included: a browser hides one without permission.
+    """
+    if not settings.allowed_origins:
+        return reply
+    fields = [(name, value) for name, value in reply.headers if name != "vary"]
+    vary = ", ".join([value for name, value in reply.headers if name == "vary"] + ["Origin"])
+    fields.append(("vary", vary))
+    origin = _allowed_origin(settings, headers)
+    if origin is not None:
+        fields.append(("access-control-allow-origin", origin))
+        fields.append(("access-control-expose-headers", _EXPOSE_HEADERS))
+    return reply._replace(headers=fields)
+
+
+def _allowed_origin(settings: Cors, headers: Mapping[str, list[str]]) -> str | None:
+    origins = headers.get("origin", [])
+    if len(origins) != 1:
+        return None
+    if "*" in settings.allowed_origins:
+        return "*"
+    return origins[0] if origins[0] in settings.allowed_origins else None
