@@ -25,9 +25,9 @@ from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
 from service.api.problem import problem_reply
-from service.api.routes import Api, build_app
+from service.api.routes import Api, add_routes
 from service.flow.drain import DrainFlag
-from service.http.robyn_bridge import RobynBridge, import_robyn
+from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.write import ItemWriter
 from service.settings import Auth, Settings, SettingsError
@@ -53,7 +53,9 @@ async def open_worker() -> Worker:
     authenticator = Authenticator(tokens, ApiKeys(records.find_api_key))
     drain = DrainFlag.inherited(os.environ)
     api = _build_api(settings, shards, authenticator, _ping(redis, settings), lambda: bool(drain))
-    bridge = RobynBridge(build_app(import_robyn(), api, authenticator.authenticate), problem_reply)
+    robyn_app = new_app()
+    add_routes(robyn_app, import_robyn(), api, authenticator.authenticate)
+    bridge = RobynBridge(robyn_app, problem_reply)
 
     async def close() -> None:
         await asyncio.gather(*(keys.close() for keys in key_sets.values()))

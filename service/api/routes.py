@@ -1,7 +1,7 @@
 """The Robyn app: every route in one place, and what runs before them.
 
-Robyn is given in as a module, since importing it has side effects that only
-``http.robyn_bridge.import_robyn`` knows how to avoid.
+Robyn and the empty app are given in, since making them has side effects that only
+``http.robyn_bridge`` knows how to avoid.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,9 +27,8 @@ class Api:
     health: Health
 
 
-def build_app(robyn: Any, api: Api, authenticate: Authenticate) -> Any:
-    """A ``robyn.Robyn`` with all routes; whoever runs it puts a RequestContext in ``session``."""
-    app = robyn.Robyn(__file__)
+def add_routes(app: Any, robyn: Any, api: Api, authenticate: Authenticate) -> None:
+    """Put all routes into a ``robyn.Robyn``; who runs it puts a RequestContext in ``session``."""
 
     @app.before_request()  # type: ignore[untyped-decorator]
     async def know_the_caller(request: Any) -> Any:
@@ -40,7 +39,6 @@ def build_app(robyn: Any, api: Api, authenticate: Authenticate) -> Any:
 
     for method, path, endpoint in _table(api):
         app.add_route(method, path, _robyn_endpoint(robyn, endpoint))
-    return app
 
 
 def _table(api: Api) -> list[tuple[str, str, Endpoint]]:

@@ -10,7 +10,7 @@ import psycopg
 from service import settings as setting_sources
 from service.cli import access, data, run
 from service.cli.options import add_common, load_settings
-from service.cli.run import serve_options
+from service.cli.run import export_sources, serve_options
 from service.serve import serve
 from service.settings import SettingsError
 from service.store.migrate import MigrationError, migrate
@@ -64,7 +64,8 @@ def _serve(args: argparse.Namespace) -> int:
         raise SettingsError(
             "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
         )
-    return serve(serve_options(settings.http, args.data_dir, args.config))
+    export_sources(args.data_dir, args.config)
+    return serve(serve_options(settings))
 
 
 def _migrate(args: argparse.Namespace) -> int:

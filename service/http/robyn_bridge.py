@@ -159,11 +159,11 @@ class RobynBridge:
         for name, values in context.headers.items():
             for value in values:
                 headers.append(name, value)
-        query = self._robyn.QueryParams()
+        query = self._robyn.robyn.QueryParams()
         for pair in context.query_string.split("&") if context.query_string else ():
             name, _, value = pair.partition("=")
             query.set(name, value)
-        url = self._robyn.Url(context.scheme, "".join(context.headers["host"]), context.path)
+        url = self._robyn.robyn.Url(context.scheme, "".join(context.headers["host"]), context.path)
         # In the order of Robyn's constructor; form data, files and identity are not ours.
         request: robyn.Request = self._robyn.Request(
             query, headers, {}, "", context.method, url, {}, {}, None, context.peer

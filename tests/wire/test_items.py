@@ -70,7 +70,12 @@ def test_head_is_get_without_the_body(service: RunningService) -> None:
 
 
 def test_numbers_keep_every_digit(service: RunningService) -> None:
-    numbers = ["19.90", "1e-400", "123456789012345678901234567890", "0.1000000000000000055511151231257827"]
+    numbers = [
+        "19.90",
+        "1e-400",
+        "123456789012345678901234567890",
+        "0.1000000000000000055511151231257827",
+    ]
     with service.client() as client:
         body = '{"data":{"n":[' + ",".join(numbers) + "]}}"
         read = client.get(_post(client, body).headers["location"]).text
