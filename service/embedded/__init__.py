@@ -1,0 +1,10 @@
+"""Development PostgreSQL and Redis: shards, streaming replicas and a cache in one directory.
+
+For a laptop and for the tests. Production brings its own servers by settings.
+"""
+
+from service.embedded.processes import StackError
+from service.embedded.stack import EmbeddedStack
+from service.embedded.state import Stack, find_stack
+
+__all__ = ["EmbeddedStack", "Stack", "StackError", "find_stack"]

@@ -1,0 +1,74 @@
+"""One Redis of the stack: a cache that keeps nothing on disk."""
+
+import socket
+import subprocess
+from pathlib import Path
+
+from service.embedded.binaries import redis_server
+from service.embedded.processes import LOOPBACK, Account, Server, make_directory, spawn
+
+CONFIGURATION = """\
+proc-title-template "{{title}} {{listen-addr}} {mark}"
+bind {host}
+port {port}
+unixsocket redis.sock
+unixsocketperm 700
+requirepass {password}
+maxmemory 256mb
+maxmemory-policy allkeys-lru
+save ""
+appendonly no
+"""
+
+
+class RedisServer(Server):
+    """Redis on loopback TCP and on ``redis.sock`` in its directory, with a password."""
+
+    def __init__(
+        self,
+        directory: Path,
+        log: Path,
+        *,
+        mark: str,
+        port: int,
+        password: str,
+        account: Account,
+    ) -> None:
+        super().__init__(directory.name, mark, log)
+        self.directory = directory
+        self.port = port
+        self.account = account
+        self.program = redis_server(account)
+        self._password = password
+
+    @property
+    def url(self) -> str:
+        """Holds the password: never print it."""
+        return f"redis://:{self._password}@{LOOPBACK}:{self.port}/0"
+
+    def spawn(self) -> None:
+        """Start the process without waiting for it."""
+        make_directory(self.directory, self.account)
+        # Through a pipe, since the directory above may be closed and a command line is public.
+        self.process = spawn(
+            [str(self.program), "-"],
+            directory=self.directory,
+            account=self.account,
+            log=self.log,
+            stdin=subprocess.PIPE,
+        )
+        configuration = CONFIGURATION.format(
+            host=LOOPBACK, port=self.port, password=self._password, mark=self.mark
+        )
+        assert self.process.stdin is not None
+        with self.process.stdin as pipe:
+            pipe.write(configuration.encode())
+
+    def is_ready(self) -> bool:
+        """Whether it answers a PING on its port."""
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                return connection.makefile("rb").read(12) == b"+OK\r\n+PONG\r\n"
+        except OSError:
+            return False
