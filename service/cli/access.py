@@ -1,33 +1,230 @@
-"""Commands that give and take access: token."""
+"""Commands that give and take access: token, keys, clients, signing-keys.
+
+Secrets are printed once, alone on standard output; what else there is to say goes to stderr.
+"""
 
 import argparse
+import asyncio
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+import psycopg
 
 from service.access import signing_keys
+from service.access.api_keys import new_key, secret_hash
+from service.access.issuer import PUBLISH_AHEAD_S, BuiltInIssuer
+from service.access.scopes import ADMIN, READ, WRITE
+from service.access.tokens import is_name, words
 from service.cli.options import add_common, load_settings
+from service.model.errors import HotshelfError
+from service.model.rate import Rate
+from service.settings import Database, Settings, SettingsError
+from service.store.access import AccessRecords
+from service.store.shards import Shard
 
-KEY_FILE = "signing-keys.json"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Work: TypeAlias = Callable[[argparse.Namespace, AccessRecords], Awaitable[int]]
+
+T = TypeVar("T")
+
 _DAY_S = 86_400
+# Tokens of `hotshelf token` live a day by default: a rotation lets them end in peace.
+_OVERLAP_S = _DAY_S + 3600
 
 
-def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_commands(subparsers: Commands) -> None:
     """Add this module's commands; each sets ``run``, which returns the exit status."""
     token = subparsers.add_parser("token", help="print an access token of the built-in issuer")
     add_common(token)
-    token.add_argument("--sub", required=True, metavar="S", help="whom the token stands for")
-    token.add_argument(
-        "--scope",
-        default="items:read items:write",
-        metavar='"…"',
-        help="what it allows, words with blanks between (default: %(default)s)",
-    )
+    token.add_argument("--sub", required=True, type=_name, help="whom the token stands for")
+    _add_scope(token)
     token.add_argument("--ttl", type=int, default=_DAY_S, metavar="SECONDS", help="its life time")
     token.set_defaults(run=_token)
+    _add_keys(_group(subparsers, "keys", "API keys"))
+    _add_clients(_group(subparsers, "clients", "OAuth clients"))
+    _add_signing_keys(_group(subparsers, "signing-keys", "keys that sign our access tokens"))
+
+
+def mint_token(settings: Settings, subject: str, scope: str, ttl_s: int) -> str:
+    """A token of the built-in issuer, signed with its current key. Raises HotshelfError."""
+
+    async def mint(records: AccessRecords) -> str:
+        auth = settings.auth
+        issuer = BuiltInIssuer(auth.issuer, auth.audience, ttl_s, records)
+        await issuer.load()
+        return issuer.sign(subject, scope, subject)
+
+    return asyncio.run(_with_records(settings.database, mint))
+
+
+def _add_keys(keys: Commands) -> None:
+    create = _command(keys, "create", "print a new API key, this once", _create_key)
+    create.add_argument("--owner", required=True, type=_name, help="whom requests act for")
+    _add_scope(create)
+    create.add_argument("--rate", type=Rate.parse, help="requests/seconds, such as 100/60")
+    _command(keys, "list", "id, owner, scope, rate, created, revoked", _list_keys)
+    _command(keys, "revoke", "end a key within a minute", _revoke_key).add_argument("id")
+
+
+def _add_clients(clients: Commands) -> None:
+    create = _command(clients, "create", "print a new client's id and secret", _create_client)
+    create.add_argument("--name", required=True, type=_name, help="what people call it")
+    _add_scope(create)
+    _command(clients, "list", "id, name, scope, created, revoked", _list_clients)
+    _command(
+        clients, "revoke", "give no more tokens to a client; those it has run out", _revoke_client
+    ).add_argument("id")
+
+
+def _add_signing_keys(keys: Commands) -> None:
+    _command(keys, "list", "id, created, signs from, verifies until", _list_signing_keys)
+    rotate = _command(keys, "rotate", "sign with a new key from now on", _rotate)
+    rotate.add_argument(
+        "--overlap",
+        type=int,
+        default=_OVERLAP_S,
+        metavar="SECONDS",
+        help="how long tokens of the old keys stay good (default %(default)s)",
+    )
+    rotate.add_argument(
+        "--now", action="store_true", help="a key leaked: end the old keys and all their tokens"
+    )
+
+
+def _group(subparsers: Commands, name: str, text: str) -> Commands:
+    return subparsers.add_parser(name, help=text).add_subparsers(metavar="COMMAND", required=True)
+
+
+def _command(group: Commands, name: str, text: str, work: Work) -> argparse.ArgumentParser:
+    def run(args: argparse.Namespace) -> int:
+        database = load_settings(args).database
+        return _reported(lambda: asyncio.run(_with_records(database, lambda r: work(args, r))))
+
+    parser = group.add_parser(name, help=text, description=text)
+    add_common(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_scope(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scope",
+        type=_scope,
+        default=f"{READ} {WRITE}",
+        help=f"words of {READ}, {WRITE}, {ADMIN} (default: %(default)s)",
+    )
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise argparse.ArgumentTypeError("must be 1 to 255 printable characters")
+    return text
+
+
+def _scope(text: str) -> str:
+    wanted = words(text)
+    if not wanted or not wanted <= {READ, WRITE, ADMIN}:
+        raise argparse.ArgumentTypeError(f"must be words of {READ}, {WRITE}, {ADMIN}")
+    return " ".join(sorted(wanted))
+
+
+def _reported(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except HotshelfError as error:
+        print(f"hotshelf: {error.detail}", file=sys.stderr)
+    except psycopg.errors.UndefinedTable:
+        print("hotshelf: the control tables are missing: run `hotshelf migrate`", file=sys.stderr)
+    return 2
+
+
+async def _with_records(database: Database, work: Callable[[AccessRecords], Awaitable[T]]) -> T:
+    if not database.shards:
+        raise SettingsError("database.shards is not set: name your servers, or a --data-dir")
+    shard = Shard(0, database.shards[0], database)
+    await shard.open()
+    try:
+        return await work(AccessRecords(shard))
+    finally:
+        await shard.close()
 
 
 def _token(args: argparse.Namespace) -> int:
-    settings = load_settings(args).auth
-    key = signing_keys.ensure_key_file(args.data_dir / KEY_FILE)
-    print(
-        signing_keys.mint(key, settings.issuer, settings.audience, args.sub, args.scope, args.ttl)
-    )
+    settings = load_settings(args)
+
+    def run() -> int:
+        print(mint_token(settings, args.sub, args.scope, args.ttl))
+        return 0
+
+    return _reported(run)
+
+
+async def _create_key(args: argparse.Namespace, records: AccessRecords) -> int:
+    key_id, key, hashed = new_key()
+    await records.add_api_key(key_id, hashed, args.owner, args.scope, args.rate)
+    print(f"hotshelf: API key {key_id}; it is not shown again", file=sys.stderr)
+    print(key)
     return 0
+
+
+async def _list_keys(_: argparse.Namespace, records: AccessRecords) -> int:
+    for k in await records.api_keys():
+        _row(k.id, k.owner_id, k.scope, k.rate or "default", k.created_at, k.revoked_at)
+    return 0
+
+
+async def _revoke_key(args: argparse.Namespace, records: AccessRecords) -> int:
+    return _found(await records.revoke_api_key(args.id), "API key", args.id)
+
+
+async def _create_client(args: argparse.Namespace, records: AccessRecords) -> int:
+    client_id, secret = f"client-{secrets.token_hex(8)}", secrets.token_urlsafe(32)
+    await records.add_client(client_id, secret_hash(secret), args.name, args.scope)
+    print(f"client_id={client_id}\nclient_secret={secret}")
+    return 0
+
+
+async def _list_clients(_: argparse.Namespace, records: AccessRecords) -> int:
+    for c in await records.clients():
+        _row(c.id, c.name, c.scope, c.created_at, c.revoked_at)
+    return 0
+
+
+async def _revoke_client(args: argparse.Namespace, records: AccessRecords) -> int:
+    return _found(await records.revoke_client(args.id), "client", args.id)
+
+
+async def _list_signing_keys(_: argparse.Namespace, records: AccessRecords) -> int:
+    for k in await records.signing_keys():
+        _row(k.jwk["kid"], k.created_at, k.signs_from, k.verifies_until)
+    return 0
+
+
+async def _rotate(args: argparse.Namespace, records: AccessRecords) -> int:
+    key = signing_keys.generate()
+    if args.now:
+        await records.rotate_signing_key(key, 0, 0)
+    else:
+        overlap_s = PUBLISH_AHEAD_S + max(0, args.overlap)
+        await records.rotate_signing_key(key, PUBLISH_AHEAD_S, overlap_s)
+    print(key["kid"])
+    return 0
+
+
+def _found(found: bool, what: str, name: str) -> int:
+    if not found:
+        print(f"hotshelf: there is no {what} {name}", file=sys.stderr)
+    return 0 if found else 1
+
+
+def _row(*cells: object) -> None:
+    print("\t".join(_cell(cell) for cell in cells))
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, datetime):
+        return cell.isoformat(timespec="seconds")
+    return "-" if cell is None else str(cell)

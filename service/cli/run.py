@@ -11,8 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from service import settings as setting_sources
-from service.access import signing_keys
-from service.cli.access import KEY_FILE
+from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
@@ -75,12 +74,9 @@ def _run(args: argparse.Namespace) -> int:
 def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
     """Leave the running stack's settings in the data directory, and read all settings back."""
     args.data_dir.mkdir(parents=True, exist_ok=True)
-    key_file = (args.data_dir / KEY_FILE).absolute()
-    signing_keys.ensure_key_file(key_file)
-    tables = {
+    tables: dict[str, dict[str, object]] = {
         "database": {"shards": stack.shards},
         "redis": {"url": stack.redis_url},
-        "auth": {"jwks": str(key_file)},
     }
     lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
     for table, values in tables.items():
@@ -100,9 +96,7 @@ def _load_sample(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _write_token(data_dir: Path, settings: Settings) -> str:
-    key = signing_keys.ensure_key_file(data_dir / KEY_FILE)
-    auth = settings.auth
-    token = signing_keys.mint(key, auth.issuer, auth.audience, _DEVELOPER, _SCOPE, _TOKEN_TTL_S)
+    token = mint_token(settings, _DEVELOPER, _SCOPE, _TOKEN_TTL_S)
     write_private(data_dir / "dev-token", token + "\n", _own_account())
     return token
 
