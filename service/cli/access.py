@@ -21,7 +21,8 @@ from service.access.tokens import is_name, words
 from service.cli.options import add_common, load_settings
 from service.model.errors import HotshelfError
 from service.model.rate import Rate
-from service.settings import Database, Settings, SettingsError
+from service.setting_sources import SettingsError
+from service.settings import Database, Settings
 from service.store.access import AccessRecords
 from service.store.shards import Shard
 

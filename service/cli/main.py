@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import psycopg
 
-from service import settings as setting_sources
+from service import setting_sources
 from service.cli import access, data, run
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.serve import serve
-from service.settings import SettingsError
+from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
 from service.store.shards import ShardMapError
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from service import settings
+from service import setting_sources
 from service.settings import Settings
 
 DEFAULT_DATA_DIR = Path(".hotshelf")
@@ -24,4 +24,4 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def load_settings(args: argparse.Namespace) -> Settings:
     """The settings for a parsed command line. Raises SettingsError."""
-    return settings.load(os.environ, args.config, args.data_dir)[0]
+    return setting_sources.load(os.environ, args.config, args.data_dir)[0]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from service import settings as setting_sources
+from service import setting_sources
 from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service import settings
+from service import setting_sources
+from service.settings import Settings
 from service.api.problem import TABLE
 from service.model import errors
 from service.model.errors import CallerError, CapacityError, DependencyError, HotshelfError
@@ -20,7 +21,18 @@ PYTHON = sorted(
     for path in (ROOT / folder).rglob("*.py")
 )
 RUST = sorted((ROOT / "native").rglob("*.rs"))
-BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "handler", "core"}
+BANNED = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "common",
+    "misc",
+    "base",
+    "manager",
+    "handler",
+    "core",
+}
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -48,7 +60,9 @@ def test_a_function_fits_on_a_screen(path: Path) -> None:
 def test_names_say_what_a_thing_does(path: Path) -> None:
     assert not _words(path.stem) & BANNED
     if path.suffix == ".py":
-        classes = [n.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef)]
+        classes = [
+            n.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef)
+        ]
         assert not [name for name in classes if _words(name) & BANNED]
 
 
@@ -74,7 +88,9 @@ def test_every_error_has_a_status_a_page_and_a_wire_test(error: type[HotshelfErr
     assert error in TABLE
     row = f"| `{error.code}` | {TABLE[error].status} |"
     assert row in (ROOT / "docs" / "errors.md").read_text()
-    wire = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("test_*.py") if p != Path(__file__))
+    wire = "\n".join(
+        p.read_text() for p in (ROOT / "tests").rglob("test_*.py") if p != Path(__file__)
+    )
     assert f'"{error.code}"' in wire
 
 
@@ -85,11 +101,11 @@ def test_every_error_code_is_unique() -> None:
 
 def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    for row in settings.describe(settings.Settings(), {}):
-        assert f"| `{row.name}` | `{settings.env_name(row.name)}` |" in page, row.name
+    for row in setting_sources.describe(Settings(), {}):
+        assert f"| `{row.name}` | `{setting_sources.env_name(row.name)}` |" in page, row.name
 
 
 def test_every_setting_has_words_of_its_own() -> None:
-    rows = settings.describe(settings.Settings(), {})
+    rows = setting_sources.describe(Settings(), {})
     assert all(row.doc for row in rows)
-    assert all(dataclasses.is_dataclass(getattr(settings.Settings(), r.name.split(".")[0])) for r in rows)
+    assert all(dataclasses.is_dataclass(getattr(Settings(), r.name.split(".")[0])) for r in rows)

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from service import settings
-from service.settings import Settings, SettingsError
+from service import setting_sources
+from service.setting_sources import SettingsError
+from service.settings import Settings
 
 
 def _write(path: Path, text: str) -> Path:
@@ -13,7 +14,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def test_without_any_source_the_defaults_hold() -> None:
-    assert settings.load({}) == (Settings(), {})
+    assert setting_sources.load({}) == (Settings(), {})
 
 
 def test_environment_beats_file_beats_data_directory(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_environment_beats_file_beats_data_directory(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     _write(data_dir / "hotshelf.toml", '[http]\nport = 1\nworkers = 1\nhost = "::1"\n')
-    loaded, sources = settings.load({"HOTSHELF_HTTP_PORT": "4"}, file, data_dir)
+    loaded, sources = setting_sources.load({"HOTSHELF_HTTP_PORT": "4"}, file, data_dir)
     assert (loaded.http.port, loaded.http.workers, loaded.http.host) == (4, 3, "::1")
     assert sources["http.port"] == "environment"
     assert sources["http.workers"] == str(file)
@@ -30,8 +31,8 @@ def test_environment_beats_file_beats_data_directory(tmp_path: Path) -> None:
 
 def test_shards_are_read_alike_from_both(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.toml", '[database]\nshards = [["u1", "u2"], ["u3"]]\n')
-    from_env = settings.load({"HOTSHELF_DATABASE_SHARDS": "u1 u2; u3"})[0]
-    assert settings.load({}, file)[0] == from_env
+    from_env = setting_sources.load({"HOTSHELF_DATABASE_SHARDS": "u1 u2; u3"})[0]
+    assert setting_sources.load({}, file)[0] == from_env
     assert from_env.database.shards == (("u1", "u2"), ("u3",))
 
 
@@ -48,7 +49,7 @@ def test_shards_are_read_alike_from_both(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_used_is_named(env: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        settings.load(env)
+        setting_sources.load(env)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_what_cannot_be_used_is_named(env: dict[str, str], told: str) -> None:
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        settings.load({}, _write(tmp_path / "own.toml", text))
+        setting_sources.load({}, _write(tmp_path / "own.toml", text))
 
 
 def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
@@ -75,12 +76,14 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
         "HOTSHELF_DATABASE_SHARDS": f"postgresql://u:{secret}@h/d postgresql://u:{secret}@i/d",
         "HOTSHELF_REDIS_URL": f"redis://:{secret}@h/0",
     }
-    loaded, sources = settings.load(env)
-    rows = settings.describe(loaded, sources)
+    loaded, sources = setting_sources.load(env)
+    rows = setting_sources.describe(loaded, sources)
     assert secret not in str(rows)
     assert "postgresql://u:***@i/d" in next(r.shown for r in rows if r.name == "database.shards")
     with pytest.raises(SettingsError) as refused:
-        settings.load({}, _write(tmp_path / "a.toml", f'[database]\nshards = [["{secret}", 1]]\n'))
+        setting_sources.load(
+            {}, _write(tmp_path / "a.toml", f'[database]\nshards = [["{secret}", 1]]\n')
+        )
     assert secret not in str(refused.value)
 
 
