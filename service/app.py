@@ -13,7 +13,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service import settings as setting_sources
+from service import setting_sources
 from service.access.api_keys import ApiKeys
 from service.access.credentials import Authenticator
 from service.access.issuer import BuiltInIssuer
@@ -21,16 +21,19 @@ from service.access.key_set import KeySet
 from service.access.key_sources import HttpKeySource, file_source
 from service.access.tokens import TokenVerifier
 from service.api.change_item import ChangeItem
+from service.api.cors import with_cors
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
+from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
 from service.api.routes import Api, add_routes
 from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.write import ItemWriter
-from service.settings import Auth, Settings, SettingsError
+from service.setting_sources import SettingsError
+from service.settings import Auth, Settings
 from service.store.access import AccessRecords
 from service.store.shards import Shards
 
@@ -52,7 +55,10 @@ async def open_worker() -> Worker:
     tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
     authenticator = Authenticator(tokens, ApiKeys(records.find_api_key))
     drain = DrainFlag.inherited(os.environ)
-    api = _build_api(settings, shards, authenticator, _ping(redis, settings), lambda: bool(drain))
+    base_url = settings.http.public_url or settings.auth.issuer
+    oauth2 = OAuth2(issuer, records, base_url, list(key_sets))
+    ping = _ping(redis, settings)
+    api = _build_api(settings, shards, authenticator, oauth2, ping, lambda: bool(drain))
     robyn_app = new_app()
     add_routes(robyn_app, import_robyn(), api, authenticator.authenticate)
     bridge = RobynBridge(robyn_app, problem_reply)
@@ -71,6 +77,7 @@ async def open_worker() -> Worker:
         close=close,
         body_max_bytes=settings.http.body_max_bytes,
         body_timeout_s=settings.http.body_timeout_s,
+        on_reply=lambda c, reply: with_cors(settings.cors, c.method, c.headers, reply),
     )
 
 
@@ -78,6 +85,7 @@ def _build_api(
     settings: Settings,
     shards: Shards,
     authenticator: Authenticator,
+    oauth2: OAuth2,
     redis_answers: Callable[[], Awaitable[bool | None]],
     draining: Callable[[], bool],
 ) -> Api:
@@ -89,6 +97,7 @@ def _build_api(
             ItemWriter(shards, timeout_s), replies, settings.writes.require_if_match
         ),
         health=Health(shards, redis_answers, draining),
+        oauth2=oauth2,
     )
 
 

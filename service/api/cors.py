@@ -44,26 +44,11 @@ _EXPOSE_HEADERS = ", ".join(
 )
 
 
-def options_reply(settings: Cors, headers: Mapping[str, list[str]], allow: str) -> Reply:
-    """The answer to OPTIONS: ``allow`` lists the path's methods; to a preflight, permission too.
-
-    It needs no caller, so it is to be given before credentials are looked at.
-    """
-    fields = [("allow", allow)]
-    origin = _allowed_origin(settings, headers)
-    if origin is not None and "access-control-request-method" in headers:
-        fields += [
-            ("access-control-allow-methods", allow),
-            ("access-control-allow-headers", _ALLOW_HEADERS),
-            ("access-control-max-age", str(settings.max_age_s)),
-        ]
-    return with_cors(settings, headers, Reply(204, fields))
-
-
-def with_cors(settings: Cors, headers: Mapping[str, list[str]], reply: Reply) -> Reply:
+def with_cors(settings: Cors, method: str, headers: Mapping[str, list[str]], reply: Reply) -> Reply:
     """The reply, readable by the pages that may call; ``headers`` are the request's.
 
-    To be done to every reply, errors included: a browser hides one without permission.
+    To be done to every reply, errors included: a browser hides one without permission. A
+    reply to OPTIONS lists the path's methods in Allow, which is what a preflight asks for.
     """
     if not settings.allowed_origins:
         return reply
@@ -73,8 +58,20 @@ def with_cors(settings: Cors, headers: Mapping[str, list[str]], reply: Reply) ->
     origin = _allowed_origin(settings, headers)
     if origin is not None:
         fields.append(("access-control-allow-origin", origin))
-        fields.append(("access-control-expose-headers", _EXPOSE_HEADERS))
+        if method == "OPTIONS" and "access-control-request-method" in headers:
+            fields += _preflight(settings, reply)
+        else:
+            fields.append(("access-control-expose-headers", _EXPOSE_HEADERS))
     return reply._replace(headers=fields)
+
+
+def _preflight(settings: Cors, reply: Reply) -> list[tuple[str, str]]:
+    allow = ", ".join(value for name, value in reply.headers if name == "allow")
+    return [
+        ("access-control-allow-methods", allow),
+        ("access-control-allow-headers", _ALLOW_HEADERS),
+        ("access-control-max-age", str(settings.max_age_s)),
+    ]
 
 
 def _allowed_origin(settings: Cors, headers: Mapping[str, list[str]]) -> str | None:

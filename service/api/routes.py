@@ -11,11 +11,19 @@ from typing import Any
 from service.api.change_item import ChangeItem
 from service.api.get_item import Authenticate, GetItem
 from service.api.health import Health
+from service.api.oauth2 import OAuth2
 from service.api.request import Reply, RequestContext
 
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
-OPEN_PATHS = ("/livez", "/readyz")
+OPEN_PATHS = (
+    "/livez",
+    "/readyz",
+    "/oauth2/token",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-protected-resource",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class Api:
     get_item: GetItem
     change_item: ChangeItem
     health: Health
+    oauth2: OAuth2
 
 
 def add_routes(app: Any, robyn: Any, api: Api, authenticate: Authenticate) -> None:
@@ -33,7 +42,8 @@ def add_routes(app: Any, robyn: Any, api: Api, authenticate: Authenticate) -> No
     @app.before_request()  # type: ignore[untyped-decorator]
     async def know_the_caller(request: Any) -> Any:
         context: RequestContext = request.session
-        if context.path not in OPEN_PATHS:
+        # A browser's preflight (OPTIONS) never carries credentials.
+        if context.path not in OPEN_PATHS and context.method != "OPTIONS":
             context.caller = await authenticate(context.headers)
         return request
 
@@ -50,7 +60,15 @@ def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
             ("PUT", f"{prefix}/items/:id", api.change_item.put),
             ("DELETE", f"{prefix}/items/:id", api.change_item.delete),
         ]
-    return [*items, ("GET", "/livez", api.health.livez), ("GET", "/readyz", api.health.readyz)]
+    return [
+        *items,
+        ("GET", "/livez", api.health.livez),
+        ("GET", "/readyz", api.health.readyz),
+        ("POST", "/oauth2/token", api.oauth2.token),
+        ("GET", "/.well-known/jwks.json", api.oauth2.jwks),
+        ("GET", "/.well-known/oauth-authorization-server", api.oauth2.authorization_server),
+        ("GET", "/.well-known/oauth-protected-resource", api.oauth2.protected_resource),
+    ]
 
 
 def _robyn_endpoint(robyn: Any, endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:

@@ -68,7 +68,7 @@ class Worker:
 
     ``get_item`` gets GET and HEAD of one item, with the id as sent in ``path_params["id"]``;
     ``answer`` everything else. Both may raise HotshelfError, of which ``on_error`` makes the
-    answer. ``draining`` is asked for every answer.
+    answer. ``draining`` is asked for every answer, and ``on_reply`` has the last word on it.
     """
 
     get_item: Answer
@@ -78,6 +78,7 @@ class Worker:
     close: Callable[[], Awaitable[None]]
     body_max_bytes: int = 1 << 20
     body_timeout_s: float = 20.0
+    on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
 
 
 class Application:
@@ -122,7 +123,7 @@ class Application:
             logger.exception("request %s failed", context.request_id)
             fault = InternalError("Something went wrong; the request id helps to find it.")
             reply = worker.on_error(context, fault)
-        _send(exchange, context, reply, worker.draining())
+        _send(exchange, context, worker.on_reply(context, reply), worker.draining())
 
     def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
         headers: dict[str, list[str]] = {}
