@@ -1,0 +1,155 @@
+"""One connection to one Redis: replies are matched to commands by their order alone.
+
+Whoever writes hands over one callback per command; each is called exactly once, with the reply
+or with a CacheUnavailable. A deadline that passes ends the connection, because only then is it
+certain that a late reply can never be taken for the answer to a newer command.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from hiredis import ProtocolError, PushNotification, Reader, ReplyError, pack_command
+
+from service.model.errors import CacheUnavailable
+
+Command = tuple[bytes, ...]
+Callback = Callable[[Any], None]
+# hiredis declares a tuple of one; it takes any number.
+encode = cast(Callable[[Command], bytes], pack_command)
+
+# False and None are replies of their own in RESP3.
+_INCOMPLETE = object()
+_BUFFER_BYTES = 1 << 18
+# uvloop runs timers before it reads sockets: after a stall of our own process the replies may
+# have arrived long ago, so a deadline counts only once the sockets have had their turn.
+_LAST_LOOK_S = 0.002
+# A node that says this serves nobody; another connection may reach one that does.
+_UNUSABLE_NODE = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"})
+# Redis 6 reports an error inside a script as "ERR Error running script …: -OOM command …".
+_ERROR_WORD = re.compile(r"(?:^|[ :]-)([A-Z]+)\b")
+
+
+def failure(reply: ReplyError) -> CacheUnavailable:
+    """An error reply as the failure of a dependency, with its word and the reply as cause."""
+    error = CacheUnavailable("The cache answered with an error.")
+    words = _ERROR_WORD.findall(str(reply))
+    error.redis_error = words[-1] if words else "ERR"
+    error.__cause__ = reply
+    return error
+
+
+class Connection(asyncio.BufferedProtocol):
+    """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
+    still waiting are given their failure. ``on_push`` receives RESP3 push messages as lists."""
+
+    def __init__(
+        self,
+        timeout_s: float,
+        on_lost: Callable[["Connection"], None],
+        on_push: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._on_lost = on_lost
+        self._on_push = on_push
+        self._reader = Reader(notEnoughData=_INCOMPLETE)
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self.lost = False
+        self._waiting: deque[Callback] = deque()
+        self._written = 0
+        self._answered = 0
+        # (number of the last command, its deadline) of each write not known to be answered
+        self._deadlines: deque[tuple[int, float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Commands written and not answered."""
+        return len(self._waiting)
+
+    def write(self, packed: list[bytes], callbacks: list[Callback]) -> None:
+        """Send encoded commands in one piece; ``callbacks`` in the same order and number."""
+        assert self._transport is not None
+        self._waiting.extend(callbacks)
+        self._written += len(callbacks)
+        deadline = self._loop.time() + self._timeout_s
+        self._deadlines.append((self._written, deadline))
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
+        self._transport.write(b"".join(packed))
+
+    def abort(self, detail: str) -> None:
+        """End the connection now; all that wait fail with ``detail``."""
+        if self.lost:
+            return
+        self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._on_lost(self)
+        waiting, self._waiting = self._waiting, deque()
+        for callback in waiting:
+            self._give(callback, CacheUnavailable(detail))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.abort("The cache closed the connection.")
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        reader = self._reader
+        reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]  # any buffer will do
+        try:
+            while not self.lost and (reply := reader.gets()) is not _INCOMPLETE:
+                self._take(reply)
+        except ProtocolError:
+            self.abort("The cache sent what is not RESP.")
+
+    def _take(self, reply: Any) -> None:
+        kind = type(reply)
+        if kind is PushNotification:
+            if self._on_push is not None:
+                self._give(self._on_push, reply)
+            return
+        if not self._waiting:
+            self.abort("The cache sent a reply that nobody asked for.")
+            return
+        callback = self._waiting.popleft()
+        self._answered += 1
+        if kind is ReplyError:
+            reply = failure(reply)
+        self._give(callback, reply)
+        if kind is ReplyError and reply.redis_error in _UNUSABLE_NODE:
+            self.abort(f"The cache node is unusable: {reply.redis_error}.")
+
+    def _give(self, callback: Callback, reply: Any) -> None:
+        try:
+            callback(reply)
+        except Exception as error:
+            # One faulty callback must not leave the replies behind it without theirs.
+            self._loop.call_exception_handler(
+                {"message": "a callback of a Redis reply failed", "exception": error}
+            )
+
+    def _check_deadline(self, looked_at: int = 0) -> None:
+        while self._deadlines and self._deadlines[0][0] <= self._answered:
+            self._deadlines.popleft()
+        if not self._deadlines:
+            self._timer = None
+            return
+        last, deadline = self._deadlines[0]
+        if self._loop.time() < deadline:
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
+        elif looked_at != last:
+            self._timer = self._loop.call_later(_LAST_LOOK_S, self._check_deadline, last)
+        else:
+            self.abort("The cache did not answer in time.")

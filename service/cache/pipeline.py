@@ -1,0 +1,233 @@
+"""Redis for one worker: every command of one event-loop tick leaves in one write.
+
+Commands are gathered until the loop comes round again, so a burst of requests costs one system
+call each way. While no connection stands, asking fails at once. Redis being away, slow, full or
+read-only is always CacheUnavailable and never looks like an absent key.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from service.cache.connection import Callback, Command, Connection, encode
+from service.cache.endpoint import connect, parse_url
+from service.flow.deadline import within
+from service.model.errors import CacheUnavailable, Overloaded
+
+_BACKOFF_FIRST_S = 0.05
+_BACKOFF_MAX_S = 1.0
+# A connection that ends sooner than this counts as one more failed attempt.
+_STABLE_S = 5.0
+_CONNECT_TIMEOUT_S = 1.0
+
+
+class Script:
+    """A Lua script and its SHA-1, by which EVALSHA calls it."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.sha1 = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+
+    @classmethod
+    def load(cls, name: str) -> "Script":
+        """The script ``lua/<name>.lua`` of this package."""
+        return cls((files(__package__) / "lua" / f"{name}.lua").read_bytes())
+
+
+class RedisPipeline:
+    """Owns one connection and keeps it up; belongs to the event loop that called ``open``.
+
+    ``on_connect`` runs on every new connection before anything else, and ``scripts`` are loaded
+    there; an error in one of them counts as a failed connection. ``timeout_s`` is the deadline
+    of each command from the tick in which it is written. ``max_in_flight`` bounds commands
+    gathered or unanswered. ``on_state`` is told True and False as the connection comes and goes,
+    ``on_push`` gets RESP3 push messages.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 0.25,
+        on_connect: Sequence[Command] = (),
+        scripts: Sequence[Script] = (),
+        max_in_flight: int = 10_000,
+        on_state: Callable[[bool], None] | None = None,
+        on_push: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        self._endpoint = parse_url(url)
+        self._timeout_s = timeout_s
+        self._on_connect = (
+            *on_connect,
+            *((b"SCRIPT", b"LOAD", script.source) for script in scripts),
+        )
+        self._max_in_flight = max_in_flight
+        self._on_state = on_state
+        self._on_push = on_push
+        self._connection: Connection | None = None
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._packed: list[bytes] = []
+        self._callbacks: list[Callback] = []
+        # Scripts that Redis had forgotten, to be sent again before anything newer.
+        self._again: list[tuple[bytes, Callback]] = []
+        self._before_write: list[Callable[[], None]] = []
+        self._scheduled = False
+        self.tick = 0
+
+    @property
+    def available(self) -> bool:
+        """True while a connection stands that has passed its handshake."""
+        return self._connection is not None
+
+    async def open(self) -> None:
+        """Start connecting; returns after the first attempt, whether or not it succeeded."""
+        first_attempt = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep_connected(first_attempt))
+        await first_attempt.wait()
+
+    async def close(self) -> None:
+        """Drop the connection; whatever is unanswered fails."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        if self._connection is not None:
+            self._connection.abort("The service is shutting down.")
+        self._flush()
+
+    def send(self, command: Command) -> asyncio.Future[Any]:
+        """The reply, bytes as Redis sent them. The future may be cancelled: order is kept.
+
+        Raises CacheUnavailable or Overloaded at once, as ``send_callback`` does; the future
+        fails with CacheUnavailable for an error reply, a lost connection or a passed deadline.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.send_callback(command, partial(_settle, future))
+        return future
+
+    def send_callback(self, command: Command, callback: Callback) -> None:
+        """Call ``callback`` exactly once, later, with the reply or a CacheUnavailable instance.
+
+        Raises CacheUnavailable while there is no connection and Overloaded when too many
+        commands wait; then the callback is never called.
+        """
+        connection = self._connection
+        if connection is None:
+            raise CacheUnavailable("The cache cannot be reached.")
+        if connection.in_flight + len(self._callbacks) >= self._max_in_flight:
+            raise Overloaded("Too many cache commands are waiting.", retry_after_s=1)
+        self._packed.append(encode(command))
+        self._callbacks.append(callback)
+        self._schedule()
+
+    def run(self, script: Script, keys: Command, args: Command, callback: Callback) -> None:
+        """Call a script by its hash; raises and calls back as ``send_callback``.
+
+        If Redis has forgotten it, it is sent once more with its source, ahead of everything not
+        yet written and in the order of the first calls (its deadline then starts anew).
+        """
+        tail = (b"%d" % len(keys), *keys, *args)
+        whole = (b"EVAL", script.source, *tail)
+        self.send_callback(
+            (b"EVALSHA", script.sha1, *tail), partial(self._unless_forgotten, whole, callback)
+        )
+
+    def run_future(self, script: Script, keys: Command, args: Command) -> asyncio.Future[Any]:
+        """``run`` for coroutines."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.run(script, keys, args, partial(_settle, future))
+        return future
+
+    def before_write(self, prepare: Callable[[], None]) -> None:
+        """Call ``prepare`` just before this tick's write; what it sends still goes with it.
+
+        ``tick`` is the number of the write being gathered: it grows when the bytes have left,
+        so a reader may join another's command only while ``tick`` is what it was then.
+        """
+        self._before_write.append(prepare)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        preparing, self._before_write = self._before_write, []
+        try:
+            for prepare in preparing:
+                prepare()
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        self.tick += 1
+        packed = [command for command, _ in self._again] + self._packed
+        callbacks = [callback for _, callback in self._again] + self._callbacks
+        self._again, self._packed, self._callbacks = [], [], []
+        if not callbacks:
+            return
+        if self._connection is not None:
+            self._connection.write(packed, callbacks)
+            return
+        for callback in callbacks:
+            callback(CacheUnavailable("The cache cannot be reached."))
+
+    def _unless_forgotten(self, whole: Command, callback: Callback, reply: Any) -> None:
+        if isinstance(reply, CacheUnavailable) and reply.redis_error == "NOSCRIPT":
+            self._again.append((encode(whole), callback))
+            self._schedule()
+        else:
+            callback(reply)
+
+    async def _keep_connected(self, first_attempt: asyncio.Event) -> None:
+        failures = 0
+        while True:
+            self._lost.clear()
+            try:
+                await within(_CONNECT_TIMEOUT_S, self._connect())
+            except (CacheUnavailable, OSError, TimeoutError):
+                failures += 1
+            finally:
+                first_attempt.set()
+            if self._connection is not None:
+                connected_at = time.monotonic()
+                await self._lost.wait()
+                failures = 0 if time.monotonic() - connected_at > _STABLE_S else failures + 1
+            longest = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # jitter, not a secret
+
+    async def _connect(self) -> None:
+        def make() -> Connection:
+            return Connection(self._timeout_s, self._forget, self._on_push)
+
+        connection = await connect(self._endpoint, make, self._on_connect)
+        self._connection = connection
+        if self._on_state is not None:
+            self._on_state(True)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self._lost.set()
+        if self._on_state is not None:
+            self._on_state(False)
+
+
+def _settle(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():
+        return
+    if isinstance(reply, CacheUnavailable):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
