@@ -56,7 +56,8 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._on_push = on_push
         self._reader = Reader(notEnoughData=_INCOMPLETE)
-        self._buffer = bytearray(_BUFFER_BYTES)
+        # A view, because asyncio's TLS slices it, and a slice of a bytearray is a copy.
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
         self.lost = False
         self._waiting: deque[Callback] = deque()
@@ -102,7 +103,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.abort("The cache closed the connection.")
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
