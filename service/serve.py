@@ -23,12 +23,12 @@ from enum import Enum, auto
 from typing import Any
 
 from service.flow.drain import ENV_NAME, DrainFlag
-from service.flow.parent_death import die_with_parent
+from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 
 logger = logging.getLogger(__name__)
 
 # Endings in a row, each within _QUICK_S of the start, after which restarting is given up.
-_MAX_QUICK_ENDINGS = 6
+_MAX_QUICK_ENDINGS = 5
 _QUICK_S = 30.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
@@ -147,8 +147,9 @@ class _Parent:
         event = self._wait(child, self._options.grace_s)
         if event is not _Event.ENDED:
             logger.warning("requests still run and are cut")
-        status = _reap(child)
-        return 0 if event is _Event.ENDED and status == 0 else 1
+        # -SIGTERM: Granian had not come as far as minding signals, so nothing ran yet.
+        harmless = _reap(child) in (0, -signal.SIGTERM)
+        return 0 if event is _Event.ENDED and harmless else 1
 
     def _wait(self, child: subprocess.Popen[bytes] | None, timeout_s: float | None) -> _Event:
         with contextlib.ExitStack() as stack:
@@ -169,13 +170,12 @@ def _signals() -> Iterator[socket.socket]:
     """SIGTERM and SIGINT as bytes to read, so that none is lost between two waits."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    watched = (signal.SIGTERM, signal.SIGINT)
     previous_fd = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    previous = [signal.signal(number, lambda *_: None) for number in watched]
+    previous = [signal.signal(number, lambda *_: None) for number in STOP_SIGNALS]
     try:
         yield reading
     finally:
-        for number, action in zip(watched, previous, strict=True):
+        for number, action in zip(STOP_SIGNALS, previous, strict=True):
             signal.signal(number, action)
         signal.set_wakeup_fd(previous_fd)
         reading.close()
@@ -225,6 +225,11 @@ def run_granian() -> None:
 
 
 def _load(target: str) -> Any:
-    """What ``module:attribute`` names, without Granian's own search of the working directory."""
+    """What ``module:attribute`` names, without Granian's own search of the working directory.
+
+    Granian calls it first thing in each worker. From then until the event loop runs for good
+    a signal would be lost; ``Application.__rsgi_init__`` lets them through again.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)

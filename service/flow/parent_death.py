@@ -1,9 +1,10 @@
-"""No orphans: a process that ends together with its parent, even one killed by SIGKILL (Linux)."""
+"""How processes end together. No orphans: a process that ends together with its parent, even one killed by SIGKILL (Linux)."""
 
 import ctypes
 import os
 import signal
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from service.api.request import Reply, RequestContext
-from service.flow.parent_death import die_with_parent
+from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 from service.http.body import Body
 from service.model.errors import (
     HotshelfError,
@@ -96,6 +96,9 @@ class Application:
             # Without Granian nobody would stop or count this worker any more.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open(loop))
+        # uvloop forgets a signal that arrives while it stands still, as it will until Granian
+        # has started it again; our loader holds them back until then.
+        loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls it after the last answer; the loop has stopped again."""
