@@ -1,4 +1,4 @@
-"""How processes end together. No orphans: a process that ends together with its parent, even one killed by SIGKILL (Linux)."""
+"""How processes end together: no orphans, even of a parent that was killed (Linux)."""
 
 import ctypes
 import os

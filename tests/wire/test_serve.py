@@ -55,9 +55,8 @@ def test_sigterm_ends_everything_with_status_0(tmp_path: Path) -> None:
 
 
 def test_a_signal_while_a_worker_starts_is_not_lost(tmp_path: Path) -> None:
-    toy = ServeOptions(app_target=TOY)
-    env = {"TOY_FOLDER": str(tmp_path), "TOY_SLOW_START": "1"}
-    with Server.starting(toy, tmp_path, **env) as server:
+    slow = ServeOptions(app_target="tests.fixtures.toy_service:slow_to_listen")
+    with Server.starting(slow, tmp_path, TOY_FOLDER=str(tmp_path)) as server:
         eventually((tmp_path / "waiting").exists)
         server.signal()
         eventually(lambda: "Shutting down granian" in server.log.read_text())
