@@ -7,16 +7,23 @@ from typing import Any, NamedTuple, NoReturn
 
 import jwt
 from jwt import PyJWK
+from jwt.types import Options
 
 from service.access.key_set import KeySet
 from service.model.errors import AccessUnavailable, InvalidToken
 from service.model.rate import Rate
 
 TOKEN_MAX_BYTES = 8192
-_REQUIRED = ["exp", "iss", "aud", "sub"]
+# Times are checked here, by the same clock and rule as the cache.
+_OPTIONS: Options = {
+    "require": ["exp", "iss", "aud", "sub"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
 # RFC 8725 section 3.11: a token typed as something else (a logout token, say) is no access token.
 _TYPES = {"at+jwt", "application/at+jwt", "jwt"}
-_EXP_MAX_S = 1e15
+_TIME_MAX_S = 1e12
 _CACHE_MAX_TOKENS = 10_000
 _CACHE_MAX_BYTES = 16 << 20
 
@@ -75,6 +82,11 @@ class TokenVerifier:
         for keys in issuers.values():
             keys.on_key_gone = self.forget
 
+    @property
+    def cached(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._verified)
+
     async def verify_waiting(self, token: str) -> Caller:
         """As ``verify``, but gives an unknown key the chance to become known.
 
@@ -119,21 +131,26 @@ class TokenVerifier:
             unverified = jwt.decode_complete(token, options={"verify_signature": False})
             issuer, key = self._key_for(unverified["header"], unverified["payload"])
             claims = jwt.decode(
-                token,
-                key,
-                options={"require": _REQUIRED, "verify_exp": False},
-                issuer=issuer,
-                audience=self._audience,
-                leeway=self._leeway_s,
+                token, key, options=_OPTIONS, issuer=issuer, audience=self._audience
             )
         except (jwt.PyJWTError, ValueError):
             _refuse()
-        if type(claims["exp"]) not in (int, float) or not claims["exp"] < _EXP_MAX_S:
-            _refuse()  # NaN, which Python's JSON lets through, is not below anything either
-        # Checked last, and only here told apart: nothing leaks to who cannot sign.
-        if claims["exp"] + self._leeway_s <= self._now_s():
-            raise InvalidToken("The access token has expired.")
+        self._check_times(claims)
         return claims
+
+    def _check_times(self, claims: Mapping[str, Any]) -> None:
+        """By our clock, with the leeway, and of numbers only (RFC 7519 section 2, NumericDate)."""
+        for name in ("exp", "nbf", "iat"):
+            value = claims.get(name, 0)
+            # NaN, which Python's JSON lets through, is not below anything either.
+            if type(value) not in (int, float) or not abs(value) < _TIME_MAX_S:
+                _refuse()
+        now_s = self._now_s()
+        if max(claims.get("nbf", 0), claims.get("iat", 0)) > now_s + self._leeway_s:
+            _refuse()
+        # Only here told apart: nothing leaks to who cannot sign.
+        if claims["exp"] + self._leeway_s <= now_s:
+            raise InvalidToken("The access token has expired.")
 
     def _key_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> tuple[str, PyJWK]:
         """The named key of the named issuer alone: no issuer can speak for another."""
