@@ -72,3 +72,25 @@ def scan_envelope(
 
 def scan_value(text: bytes, max_depth: int = 64) -> list[ScanProblem]:
     """The same checks of any one JSON value; an empty list when it is clean."""
+
+def compress(data: bytes, coding: str, level: int) -> bytes:
+    """``data`` in a content coding (RFC 9110 §8.4.1).
+
+    ``coding`` and ``level`` are ``br`` with 0 to 11, ``gzip`` with 1 to 12 or ``zstd`` with 1 to 19
+    (whose windows stay within RFC 9659's 8 MiB); ValueError for anything else. The result may be
+    longer than ``data``, and may differ between releases. Data above 64 KiB is compressed without
+    the interpreter lock.
+    """
+
+class GunzipTooLarge(ValueError):
+    """Unpacked, a body has more bytes than the caller takes."""
+
+class GunzipMalformed(ValueError):
+    """A body is not a whole number of gzip members (RFC 1952), or a checksum is wrong."""
+
+def gunzip(data: bytes, max_bytes: int) -> bytes:
+    """Unpack one or more gzip members to at most ``max_bytes`` bytes.
+
+    Raises GunzipTooLarge as soon as there is one byte more, without unpacking the rest, else
+    GunzipMalformed for bad, cut, empty or trailing data.
+    """

@@ -7,12 +7,11 @@ use jiter::{JiterResult, Peek};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::interpreter_lock::unlocked;
 use crate::json_problem::{Rule, ScanProblem, shown};
 use crate::json_surrogate::mask_lone_surrogates;
 use crate::json_walk::Walk;
 
-/// Texts above this are scanned without the interpreter lock; below, giving it up costs more.
-const UNLOCK_BYTES: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What an envelope holds: the index of a member's name, and where its value is.
@@ -93,15 +92,6 @@ fn known(name: &str, names: &[String]) -> Result<usize, String> {
         .iter()
         .position(|known| known == name)
         .ok_or_else(|| shown(name))
-}
-
-/// Runs `work`, without the interpreter lock when `bytes` promises that it takes long.
-fn unlocked<T: Send>(py: Python<'_>, bytes: usize, work: impl FnOnce() -> T + Send) -> T {
-    if bytes > UNLOCK_BYTES {
-        py.detach(work)
-    } else {
-        work()
-    }
 }
 
 /// Checks an object and cuts out its members; see the stub.

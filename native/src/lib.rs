@@ -1,7 +1,10 @@
 //! The parts of Hotshelf that Python would be too slow or too loose for: `service.native`.
 
+mod compress;
 mod etag;
+mod gunzip;
 mod ids;
+mod interpreter_lock;
 mod json_nesting;
 mod json_number;
 mod json_problem;
@@ -13,7 +16,11 @@ mod shard_hash;
 #[pyo3::pymodule]
 mod native {
     #[pymodule_export]
+    use crate::compress::compress;
+    #[pymodule_export]
     use crate::etag::etag_hash;
+    #[pymodule_export]
+    use crate::gunzip::{GunzipMalformed, GunzipTooLarge, gunzip};
     #[pymodule_export]
     use crate::ids::{format_id, mint_in_bucket, parse_id};
     #[pymodule_export]
