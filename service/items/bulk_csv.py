@@ -1,0 +1,116 @@
+"""CSV (RFC 4180) records as JSON objects, the header's names as members.
+
+An unquoted cell that is a JSON number, true, false or null is that, digit for digit; an empty one
+leaves its member out; any other, and every quoted cell, is text.
+"""
+
+import re
+from collections.abc import Iterator
+
+import orjson
+
+from service.items.bulk_source import Block, Source, SourceBroken
+
+_CELL = re.compile(rb'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n)')
+_LITERAL = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+
+
+def csv_blocks(source: Source, record_max_bytes: int) -> Iterator[Block]:
+    """One block a record behind the header. Raises SourceBroken for a header of no use."""
+    names: list[bytes] | None = None
+    for record in _records(source, record_max_bytes):
+        if names is None:
+            names = _header(source, record)
+        elif record.rejected:
+            yield Block(record.line, record.last_line, rejected=record.rejected)
+        else:
+            yield _block(record, names)
+
+
+def _header(source: Source, record: Block) -> list[bytes]:
+    cells = None if record.rejected else _cells(record.text)
+    if cells is None:
+        raise SourceBroken(f"{source.name}: the header is not a CSV record")
+    try:
+        names = [_text(*cell).strip() for cell in cells]
+    except UnicodeDecodeError:
+        raise SourceBroken(f"{source.name}: the header is not UTF-8") from None
+    if not all(names) or len(set(names)) < len(names):
+        raise SourceBroken(f"{source.name}: the header has an empty or a repeated name")
+    return [orjson.dumps(name) for name in names]
+
+
+def _block(record: Block, names: list[bytes]) -> Block:
+    cells = _cells(record.text)
+    place = (record.line, record.last_line)
+    if cells is None:
+        return Block(*place, rejected=("csv-syntax", "a quote stands where none may be"))
+    if len(cells) != len(names):
+        detail = f"the header has {len(names)} cells and this record {len(cells)}"
+        return Block(*place, rejected=("csv-cells", detail))
+    members = []
+    try:
+        for name, (quoted, raw) in zip(names, cells, strict=True):
+            if raw != b"":
+                members.append(name + b":" + _value(quoted, raw))
+    except UnicodeDecodeError:
+        return Block(*place, rejected=("syntax", "the record is not UTF-8"))
+    return Block(*place, b"{" + b",".join(members) + b"}\n")
+
+
+def _value(quoted: bytes | None, raw: bytes | None) -> bytes:
+    if raw is not None and _LITERAL.fullmatch(raw):
+        return raw
+    return orjson.dumps(_text(quoted, raw))
+
+
+def _text(quoted: bytes | None, raw: bytes | None) -> str:
+    return (raw or b"").decode() if quoted is None else quoted.replace(b'""', b'"').decode()
+
+
+def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
+    """Each cell's inside if it is quoted, else its text; None if it is no record."""
+    cells, at = [], 0
+    while at < len(text):
+        match = _CELL.match(text, at)
+        if match is None:
+            return None
+        cells.append((match[1], match[2]))
+        at = match.end()
+    return cells
+
+
+def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
+    """Lines put together where a quoted cell holds line ends; blank lines are left out."""
+    held: list[bytes] = []
+    first, size, quotes = 1, 0, 0
+    for line, text in _lines(source, record_max_bytes):
+        if not held:
+            first = line
+        if text is None:
+            detail = f"a line of the record is longer than {record_max_bytes} bytes"
+            yield Block(first, line, b"", ("line-too-long", detail))
+            held, size, quotes = [], 0, 0
+            continue
+        held.append(text)
+        size += len(text)
+        quotes += text.count(b'"')
+        if size > record_max_bytes:
+            detail = f"the record is longer than {record_max_bytes} bytes; is a quote not closed?"
+            yield Block(first, line, b"", ("record-too-long", detail))
+        elif quotes % 2:
+            continue
+        elif held != [b"\n"] and held != [b"\r\n"]:
+            yield Block(first, line, b"".join(held))
+        held, size, quotes = [], 0, 0
+    if held:
+        yield Block(first, line, b"", ("csv-syntax", "a quote is not closed"))
+
+
+def _lines(source: Source, line_max_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+    for block in source.blocks(line_max_bytes):
+        if block.rejected:
+            yield block.line, None
+        else:
+            for line, text in enumerate(block.text.split(b"\n")[:-1], block.line):
+                yield line, text + b"\n"

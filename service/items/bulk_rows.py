@@ -1,0 +1,150 @@
+"""From one input line to one row: what an exported line is, and what gets a line rejected.
+
+A line is an exported one if it is an object that has ``data`` and no other members than those
+of the v1 representation; its members are kept as they are. Any other object is the data itself,
+under a new id. With ``bare`` every line is data.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from service import native
+from service.store.copy import encode_row, row_head
+
+MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
+_MAX_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line that was left out. ``pointer`` is an RFC 6901 JSON Pointer into the line."""
+
+    line: int
+    reason: str
+    detail: str
+    pointer: str = ""
+
+
+class _Invalid(Exception):
+    def __init__(self, reason: str, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.reject = (reason, detail, pointer)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Encoded rows by shard, the input line of each row, and the last line looked at."""
+
+    rows: list[bytearray]
+    lines: list["array[int]"]
+    line: int = 0
+    input_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes read or held, whichever is more."""
+        return max(self.input_bytes, sum(map(len, self.rows)))
+
+
+class RowMaker:
+    """Makes rows of lines. ``done`` is, per shard, the last line that it already has."""
+
+    def __init__(
+        self, owner_id: str, first_id: bytes, shard_of: list[int], done: list[int], bare: bool
+    ) -> None:
+        self._now = datetime.now(UTC)
+        self._owner = owner_id.encode()
+        self._head = row_head(self._owner, 1, self._now, self._now)
+        self._first_id = int.from_bytes(first_id, "big")
+        self._shard_of = shard_of
+        self._done = done
+        self._bare = bare
+
+    def batch(self) -> Batch:
+        """An empty batch for all shards."""
+        return Batch([bytearray() for _ in self._done], [array("q") for _ in self._done])
+
+    def add(self, batch: Batch, first_line: int, text: bytes) -> Iterator[Reject]:
+        """Add the rows of whole lines to the batch; gives the lines that cannot become rows."""
+        for line, each in enumerate(text.split(b"\n")[:-1], first_line):
+            if not each or each.isspace():
+                continue
+            try:
+                item_id, head, data = self._read(line, each)
+            except _Invalid as invalid:
+                yield Reject(line, *invalid.reject)
+                continue
+            shard = self._shard_of[native.bucket_of(item_id, len(self._shard_of))]
+            if line > self._done[shard]:
+                batch.rows[shard] += encode_row(item_id, head, data)
+                batch.lines[shard].append(line)
+
+    def _read(self, line: int, text: bytes) -> tuple[bytes, bytes, bytes]:
+        """The line's id, encoded head and data."""
+        problems = []
+        # Most lines can be told apart without a second scan.
+        if not self._bare and (b'data"' in text or b"\\u" in text):
+            found = native.scan_envelope(text, MEMBERS)
+            if isinstance(found, dict):
+                if "data" in found:
+                    return self._exported(line, found)
+            elif all(problem.rule != "unknown-member" for problem in found):
+                problems = found
+        problems = problems or native.scan_value(text)
+        if problems:
+            first = problems[0]
+            detail = f"{first.detail} (column {first.column})"
+            raise _Invalid(first.rule, detail, first.pointer)
+        if not text.lstrip().startswith(b"{"):
+            raise _Invalid("not-an-object", "a line is one JSON object")
+        return self._minted(line), self._head, text
+
+    def _minted(self, line: int) -> bytes:
+        return (self._first_id + line).to_bytes(16, "big")
+
+    def _exported(self, line: int, found: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
+        if not found["data"].startswith(b"{"):
+            raise _Invalid("not-an-object", "data is no object (is the line bare?)", "/data")
+        item_id = _id_of(found["id"]) if "id" in found else self._minted(line)
+        if len(found) == 1 + ("id" in found):
+            return item_id, self._head, found["data"]
+        owner = _text(found, "owner_id").encode() if "owner_id" in found else self._owner
+        created = _time(found, "created_at") if "created_at" in found else self._now
+        updated = _time(found, "updated_at") if "updated_at" in found else created
+        return item_id, row_head(owner, _version(found), created, updated), found["data"]
+
+
+def _id_of(value: bytes) -> bytes:
+    text = orjson.loads(value)
+    item_id = native.parse_id(text) if isinstance(text, str) else None
+    if item_id is None:
+        raise _Invalid("invalid-id", "an id is a ULID of 26 characters", "/id")
+    return item_id
+
+
+def _text(found: dict[str, bytes], name: str) -> str:
+    value = orjson.loads(found[name])
+    if not isinstance(value, str) or not value:
+        raise _Invalid("invalid-member", f"{name} is not a text", f"/{name}")
+    return value
+
+
+def _time(found: dict[str, bytes], name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(found, name))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise _Invalid("invalid-member", f"{name} is not an RFC 3339 time", f"/{name}")
+    return moment
+
+
+def _version(found: dict[str, bytes]) -> int:
+    version = orjson.loads(found.get("version", b"1"))
+    if type(version) is not int or not 1 <= version <= _MAX_VERSION:
+        raise _Invalid("invalid-member", "version is not a positive whole number", "/version")
+    return version

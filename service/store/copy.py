@@ -1,0 +1,212 @@
+"""Many items at once: COPY into and out of one shard, over a blocking connection of its own.
+
+Rows travel in PostgreSQL's binary COPY format: JSON text goes through unescaped, byte for byte.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.adapt import Buffer, Loader
+from psycopg.pq import Format
+
+from service.model.item import Item
+from service.settings import Database
+from service.store import statements
+from service.store.migrate import connect_primary
+from service.store.nodes import Row
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_JSONB_FORMAT = 1
+# How long a cut-off run's last transaction may take to end before we say that it still runs.
+_LOCK_TIMEOUT_MS = 10_000
+
+
+class ImportRefused(Exception):
+    """An import that cannot begin; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an import stands in one shard; ``line`` is the last input line dealt with."""
+
+    first_id: bytes
+    line: int
+    finished: bool
+
+
+def row_head(owner_id: bytes, version: int, created_at: datetime, updated_at: datetime) -> bytes:
+    """Everything of an encoded row that stands between the id and the data."""
+    return struct.pack(
+        f">i{len(owner_id)}siqiqiq",
+        len(owner_id),
+        owner_id,
+        8,
+        version,
+        8,
+        (created_at - _EPOCH) // _MICROSECOND,
+        8,
+        (updated_at - _EPOCH) // _MICROSECOND,
+    )
+
+
+def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
+    """One row of ``statements.ITEM_COLUMNS`` in COPY's binary format."""
+    return b"\x00\x06\x00\x00\x00\x10%b%b%b%b" % (
+        item_id,
+        head,
+        struct.pack(">ib", len(data) + 1, _JSONB_FORMAT),
+        data,
+    )
+
+
+class ShardWriter:
+    """One import's way into one shard. Not for use by two threads at once."""
+
+    def __init__(self, number: int, urls: Sequence[str], settings: Database, name: str) -> None:
+        self._connection = connect_primary(number, urls, settings)
+        self._connection.autocommit = True
+        self._import_id = name
+        self._careful = False
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def begin(self, source_hash: str, first_id: bytes) -> Position:
+        """The import's position here, made now if it is new. Raises ImportRefused.
+
+        Holds the import's name until the connection ends, so that no commit of an earlier run
+        can come after this answer. ``first_id`` counts only if the import is new.
+        """
+        self._lock()
+        with self._connection.transaction():
+            self._connection.execute(
+                "INSERT INTO import_positions (import_id, source_hash, first_id)"
+                " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (self._import_id, source_hash, UUID(bytes=first_id)),
+            )
+            row = self._connection.execute(
+                "SELECT source_hash, first_id, line, finished FROM import_positions"
+                " WHERE import_id = %s",
+                (self._import_id,),
+            ).fetchone()
+        assert row is not None
+        if row[0] != source_hash:
+            raise ImportRefused(
+                f"import {self._import_id} was begun with other input or other options"
+            )
+        return Position(row[1].bytes, row[2], row[3])
+
+    def read_map(self) -> list[int]:
+        """The owning shard of each bucket."""
+        rows = self._connection.execute(statements.SHARD_MAP).fetchall()
+        return [int(shard) for _, shard, _ in rows]
+
+    def _lock(self) -> None:
+        self._connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
+        try:
+            self._connection.execute(
+                "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (self._import_id,)
+            )
+        except psycopg.errors.LockNotAvailable:
+            raise ImportRefused(f"import {self._import_id} is running already") from None
+        self._connection.execute("SET lock_timeout = 0")
+
+    def store(
+        self,
+        rows: bytes | bytearray,
+        lines: Sequence[int],
+        line: int,
+        on_duplicates: Callable[[list[int]], None],
+    ) -> int:
+        """Store encoded rows and move the position to ``line``, in one transaction.
+
+        ``lines`` are the rows' input lines. Those whose id is taken, by an item or by an earlier
+        row, are left out, handed to ``on_duplicates`` before the commit, and counted.
+        """
+        # Looking for duplicates costs about as much as storing, so it is done only after some.
+        if not self._careful and lines:
+            try:
+                with self._connection.transaction():
+                    self._copy("items", rows)
+                    self._advance(line)
+                return 0
+            except psycopg.errors.UniqueViolation:
+                pass
+        with self._connection.transaction():
+            duplicates = self._merge(rows) if lines else []
+            self._careful = bool(duplicates)
+            if duplicates:
+                on_duplicates([lines[n - 1] for n in duplicates])
+            self._advance(line)
+        return len(duplicates)
+
+    def finish(self) -> None:
+        """Note that the whole input is dealt with in every shard."""
+        self._connection.execute(
+            "UPDATE import_positions SET finished = true, updated_at = now() WHERE import_id = %s",
+            (self._import_id,),
+        )
+
+    def _copy(self, table: str, rows: bytes | bytearray) -> None:
+        target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+            sql.Identifier(table), sql.SQL(statements.ITEM_COLUMNS)
+        )
+        with self._connection.cursor() as cursor, cursor.copy(target) as copy:
+            copy.write(_HEADER)
+            copy.write(rows)
+            copy.write(_TRAILER)
+
+    def _merge(self, rows: bytes | bytearray) -> list[int]:
+        """Store rows whose id is free; the others' places, from 1, in the order given."""
+        self._connection.execute(statements.MAKE_INCOMING)
+        self._copy("incoming", rows)
+        taken = self._connection.execute(statements.MERGE_INCOMING).fetchall()
+        return [int(n) for (n,) in taken]
+
+    def _advance(self, line: int) -> None:
+        self._connection.execute(
+            "UPDATE import_positions SET line = %s, updated_at = now() WHERE import_id = %s",
+            (line, self._import_id),
+        )
+
+
+class _RawUuid(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+class _RawJson(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)[1:]
+
+
+def copy_items(connection: Connection[Row], after: bytes | None) -> Iterator[Item]:
+    """All items of a shard, or those whose id is greater than ``after``, in the order of ids.
+
+    One snapshot, streamed: neither side holds more than a few rows.
+    """
+    connection.adapters.register_loader("uuid", _RawUuid)
+    connection.adapters.register_loader("jsonb", _RawJson)
+    # Merging the partitions' primary keys needs no space; a sort would fill temporary files.
+    connection.execute("SET enable_sort = off")
+    beyond = sql.SQL("AND id > {}").format(UUID(bytes=after)) if after else sql.SQL("")
+    query = sql.SQL(
+        "COPY (SELECT {} FROM items WHERE data IS NOT NULL {} ORDER BY id)"
+        " TO STDOUT (FORMAT binary)"
+    ).format(sql.SQL(statements.ITEM_COLUMNS), beyond)
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        copy.set_types(["uuid", "text", "int8", "timestamptz", "timestamptz", "jsonb"])
+        for row in copy.rows():
+            yield Item(*row)
