@@ -1,3 +1,3 @@
 """Fixtures that every part of the suite may ask for by name."""
 
-pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.running"]
+pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.running", "tests.fixtures.bulk"]

@@ -1,0 +1,185 @@
+"""Commands for many items at once: import, export, seed."""
+
+import argparse
+import contextlib
+import gzip
+import os
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import psycopg
+
+from service import native
+from service.cli.options import add_common, load_settings
+from service.cli.progress import Progress
+from service.items.bulk_export import export_lines
+from service.items.bulk_import import ImportOptions, ImportStopped, Totals, import_items
+from service.items.bulk_source import Source, SourceBroken
+from service.store.copy import ImportRefused
+from service.store.migrate import MigrationError
+
+_SIGINT_EXIT = 130
+_SIGPIPE_EXIT = 141
+
+_IMPORT_HELP = """\
+A line is an exported item if it is an object with a member `data` and no others than id,
+owner_id, version, created_at and updated_at: those are kept as they are. Any other object is
+itself the data of a new item. With --bare every object is data.
+
+CSV: the first record names the members. A cell without quotes that is a JSON number, true, false
+or null is that, with every digit; an empty one leaves its member out; anything else, and every
+cell in quotes, is text.
+
+Lines that cannot be stored go to the rejects file with their number and the reason. An import
+that was cut off goes on where it stopped when the same command is given again with its
+--import-id: every line is stored exactly once.
+
+exit status: 0 all lines stored, 1 some rejected, 2 ended early by an error
+"""
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this module's commands; each sets ``run``, which returns the exit status."""
+    _add_import(subparsers)
+    _add_export(subparsers)
+
+
+def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "import",
+        help="store the items of an NDJSON or CSV file, plain or gzip",
+        description="Store the items of an NDJSON or CSV file, plain or gzip, in all shards.",
+        epilog=_IMPORT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common(parser)
+    parser.add_argument("file", metavar="FILE", help="the input; - is standard input")
+    parser.add_argument("--owner", required=True, metavar="O", help="owner of lines that name none")
+    parser.add_argument(
+        "--format",
+        choices=["ndjson", "csv"],
+        help="default: csv if the name ends in .csv or .csv.gz, else ndjson",
+    )
+    parser.add_argument("--bare", action="store_true", help="every object is data")
+    parser.add_argument(
+        "--on-conflict",
+        choices=["reject", "skip"],
+        default="reject",
+        help="what to do with a line whose id is taken (default: %(default)s)",
+    )
+    parser.add_argument("--import-id", metavar="NAME", help="name of the import, to resume it by")
+    parser.add_argument(
+        "--rejects", type=Path, metavar="FILE", help="default: hotshelf-rejects-NAME.ndjson"
+    )
+    parser.set_defaults(run=_import)
+
+
+def _import(args: argparse.Namespace) -> int:
+    settings = load_settings(args)
+    import_id = args.import_id or _fresh_name()
+    csv = args.file.removesuffix(".gz").endswith(".csv") if not args.format else False
+    options = ImportOptions(
+        owner_id=args.owner,
+        import_id=import_id,
+        rejects=args.rejects or Path(f"hotshelf-rejects-{import_id}.ndjson"),
+        csv=csv or args.format == "csv",
+        bare=args.bare,
+        skip_duplicates=args.on_conflict == "skip",
+        line_max_bytes=settings.http.body_max_bytes,
+    )
+    _say(f"import {import_id}; to go on after an interruption: --import-id {import_id}")
+    progress = Progress("items")
+    stored = 0
+
+    def show(totals: Totals) -> None:
+        nonlocal stored
+        stored = totals.stored
+        progress.show(stored, source.consumed / source.size if source.size else None)
+
+    try:
+        source = Source(args.file)
+        with contextlib.closing(source):
+            totals = import_items(source, options, settings.database, show)
+    except (ImportRefused, ImportStopped, SourceBroken, MigrationError, psycopg.Error) as error:
+        progress.end(stored)
+        _say(f"hotshelf import: {error}")
+        return 2
+    except KeyboardInterrupt:
+        progress.end(stored)
+        _say("hotshelf import: interrupted")
+        return _SIGINT_EXIT
+    return _conclude(totals, progress, options)
+
+
+def _conclude(totals: Totals, progress: Progress, options: ImportOptions) -> int:
+    summary = progress.end(totals.stored)
+    if totals.finished_before:
+        _say(f"import {options.import_id} was complete already")
+        return 0
+    if totals.resumed_after:
+        _say(f"resumed after line {totals.resumed_after:,}")
+    if totals.skipped:
+        _say(f"{totals.skipped:,} lines skipped: their ids are taken")
+    if totals.rejected:
+        _say(f"{totals.rejected:,} lines rejected: see {options.rejects}")
+    print(f"imported {summary}")
+    return 1 if totals.rejected else 0
+
+
+def _add_export(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "export",
+        help="write all items as NDJSON",
+        description="Write all items as NDJSON, one v1 representation a line, by ascending id.",
+    )
+    add_common(parser)
+    parser.add_argument(
+        "--output", metavar="FILE", help="default: standard output; packed if it ends in .gz"
+    )
+    parser.add_argument("--after", metavar="ID", help="only items with a greater id, to go on")
+    parser.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> int:
+    settings = load_settings(args)
+    after = native.parse_id(args.after) if args.after else None
+    if args.after and after is None:
+        _say(f"hotshelf export: {args.after} is no id")
+        return 2
+    progress = Progress("items")
+    count = 0
+    try:
+        with _output(args.output) as output:
+            for count, (_, line) in enumerate(export_lines(settings.database, after), 1):
+                output.write(line)
+                if count % 1000 == 0:
+                    progress.show(count, None)
+            output.flush()
+    except BrokenPipeError:
+        # Whoever read has enough. The interpreter must not flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE_EXIT
+    except (MigrationError, psycopg.Error, OSError) as error:
+        progress.end(count)
+        _say(f"hotshelf export: {error}")
+        return 2
+    _say(f"exported {progress.end(count)}")
+    return 0
+
+
+def _output(path: str | None) -> contextlib.AbstractContextManager[BinaryIO]:
+    if path is None:
+        return contextlib.nullcontext(cast(BinaryIO, sys.stdout.buffer))
+    if path.endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path, "wb", compresslevel=5))
+    return Path(path).open("wb")
+
+
+def _fresh_name() -> str:
+    return native.format_id(native.mint_in_bucket(time.time_ns() // 1_000_000, 0, 1))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

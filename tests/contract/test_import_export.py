@@ -1,0 +1,61 @@
+"""What goes in by `hotshelf import` comes out by `hotshelf export`, digit for digit."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.bulk import Bulk, read_json
+from tests.fixtures.stack import execute
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "service" / "sample" / "catalog.ndjson"
+CATALOG = ROOT.parent / "shared" / "catalog" / "debian-packages.ndjson.gz"
+CATALOG_ITEMS = 21_222
+
+
+def test_the_sample_catalog_round_trip(bulk: Bulk) -> None:
+    done = bulk.run("import", str(SAMPLE), "--owner", "sample")
+    assert done.returncode == 0, done.stderr
+    items = bulk.exported()
+    assert [item["data"] for item in items] == _lines(SAMPLE.read_bytes())
+    assert {item["owner_id"] for item in items} == {"sample"}
+    assert [item["id"] for item in items] == sorted({item["id"] for item in items})
+    shares = [execute(url, "SELECT count(*) FROM items")[0][0] for url in bulk.urls]
+    assert all(shares)
+
+
+def test_the_debian_catalog_round_trip(bulk: Bulk) -> None:
+    if not CATALOG.exists():
+        pytest.skip(f"{CATALOG} is not there; the sample catalog's round trip stands in for it")
+    done = bulk.run("import", str(CATALOG), "--owner", "debian")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"imported 21,222 items in ")
+    data = bulk.data()
+    assert len(data) == CATALOG_ITEMS
+    assert data == _lines(gzip.decompress(CATALOG.read_bytes()))
+
+
+def test_an_export_restores_every_member(bulk: Bulk) -> None:
+    bulk.run("import", str(SAMPLE), "--owner", "sample")
+    before = bulk.run("export").stdout
+    for url in bulk.urls:
+        execute(url, "TRUNCATE items")
+    done = bulk.run("import", "-", "--owner", "someone", stdin=gzip.compress(before))
+    assert done.returncode == 0, done.stderr
+    assert bulk.run("export").stdout == before
+
+
+def test_numbers_keep_every_digit(bulk: Bulk) -> None:
+    text = (
+        b'{"n":[12345678901234567890123456789.000000000000000000000000000010,1.10,'
+        b"0.1000000000000000055511151231257827,-0.5,9007199254740993]}\n"
+    )
+    bulk.run("import", "-", "--owner", "o", stdin=text)
+    exported = bulk.run("export").stdout
+    for number in text[6:-3].split(b","):
+        assert number in exported
+
+
+def _lines(text: bytes) -> list[object]:
+    return [read_json(line) for line in text.splitlines()]
