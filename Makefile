@@ -6,7 +6,7 @@ NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup run test check format lint types layers unit contract bench clean
+.PHONY: setup run test check format lint types layers unit contract bench docs clean
 
 setup: $(READY)
 
@@ -50,6 +50,11 @@ test: setup
 
 bench: setup
 	$(PYTEST) bench --benchmark-only
+
+# Write the generated table of docs/settings.md anew.
+docs: setup
+	sed -i '/^| /d;/^|--/d' docs/settings.md
+	$(BIN)/hotshelf settings --markdown >> docs/settings.md
 
 clean:
 	rm -rf $(VENV) target .hotshelf service/*.so

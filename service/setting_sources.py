@@ -89,6 +89,15 @@ def describe(settings: Settings, sources: Mapping[str, str]) -> list[Described]:
     return rows
 
 
+def markdown_table() -> str:
+    """The settings with their defaults, as docs/settings.md lists them."""
+    rows = []
+    for row in describe(Settings(), {}):
+        default = f"`{row.shown}`" if row.shown else "none"
+        rows.append(f"| `{row.name}` | `{env_name(row.name)}` | {default} | {row.doc} |")
+    return "\n".join(["| setting | environment | default | meaning |", "|---|---|---|---|", *rows])
+
+
 def env_name(name: str) -> str:
     """The environment variable of a dotted setting name."""
     return ENV_PREFIX + name.replace(".", "_").upper()

@@ -11,6 +11,7 @@ from service import setting_sources
 from service.cli import access, data, run
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
+from service.embedded import StackError
 from service.serve import serve
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         status: int = args.run(args)
-    except (SettingsError, MigrationError, ShardMapError) as error:
+    except (SettingsError, MigrationError, ShardMapError, StackError) as error:
         print(f"hotshelf: {error}", file=sys.stderr)
         return 2
     except psycopg.OperationalError as error:
@@ -43,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     data.add_commands(commands)
     access.add_commands(commands)
-    _add(commands, "settings", "print every setting, its value and where it came from", _settings)
+    text = "print every setting, its value and where it came from"
+    settings = _add(commands, "settings", text, _settings)
+    settings.add_argument(
+        "--markdown", action="store_true", help="as the table of docs/settings.md"
+    )
     return parser
 
 
@@ -52,10 +57,11 @@ def _add(
     name: str,
     text: str,
     function: Callable[[argparse.Namespace], int],
-) -> None:
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
     add_common(parser)
     parser.set_defaults(run=function)
+    return parser
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -74,6 +80,9 @@ def _migrate(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> int:
+    if args.markdown:
+        print(setting_sources.markdown_table())
+        return 0
     settings, sources = setting_sources.load(os.environ, args.config, args.data_dir)
     for row in setting_sources.describe(settings, sources):
         print(f"{row.name} = {row.shown}\n    {row.doc} [{row.source}]")
