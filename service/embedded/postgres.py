@@ -41,6 +41,8 @@ wal_keep_size = 1GB
 wal_retrieve_retry_interval = 100ms
 hot_standby = on
 hot_standby_feedback = on
+# Files in the data directory: /dev/shm is 64 MB in many containers and keeps what a kill leaves.
+dynamic_shared_memory_type = mmap
 max_logical_replication_workers = 0
 jit = off
 timezone = 'UTC'

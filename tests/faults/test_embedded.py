@@ -2,12 +2,15 @@
 
 import os
 import signal
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from service.embedded import EmbeddedStack, find_stack
 from service.embedded.processes import pids_marked
@@ -19,6 +22,8 @@ from tests.fixtures.stack import (
     processes_of,
     run_parent,
 )
+
+NO_RETRY = Retry(NoBackoff(), 0)
 
 
 def test_a_replica_of_each_shard_gets_its_rows(stack: EmbeddedStack) -> None:
@@ -43,7 +48,10 @@ def test_redis_is_a_cache_with_a_password(stack: EmbeddedStack) -> None:
     with redis.Redis.from_url(stack.redis_url, decode_responses=True) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
         assert client.config_get("save") == {"save": ""}
-    with redis.Redis(port=stack.redis.port, retry=None) as stranger, pytest.raises(redis.AuthenticationError):
+    with (
+        redis.Redis(port=stack.redis.port, retry=NO_RETRY) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
     path = str(stack.data_dir / "redis/redis.sock")
     password = client.connection_pool.connection_kwargs["password"]
@@ -65,6 +73,18 @@ def test_no_password_is_on_a_command_line_or_in_a_log(stack: EmbeddedStack) -> N
     assert pids_marked(password) == []
     for log in (stack.data_dir / "log").iterdir():
         assert password not in log.read_text(), log.name
+
+
+def test_servers_outlive_the_thread_that_started_them(stack_dir: Path) -> None:
+    embedded = EmbeddedStack(stack_dir, shards=1, replicas=0, durable=False)
+    thread = threading.Thread(target=embedded.start)
+    thread.start()
+    thread.join()
+    try:
+        assert execute(embedded.shards[0][0], "SELECT 1") == [(1,)]
+        assert embedded.redis.is_ready()
+    finally:
+        embedded.stop()
 
 
 def test_a_killed_primary_keeps_what_it_acknowledged(small_stack: EmbeddedStack) -> None:
@@ -125,7 +145,7 @@ def test_a_promoted_replica_is_copied_anew_at_the_next_start(small_stack: Embedd
 
 
 def test_redis_can_be_killed_paused_and_restarted(small_stack: EmbeddedStack) -> None:
-    client = redis.Redis.from_url(small_stack.redis_url, socket_timeout=0.2, retry=None)
+    client = redis.Redis.from_url(small_stack.redis_url, socket_timeout=0.2, retry=NO_RETRY)
     with client:
         client.set("k", "v")
         small_stack.redis.pause()
