@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +17,8 @@ from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
+from service.items.bulk_import import ImportOptions, import_items
+from service.items.bulk_source import Source
 from service.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate
@@ -22,6 +26,7 @@ from service.store.migrate import migrate
 _DEVELOPER = "developer"
 _SCOPE = "items:read items:write"
 _TOKEN_TTL_S = 30 * 86_400
+_SAMPLE_ID = "01JHXSAMP1EKETT1E000000001"
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -65,10 +70,13 @@ def _run(args: argparse.Namespace) -> int:
             settings = _settle(args, Stack(stack.shards, stack.redis_url))
             migrate(settings.database, _say)
             if not args.no_sample:
-                _load_sample(args, settings)
+                _load_sample(settings, args.data_dir)
             token = _write_token(args.data_dir, settings)
             _say("starting the service")
-            return serve(serve_options(settings), lambda: _welcome(settings.http, token))
+            return serve(
+                serve_options(settings),
+                lambda: _welcome(settings.http, token, args.data_dir / "dev-token"),
+            )
 
 
 def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
@@ -91,8 +99,19 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
     return settings
 
 
-def _load_sample(args: argparse.Namespace, settings: Settings) -> None:
-    """Once per data directory: whoever deletes the sample does not want it back."""
+def _load_sample(settings: Settings, data_dir: Path) -> None:
+    """Once per data directory, as one import: whoever deletes the sample does not want it back."""
+    options = ImportOptions(
+        owner_id=_DEVELOPER,
+        import_id="sample-catalog",
+        rejects=data_dir / "sample-rejects.ndjson",
+        csv=False,
+        bare=False,
+        skip_duplicates=True,
+        line_max_bytes=settings.http.body_max_bytes,
+    )
+    with closing(Source(str(files("service.sample") / "catalog.ndjson"))) as source:
+        import_items(source, options, settings.database, lambda _: None)
 
 
 def _write_token(data_dir: Path, settings: Settings) -> str:
@@ -105,18 +124,22 @@ def _own_account() -> Account:
     return Account(os.geteuid(), os.getegid())
 
 
-def _welcome(http: Http, token: str) -> None:
+def _welcome(http: Http, token: str, token_file: Path) -> None:
     url = f"http://{http.host}:{http.port}"
-    authorization = f"-H 'Authorization: Bearer {token}'"
+    token_header = f'-H "Authorization: Bearer $(cat {shlex.quote(str(token_file.absolute()))})"'
+    fields = "-H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\""
+    kettle = """-d '{"data":{"name":"kettle","price":19.90}}'"""
     print(
         f"""
-Hotshelf serves at {url}  (Ctrl-C stops everything)
+Hotshelf serves at {url} (Ctrl-C stops everything).
 
-A development token, good for 30 days (also in the file dev-token of the data directory):
+A development token, good for 30 days, also in {token_file}:
 {token}
 
-Create, list the headers of, and read an item:
-curl -sS {url}/v1/items {authorization} -H 'Content-Type: application/json' -H "Idempotency-Key: $(date +%s%N)" -d '{{"data":{{"name":"kettle","price":19.90}}}}'
+Create an item, read one of the sample catalog, ask how the service is:
+curl -i {url}/v1/items {token_header} {fields} {kettle}
+curl -i {url}/v1/items/{_SAMPLE_ID} {token_header}
+curl -i {url}/readyz
 """,
         flush=True,
     )
