@@ -101,7 +101,11 @@ class _Parent:
         while True:
             child = self._start()
             started = time.monotonic()
-            event = self._announce(child)
+            try:
+                event = self._announce(child)
+            except BaseException:
+                _reap(child)
+                raise
             if event is _Event.TIMEOUT:
                 event = self._wait(child, None)
             if event is _Event.SIGNAL:

@@ -1,5 +1,6 @@
 """API.md, "Requests and limits", as far as HTTP itself goes: over sockets, against a toy."""
 
+import contextlib
 import gzip
 import re
 import zlib
@@ -136,9 +137,10 @@ def test_an_announced_body_over_the_cap_is_refused_before_it_is_sent(server: Ser
 
 
 def test_a_client_that_sends_all_of_a_refused_body_sees_the_413(server: Server) -> None:
-    for size in (BODY_MAX_BYTES + 1, 2 * BODY_MAX_BYTES):
+    for size in (BODY_MAX_BYTES + 1, 200 * BODY_MAX_BYTES):
         with Connection(server.port) as connection:
-            connection.send(request("POST", "/echo", body=b"x" * size))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(request("POST", "/echo", body=b"x" * size))
             assert connection.answer().status == 413
 
 

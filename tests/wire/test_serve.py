@@ -105,6 +105,18 @@ def test_running_requests_are_answered_and_idle_clients_do_not_hold_it_up(
         assert server.exit_status() == 0
 
 
+def test_a_body_still_on_its_way_is_waited_for(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, Connection(server.port) as sending:
+        sending.send(request("POST", "/echo", "Expect: 100-continue", "Content-Length: 5"))
+        assert sending.line() == b"HTTP/1.1 100 Continue\r\n"
+        assert sending.line() == b"\r\n"
+        server.signal()
+        eventually(lambda: not _accepts(server.port))
+        sending.send(b"whole")
+        assert sending.answer().body == b"whole"
+        assert server.exit_status() == 0
+
+
 def test_a_request_that_outlasts_the_grace_time_is_cut_and_told(tmp_path: Path) -> None:
     with serving(tmp_path, grace_s=1.0) as server, Connection(server.port) as busy:
         worker = worker_pid(server)
