@@ -5,13 +5,12 @@ from datetime import datetime
 import orjson
 
 from service import native
-from service.model.errors import InvalidContent, InvalidSyntax, Place
+from service.model.errors import InvalidContent, Place
 from service.model.item import Item
+from service.model.json_text import problem_of
 
 MEDIA_TYPE = "application/json"
 _ENVELOPE = ["data"]
-# What makes the text unreadable, as against readable text that breaks a rule.
-_SYNTAX = {"syntax", "duplicate-member"}
 
 
 def render(item: Item) -> bytes:
@@ -49,15 +48,3 @@ def parse_body(body: bytes) -> bytes:
     if not data.startswith(b"{"):
         raise InvalidContent("Data must be an object.", Place("is not an object", pointer="/data"))
     return data
-
-
-def problem_of(found: list[native.ScanProblem]) -> InvalidSyntax | InvalidContent:
-    """The error for what the scanner found: 400 if any of it is syntax."""
-    places = [Place(_detail(problem), pointer=problem.pointer) for problem in found]
-    if any(problem.rule in _SYNTAX for problem in found):
-        return InvalidSyntax("The body is not the JSON that is expected here.", *places)
-    return InvalidContent("The body holds something that cannot be stored.", *places)
-
-
-def _detail(problem: native.ScanProblem) -> str:
-    return f"{problem.detail} (line {problem.line}, column {problem.column})"

@@ -131,6 +131,18 @@ class BodyTimeout(CallerError):
     code = "body-timeout"
 
 
+class PatchTestFailed(CallerError):
+    """A ``test`` operation found another value; the item's state decided."""
+
+    code = "patch-test-failed"
+
+
+class PatchConflict(CallerError):
+    """An operation names a place that the item does not have; the item's state decided."""
+
+    code = "patch-conflict"
+
+
 class PreconditionFailed(CallerError):
     code = "precondition-failed"
 
@@ -145,6 +157,12 @@ class UnsupportedMediaType(CallerError):
 
 class InvalidContent(CallerError):
     code = "invalid-content"
+
+
+class PatchResultInvalid(CallerError):
+    """The patch is sound, but what it makes of this item could not be stored."""
+
+    code = "patch-result-invalid"
 
 
 class PreconditionRequired(CallerError):

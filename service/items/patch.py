@@ -1,0 +1,193 @@
+"""Patches of an item's data: merge patch (RFC 7396) and JSON Patch (RFC 6902).
+
+Texts go in and a text comes out, every digit of every number kept. The patched text is a new
+one, so a patch that fails has changed nothing. What the patch document alone decides is
+InvalidSyntax or InvalidContent, with pointers into the patch; what the item's state decides is
+PatchTestFailed, PatchConflict or PatchResultInvalid.
+"""
+
+from typing import Any, NoReturn
+
+import orjson
+from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
+from jsonpointer import EndOfList, JsonPointer, JsonPointerException
+
+from service import native
+from service.model.errors import (
+    HotshelfError,
+    InvalidSyntax,
+    PatchConflict,
+    PatchResultInvalid,
+    PatchTestFailed,
+    Place,
+)
+from service.model.json_text import Number, places_of, problem_of, text_of, value_of
+
+MAX_BYTES = 1 << 20
+# Each operation may shift a long array, and all of them run on the event loop.
+MAX_OPERATIONS = 1000
+_MAX_DEPTH = 64
+_MAX_PLACES = 20
+
+# The members that each operation needs besides its name (RFC 6902 section 4).
+_OPERANDS = {
+    "add": ("path", "value"),
+    "remove": ("path",),
+    "replace": ("path", "value"),
+    "move": ("from", "path"),
+    "copy": ("from", "path"),
+    "test": ("path", "value"),
+}
+
+
+def apply_merge_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
+    """The text of ``data`` merged with ``patch``: null removes, objects merge, all else replaces.
+
+    The result is an object that the scanner passes, of at most ``max_bytes``. Raises InvalidSyntax,
+    InvalidContent, PatchResultInvalid.
+    """
+    if found := native.scan_value(patch, _MAX_DEPTH):
+        raise problem_of(found)
+    return _storable(_merged(value_of(data), value_of(patch)), max_bytes)
+
+
+def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
+    """The text of ``data`` after all operations of ``patch`` in turn.
+
+    The result is an object that the scanner passes, of at most ``max_bytes``; so much may be
+    copied by all operations together, too. Raises InvalidSyntax, InvalidContent, PatchTestFailed,
+    PatchConflict, PatchResultInvalid.
+    """
+    # The array of operations and the operation itself are two levels above the values.
+    if found := native.scan_value(patch, _MAX_DEPTH + 2):
+        raise problem_of(found)
+    operations = _operations(patch)
+    document, room = value_of(data), max_bytes
+    for index, operation in enumerate(operations):
+        room -= _copied_bytes(document, operation)
+        if room < 0:
+            raise PatchResultInvalid(
+                f"The patch copies more than {max_bytes} bytes.",
+                Place("copies too much", pointer=f"/{index}"),
+            )
+        document = _apply(document, index, operation)
+    return _storable(document, max_bytes)
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7396 section 2. Changes ``target``."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = target if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+class _Repeating(dict[str, Any]):
+    """An object in whose text a name occurs twice."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _Repeating(members)
+
+
+def _operations(patch: bytes) -> list[dict[str, Any]]:
+    """The operations, each known to be whole. Raises InvalidSyntax, naming every place."""
+    operations = value_of(patch, _pairs)
+    if not isinstance(operations, list):
+        _malformed([Place("is not an array of operations", pointer="")])
+    if len(operations) > MAX_OPERATIONS:
+        place = Place(f"more than {MAX_OPERATIONS} operations", pointer=f"/{MAX_OPERATIONS}")
+        _malformed([place])
+    wrong: list[Place] = []
+    for index, operation in enumerate(operations):
+        wrong += _wrong_places(f"/{index}", operation)
+        if len(wrong) >= _MAX_PLACES:
+            break
+    if wrong:
+        _malformed(wrong)
+    return operations
+
+
+def _malformed(places: list[Place]) -> NoReturn:
+    raise InvalidSyntax("The body is not a JSON Patch (RFC 6902).", *places)
+
+
+def _wrong_places(pointer: str, operation: Any) -> list[Place]:
+    if not isinstance(operation, dict):
+        return [Place("is not an operation object", pointer=pointer)]
+    if isinstance(operation, _Repeating):
+        # RFC 6902 appendix A.13: which of two "op" is meant, nobody can say.
+        return [Place("holds a member twice", pointer=pointer)]
+    name = operation.get("op")
+    if not isinstance(name, str) or name not in _OPERANDS:
+        return [Place(f"is none of {', '.join(_OPERANDS)}", pointer=f"{pointer}/op")]
+    wrong = []
+    for operand in _OPERANDS[name]:
+        if operand not in operation:
+            wrong.append(Place("is missing", pointer=f"{pointer}/{operand}"))
+        elif operand != "value" and not _is_pointer(operation[operand]):
+            wrong.append(Place("is not a JSON Pointer", pointer=f"{pointer}/{operand}"))
+    return wrong
+
+
+def _is_pointer(value: Any) -> bool:
+    if not isinstance(value, str) or isinstance(value, Number):
+        return False
+    try:
+        JsonPointer(value)
+    except JsonPointerException:
+        return False
+    return True
+
+
+def _copied_bytes(document: Any, operation: dict[str, Any]) -> int:
+    """How much text a copy adds. Raises PatchResultInvalid where it is nested too deep."""
+    if operation["op"] != "copy":
+        return 0
+    try:
+        source = JsonPointer(operation["from"]).resolve(document)
+    except JsonPointerException:
+        return 0
+    return 0 if isinstance(source, EndOfList) else len(_text(source))
+
+
+def _apply(document: Any, index: int, operation: dict[str, Any]) -> Any:
+    try:
+        return JsonPatch([operation]).apply(document, in_place=True)
+    except JsonPatchTestFailed:
+        raise _refused(PatchTestFailed, "A test of the patch failed.", index) from None
+    except (JsonPatchException, JsonPointerException):
+        detail = "An operation of the patch does not fit the item."
+        raise _refused(PatchConflict, detail, index) from None
+
+
+def _refused(error: type[HotshelfError], detail: str, index: int) -> HotshelfError:
+    return error(detail, Place("cannot be applied to the item", pointer=f"/{index}"))
+
+
+def _storable(document: Any, max_bytes: int) -> bytes:
+    if not isinstance(document, dict):
+        raise _invalid("is not an object")
+    text = _text(document)
+    if len(text) > max_bytes:
+        raise _invalid(f"is larger than {max_bytes} bytes")
+    if found := native.scan_value(text, _MAX_DEPTH):
+        raise PatchResultInvalid("The patched data could not be stored.", *places_of(found))
+    return text
+
+
+def _text(value: Any) -> bytes:
+    try:
+        return text_of(value)
+    except orjson.JSONEncodeError:
+        raise _invalid("is nested too deep") from None
+
+
+def _invalid(detail: str) -> PatchResultInvalid:
+    return PatchResultInvalid("The patched data could not be stored.", Place(detail, pointer=""))
