@@ -1,0 +1,102 @@
+"""One key as one worker knows it, and the arithmetic of its numbers."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.access.rate import Admission, Rate
+
+Waiter = Callable[[Admission], None]
+
+LEASE_S = 10.0
+IDLE_S = 3.0
+AHEAD_S = 3.0
+# An idle worker has given its lease back after this time, the sweep's period included.
+_GIVEN_BACK_S = IDLE_S + 0.5
+
+
+class Call(NamedTuple):
+    """One ``take`` to send: ``args`` as the script wants them, the rest for its reply."""
+
+    bucket: "Bucket"
+    args: tuple[bytes, ...]
+    sent_at: float
+    used: int
+    debt: float
+    waiting: int
+
+
+class Reply(NamedTuple):
+    """What ``take`` returned; ``tat`` stays text because it only goes back to Redis."""
+
+    n: int
+    free: float
+    tat: bytes
+    seq: int
+    level: float
+    others: int
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One key as this worker knows it; times are the worker's own clock in seconds."""
+
+    key: str
+    rate: Rate
+    seq: int
+    measured_at: float
+    asked_at: float
+    left: int = 0  # tokens of the lease not spent
+    used: int = 0  # tokens spent and not yet reported
+    good_until: float = 0.0  # the lease may be spent before this
+    forget_at: float = 0.0  # Redis has charged the lease by then, used or not
+    renew_below: int = -1
+    renew_at: float = math.inf
+    waiting: list[tuple[int, Waiter]] = field(default_factory=list)  # cost and whom to tell
+    calling: bool = False  # a take is due or under way
+    leaving: bool = False  # the lease is being given back
+    refuse_until: float = 0.0
+    seen: bytes = b"0"
+    free: float = 0.0  # at the last reply, as are level, others and spare
+    level: float = 0.0
+    spare: int = 0
+    replied_at: float = 0.0
+    speed: float = 0.0  # admitted tokens per second, smoothed
+    passed: int = 0  # admitted since measured_at
+    debt: float = 0.0  # level of the local bucket at debt_at, see local_level
+    debt_at: float = 0.0
+
+    def wait_s(self, cost: int, now: float) -> float:
+        """Until ``cost`` would pass, if nobody else spends from this bucket."""
+        short = cost - self.free - (self.left if now < self.good_until else 0)
+        wait = short * self.rate.tau_s - (now - self.replied_at)
+        # Leases do not drain. If what must go is inside them, their holders return it first.
+        return max(0.0, wait if short <= self.level else wait + _GIVEN_BACK_S)
+
+    @property
+    def reserves_ahead(self) -> bool:
+        """False for a key too slow for a lease to save a round trip."""
+        return self.speed * AHEAD_S >= 1
+
+    def ahead(self, now: float) -> int:
+        """Tokens to reserve for the next ``AHEAD_S``, by the smoothed rate of admissions."""
+        elapsed = now - self.measured_at
+        if elapsed > 0:
+            weight = 1 - math.exp(-elapsed / AHEAD_S)
+            self.speed += weight * (self.passed / elapsed - self.speed)
+            self.passed, self.measured_at = 0, now
+        return int(self.speed * AHEAD_S)
+
+    def local_level(self, share: float, now: float) -> float:
+        """Tokens in the bucket that stands in for Redis, draining at ``share`` of the rate."""
+        if not self.debt:
+            return 0.0
+        drained = (now - self.debt_at) * share / self.rate.tau_s
+        return max(0.0, self.debt - drained)
+
+    def owes_nothing(self, share: float, now: float) -> bool:
+        """Nothing reserved, nothing unreported, nothing passed without Redis."""
+        lease = self.left and now < self.good_until
+        unreported = self.used and now < self.forget_at
+        return not lease and not unreported and self.local_level(share, now) <= 0

@@ -1,0 +1,119 @@
+"""Leaky buckets over Redis: carries the calls of ``leaky_bucket`` in the pipeline's writes."""
+
+import asyncio
+import secrets
+from functools import partial
+from typing import Any
+
+from service.access.bucket import Call, Reply
+from service.access.leaky_bucket import LeakyBuckets
+from service.access.rate import Admission, Rate
+from service.cache.pipeline import RedisPipeline, Script
+from service.model.errors import CacheUnavailable, Overloaded
+
+TAKE = Script.load("take")
+HEARTBEAT = Script.load("heartbeat")
+# Load these on every new connection, so that no call meets NOSCRIPT.
+SCRIPTS = (TAKE, HEARTBEAT)
+
+KEY_PREFIX = b"limit:"
+WORKERS_KEY = b"limit-workers"
+BORN_KEY = b"limit-born"
+
+_SWEEP_S = 0.25
+_HEARTBEAT_S = 2.0
+# Several signs of life may be missed.
+_SILENT_S = 8
+
+
+class Limiter:
+    """The rate limits of one worker; belongs to the running event loop.
+
+    ``pipeline`` None means that there is no Redis at all. ``workers`` is how many share the
+    limits as long as Redis has not told. The hot path calls ``admit``:
+    ``admit(key, rate, cost, waiter) -> Admission | None``, see LeakyBuckets.admit.
+    """
+
+    def __init__(self, pipeline: RedisPipeline | None, workers: int = 1) -> None:
+        self._pipeline = pipeline
+        self._worker = secrets.token_hex(8)
+        clock = asyncio.get_running_loop().time
+        self._buckets = LeakyBuckets(
+            self._worker, clock, self._wake, self._reachable, workers=workers
+        )
+        self.admit = self._buckets.admit
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
+        """``admit`` for coroutines. A caller cancelled while waiting has paid all the same."""
+        future: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+
+        def tell(admission: Admission) -> None:
+            if not future.done():
+                future.set_result(admission)
+
+        return self.admit(key, rate, cost, tell) or await future
+
+    def start(self) -> None:
+        """Begin to give back idle leases and to tell Redis that this worker lives."""
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._live())]
+
+    async def close(self) -> None:
+        """Stop, and give all leases back as far as Redis takes them; before the pipeline's."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._buckets.give_all_back()
+        if self._pipeline is not None and self._pipeline.available:
+            self._send_due()
+            try:
+                await self._pipeline.send((b"ZREM", WORKERS_KEY, self._worker.encode()))
+            except (CacheUnavailable, Overloaded):
+                return
+
+    def _reachable(self) -> bool:
+        return self._pipeline is not None and self._pipeline.available
+
+    def _wake(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.before_write(self._send_due)
+
+    def _send_due(self) -> None:
+        assert self._pipeline is not None
+        for call in self._buckets.due_calls():
+            keys = (KEY_PREFIX + call.bucket.key.encode(), BORN_KEY)
+            try:
+                self._pipeline.run(TAKE, keys, call.args, partial(self._answered, call))
+            except (CacheUnavailable, Overloaded):
+                self._buckets.failed(call, sent=False)
+
+    def _answered(self, call: Call, reply: Any) -> None:
+        if isinstance(reply, CacheUnavailable):
+            self._buckets.failed(call, sent=True)
+        else:
+            self._buckets.replied(call, parse_reply(reply, call.bucket.rate))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._buckets.sweep()
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                if self._pipeline is not None:
+                    self._buckets.workers = await self._pipeline.run_future(
+                        HEARTBEAT,
+                        (WORKERS_KEY, BORN_KEY),
+                        (self._worker.encode(), b"%d" % _SILENT_S),
+                    )
+            except (CacheUnavailable, Overloaded):
+                pass  # the last value seen stays
+            await asyncio.sleep(_HEARTBEAT_S)
+
+
+def parse_reply(reply: list[Any], rate: Rate) -> Reply:
+    """What ``take.lua`` returned; Lua has no fractions in replies, so those come as text."""
+    n, free, tat, seq, t, others = reply
+    level = max(0.0, (float(tat) - float(t)) / (rate.tau_s * 1e6))
+    return Reply(n, float(free), tat, seq, level, others)

@@ -1,0 +1,46 @@
+"""What a limit is and what an answer says about it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``quota`` tokens drain per ``window_s`` seconds; ``capacity`` (0: the quota) fit at once."""
+
+    quota: int = 100
+    window_s: int = 60
+    capacity: int = 0
+    tau_s: float = field(init=False)
+    reset_s: int = field(init=False)
+    policy: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.quota < 1 or self.window_s < 1 or self.capacity < 0:
+            raise ValueError("a rate needs a quota and a window of at least 1")
+        compute = object.__setattr__
+        compute(self, "capacity", self.capacity or self.quota)
+        compute(self, "tau_s", self.window_s / self.quota)
+        compute(self, "reset_s", max(1, math.ceil(self.tau_s)))
+        compute(self, "policy", f'"default";q={self.quota};w={self.window_s}')
+
+
+class Admission(NamedTuple):
+    """An answer. ``remaining`` is a lower bound of what would pass now, while nobody else
+    spends; after ``reset_s`` it has grown. ``retry_after_s`` is 0 when allowed, else at least 1:
+    the same cost passes then if the key is left alone until then."""
+
+    allowed: bool
+    rate: Rate
+    remaining: int
+    reset_s: int
+    retry_after_s: int
+
+    def fields(self) -> list[tuple[str, str]]:
+        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), Retry-After."""
+        limit = f'"default";r={self.remaining};t={self.reset_s}'
+        fields = [("ratelimit-policy", self.rate.policy), ("ratelimit", limit)]
+        if not self.allowed:
+            fields.append(("retry-after", str(self.retry_after_s)))
+        return fields
