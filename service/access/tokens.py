@@ -109,17 +109,25 @@ class TokenVerifier:
 
     def verify(self, token: str) -> Caller:
         """Raises InvalidToken, in the same words whatever is wrong, expiry apart; UnknownKey."""
-        known = self._verified.get(token)
-        if known is not None:
-            if self._now_s() < known.good_until_s:
-                return known.caller
-            self._drop(token)
+        caller = self.remembered(token)
+        if caller is not None:
+            return caller
         if len(token) > TOKEN_MAX_BYTES:
             _refuse()
         claims = self._claims(token)
         caller = _caller_of(claims)
         self._keep(token, _Verified(caller, claims["exp"] + self._leeway_s))
         return caller
+
+    def remembered(self, token: str) -> Caller | None:
+        """The caller, if exactly this text was verified before and has not expired."""
+        known = self._verified.get(token)
+        if known is None:
+            return None
+        if self._now_s() < known.good_until_s:
+            return known.caller
+        self._drop(token)
+        return None
 
     def forget(self) -> None:
         """Verify every token anew: a key went away."""

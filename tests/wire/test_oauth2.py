@@ -16,6 +16,7 @@ from tests.fixtures.tokens import ISSUER as THEIRS
 from tests.fixtures.tokens import jwks, token
 
 NOBODY = "/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
+SILENT = "https://silent.test"
 SHOP = "https://shop.test"
 GRANT = {"grant_type": "client_credentials"}
 
@@ -32,7 +33,7 @@ def issuing(
         Stack(stack.shards, stack.redis_url),
         folder,
         HOTSHELF_AUTH_JWKS="",
-        HOTSHELF_AUTH_ISSUERS=f"{THEIRS} {key_file}",
+        HOTSHELF_AUTH_ISSUERS=f"{THEIRS} {key_file}; {SILENT} http://127.0.0.1:9/jwks.json",
         HOTSHELF_CORS_ALLOWED_ORIGINS=SHOP,
     )
     yield running
@@ -192,7 +193,7 @@ def test_a_revoked_client_gets_no_more_tokens(
 
 def test_metadata_leads_to_everything(client: httpx.Client, command: Callable[..., str]) -> None:
     resource = client.get("/.well-known/oauth-protected-resource").json()
-    assert set(resource["authorization_servers"]) == {OURS, THEIRS}
+    assert set(resource["authorization_servers"]) == {OURS, THEIRS, SILENT}
     server = client.get("/.well-known/oauth-authorization-server").json()
     assert server["issuer"] == OURS
     assert server["token_endpoint"] == f"{OURS}/oauth2/token"
@@ -210,6 +211,34 @@ def test_two_issuers_at_once(client: httpx.Client, command: Callable[..., str]) 
     bad = client.get(NOBODY, headers=_bearer(token(iss=OURS)))
     assert bad.status_code == 401
     assert bad.headers["www-authenticate"] == 'Bearer realm="hotshelf", error="invalid_token"'
+
+
+def test_an_issuer_that_never_answered_means_neither_yes_nor_no(client: httpx.Client) -> None:
+    answer = client.get(NOBODY, headers=_bearer(token(iss=SILENT)))
+    assert (answer.status_code, answer.json()["code"]) == (503, "access-unavailable")
+    assert 1 <= int(answer.headers["retry-after"]) <= 10
+
+
+def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
+    """Case 19: whoever may not read learns nothing, not even by the true tag."""
+    owner = _bearer(token())
+    headers = owner | {"idempotency-key": "nineteen"}
+    made = client.post("/v1/items", json={"data": {}}, headers=headers)
+    path, etag = made.headers["location"], made.headers["etag"]
+    assert client.get(path, headers=owner | {"if-none-match": etag}).status_code == 304
+    strangers = {
+        "none": ({}, 401),
+        "bad": (_bearer("a.b.c"), 401),
+        "expired": (_bearer(token(exp=1)), 401),
+        "no scope": (_bearer(token(scope="items:write")), 403),
+    }
+    for credentials, status in strangers.values():
+        for method in ("GET", "HEAD"):
+            for condition in ({}, {"if-none-match": etag}, {"if-none-match": "*"}):
+                answer = client.request(method, path, headers=credentials | condition)
+                assert answer.status_code == status
+                assert not {"etag", "age", "last-modified"} & set(answer.headers)
+                assert answer.headers["cache-control"] == "no-store"
 
 
 def test_an_api_key_is_an_identity(client: httpx.Client, command: Callable[..., str]) -> None:

@@ -1,0 +1,58 @@
+"""The memory of verified tokens: when it ends, how large it grows, what it tells apart."""
+
+import time
+
+import pytest
+
+from service.access import tokens
+from service.access.tokens import TokenVerifier
+from service.model.errors import InvalidToken
+from tests.fixtures.tokens import AUDIENCE, ISSUER, LEEWAY_S, jwks, key_set, token, verifier
+
+NOW = int(time.time())
+
+
+class _Clock:
+    now_s = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_the_cache_never_outlives_exp_and_leeway() -> None:
+    clock = _Clock()
+    tokens = TokenVerifier({ISSUER: key_set(jwks(("ES256", "k")))}, AUDIENCE, LEEWAY_S, clock)
+    sent = token(exp=NOW + 5)
+    first = tokens.verify(sent)
+    clock.now_s = NOW + 5 + LEEWAY_S - 0.5
+    assert tokens.verify(sent) is first
+    clock.now_s = NOW + 5 + LEEWAY_S
+    with pytest.raises(InvalidToken, match="expired"):
+        tokens.verify(sent)
+
+
+def test_the_cache_is_bounded_by_count_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_CACHE_MAX_TOKENS", 3)
+    many = verifier(("ES256", "k"))
+    sent = [token(jti=str(n)) for n in range(5)]
+    callers = [many.verify(one) for one in sent]
+    assert many.cached == 3
+    assert many.verify(sent[4]) is callers[4]
+    assert many.verify(sent[0]) is not callers[0]
+    monkeypatch.setattr(tokens, "_CACHE_MAX_BYTES", len(sent[0]) + 100)
+    few = verifier(("ES256", "k"))
+    for one in sent:
+        few.verify(one)
+    assert few.cached == 1
+    few.forget()
+    assert few.cached == 0
+
+
+def test_two_tokens_that_differ_in_the_signature_alone_are_two() -> None:
+    keys = verifier(("ES256", "k"))
+    good = token()
+    keys.verify(good)
+    head, _, signature = good.rpartition(".")
+    other = "A" if signature[0] != "A" else "B"
+    with pytest.raises(InvalidToken):
+        keys.verify(f"{head}.{other}{signature[1:]}")
