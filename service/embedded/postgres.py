@@ -243,6 +243,12 @@ class Creation:
         node = self.node
         if self.process.wait() != 0:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            # PostgreSQL before 16 leaves its directory for a moment and returns by its full path.
+            if "could not change directory to" in node.log.read_text(errors="replace"):
+                raise StackError(
+                    f"user id {node.account.uid} cannot enter {node.directory.parent}, which"
+                    " PostgreSQL before 16 needs: choose another directory or a newer PostgreSQL"
+                )
             raise StackError(f"{node.name} cannot be created: {last_lines(node.log)}")
         if node.primary is not None:
             write_private(self.scratch / "standby.signal", "", node.account)

@@ -119,7 +119,7 @@ class EmbeddedStack:
 
     def _lay_out(self, state: State, replicas: int) -> None:
         account, log = server_account(), self.data_dir / "log"
-        log.mkdir(exist_ok=True)
+        log.mkdir(mode=0o700, exist_ok=True)
         binaries = postgres_bin(account)
         taken: set[int] = set()
 

@@ -53,7 +53,9 @@ def take_lock(data_dir: Path) -> int:
     The kernel closes it when the process ends, so no lock is ever left behind.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Traversable, since PostgreSQL before 16 looks its directory up from the root (as root's
+        # nobody, too); all that is in it is private by itself.
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StackError(f"cannot use {data_dir}: {error.strerror}") from error

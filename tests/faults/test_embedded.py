@@ -187,9 +187,11 @@ def test_a_start_right_after_the_kill_does_not_wait_for_the_dying(stack_dir: Pat
 
 def test_frozen_servers_of_a_killed_parent_end_at_the_next_start(stack_dir: Path) -> None:
     parent = run_parent(stack_dir)
+    first = find_stack(stack_dir)
     left = [pid for pid in processes_of(stack_dir) if pid != parent.pid]
     for pid in left:
         os.kill(pid, signal.SIGSTOP)
     kill_parent(parent)
-    with EmbeddedStack(stack_dir, shards=1, replicas=1, durable=False):
+    with EmbeddedStack(stack_dir, shards=1, replicas=1, durable=False) as again:
+        assert again.shards == first.shards
         assert not set(left) & set(processes_of(stack_dir))

@@ -23,6 +23,7 @@ from tests.fixtures.stack import (
     run_parent,
 )
 
+SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 # Our own may lie in a directory that is closed to other users.
 PYTHONS = (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
 
@@ -127,6 +128,19 @@ def test_a_copied_directory_is_a_stack_of_its_own(
         assert other.shards != small_stack.shards
         assert execute(small_stack.shards[0][0], "SELECT 1") == [(1,)]
         assert execute(other.shards[0][0], "SELECT 1") == [(1,)]
+
+
+@pytest.mark.skipif(not SYSTEM_POSTGRES, reason="no PostgreSQL of the system is installed")
+def test_the_system_s_postgresql_can_be_chosen(
+    stack_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTSHELF_PG_BIN", str(SYSTEM_POSTGRES[-1]))
+    with EmbeddedStack(stack_dir, shards=1, replicas=1, durable=False) as running:
+        running.node(0, 0).restart()
+        execute(running.shards[0][0], "CREATE TABLE kept AS SELECT 7 AS seven")
+        eventually(running.shards[0][1], "SELECT seven FROM kept", 7)
+        executable = Path(f"/proc/{running.node(0, 0).pids()[0]}/cmdline").read_bytes()
+        assert executable.startswith(bytes(SYSTEM_POSTGRES[-1]))
 
 
 @pytest.mark.parametrize("variable", ["HOTSHELF_PG_BIN", "HOTSHELF_REDIS_BIN"])
