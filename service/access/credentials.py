@@ -39,6 +39,9 @@ class Authenticator:
         kind in one request) and AccessUnavailable.
         """
         authorization, keys = headers.get("authorization", ()), headers.get("x-api-key", ())
+        caller = self.recall(authorization, keys)
+        if caller is not None:
+            return caller
         by_token = by_key = None
         if authorization or not keys:
             by_token = await self._tokens.verify_waiting(bearer_token(authorization))
