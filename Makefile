@@ -6,7 +6,7 @@ NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup run test check format lint types layers unit contract bench docs clean
+.PHONY: setup run test check format lint types layers unit contract fuzz bench docs clean
 
 setup: $(READY)
 
@@ -47,6 +47,10 @@ contract: setup
 test: setup
 	cargo test --quiet
 	$(PYTEST) tests
+
+# Minutes to hours, by coverage; what runs in `test` needs neither it nor its tools.
+fuzz: setup
+	tests/fuzz/coverage_guided.sh $(BIN)/python $(or $(FUZZ_SECONDS),60)
 
 bench: setup
 	$(PYTEST) bench --benchmark-only
