@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from service.access.rate import Rate
 from service.access.tokens import Caller, words
 from service.model.errors import AccessUnavailable, InvalidApiKey
 from service.store.access import ApiKey
@@ -123,7 +124,8 @@ class ApiKeys:
             _remember(self._bad, key, _Known(None, asked_s))
         else:
             account = f"key:{found.id}"
-            caller = Caller(found.owner_id, words(found.scope), account, found.rate)
+            rate = Rate(found.quota, found.window_s) if found.quota and found.window_s else None
+            caller = Caller(found.owner_id, words(found.scope), account, rate)
             _remember(self._good, key, _Known(caller, asked_s))
 
 

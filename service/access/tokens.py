@@ -10,8 +10,8 @@ from jwt import PyJWK
 from jwt.types import Options
 
 from service.access.key_set import KeySet
+from service.access.rate import Rate
 from service.model.errors import AccessUnavailable, InvalidToken
-from service.model.rate import Rate
 
 TOKEN_MAX_BYTES = 8192
 # Times are checked here, by the same clock and rule as the cache.

@@ -5,6 +5,7 @@ Secrets are printed once, alone on standard output; what else there is to say go
 
 import argparse
 import asyncio
+import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -20,7 +21,6 @@ from service.access.scopes import ADMIN, READ, WRITE
 from service.access.tokens import is_name, words
 from service.cli.options import add_common, load_settings
 from service.model.errors import HotshelfError
-from service.model.rate import Rate
 from service.setting_sources import SettingsError
 from service.settings import Database, Settings
 from service.store.access import AccessRecords
@@ -65,7 +65,13 @@ def _add_keys(keys: Commands) -> None:
     create = _command(keys, "create", "print a new API key, this once", _create_key)
     create.add_argument("--owner", required=True, type=_name, help="whom requests act for")
     _add_scope(create)
-    create.add_argument("--rate", type=Rate.parse, help="requests/seconds, such as 100/60")
+    create.add_argument(
+        "--rate",
+        type=_rate,
+        default=(None, None),
+        metavar="N/SECONDS",
+        help="requests in so many seconds, such as 100/60 (default: that of the service)",
+    )
     _command(keys, "list", "id, owner, scope, rate, created, revoked", _list_keys)
     _command(keys, "revoke", "end a key within a minute", _revoke_key).add_argument("id")
 
@@ -125,6 +131,14 @@ def _name(text: str) -> str:
     return text
 
 
+def _rate(text: str) -> tuple[int, int]:
+    """Requests and seconds."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise argparse.ArgumentTypeError("must be requests/seconds, such as 100/60")
+    return int(match[1]), int(match[2])
+
+
 def _scope(text: str) -> str:
     wanted = words(text)
     if not wanted or not wanted <= {READ, WRITE, ADMIN}:
@@ -165,7 +179,7 @@ def _token(args: argparse.Namespace) -> int:
 
 async def _create_key(args: argparse.Namespace, records: AccessRecords) -> int:
     key_id, key, hashed = new_key()
-    await records.add_api_key(key_id, hashed, args.owner, args.scope, args.rate)
+    await records.add_api_key(key_id, hashed, args.owner, args.scope, *args.rate)
     print(f"hotshelf: API key {key_id}; it is not shown again", file=sys.stderr)
     print(key)
     return 0
@@ -173,7 +187,8 @@ async def _create_key(args: argparse.Namespace, records: AccessRecords) -> int:
 
 async def _list_keys(_: argparse.Namespace, records: AccessRecords) -> int:
     for k in await records.api_keys():
-        _row(k.id, k.owner_id, k.scope, k.rate or "default", k.created_at, k.revoked_at)
+        rate = f"{k.quota}/{k.window_s}" if k.quota else "default"
+        _row(k.id, k.owner_id, k.scope, rate, k.created_at, k.revoked_at)
     return 0
 
 

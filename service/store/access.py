@@ -13,7 +13,6 @@ from typing import Any
 
 from service.flow.deadline import within
 from service.model.errors import DependencyError, ShardUnavailable
-from service.model.rate import Rate
 from service.store.nodes import Connection
 from service.store.shards import Shard
 
@@ -43,12 +42,13 @@ _NEXT_SIGNING_KEY = """
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """``scope`` is blank-separated; ``rate`` None means the default."""
+    """``scope`` is blank-separated; ``quota`` and ``window_s`` None mean the default rate."""
 
     id: str
     owner_id: str
     scope: str
-    rate: Rate | None
+    quota: int | None
+    window_s: int | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -85,19 +85,25 @@ class AccessRecords:
     async def find_api_key(self, secret_hash: bytes) -> ApiKey | None:
         """The key, unless it is unknown or revoked."""
         rows = await self._read(_FIND_API_KEY, (secret_hash,))
-        return _api_key(rows[0]) if rows else None
+        return ApiKey(*rows[0]) if rows else None
 
     async def api_keys(self) -> list[ApiKey]:
         rows = await self._read(f"SELECT {_KEY_COLUMNS} FROM api_keys ORDER BY created_at, id")
-        return [_api_key(row) for row in rows]
+        return [ApiKey(*row) for row in rows]
 
     async def add_api_key(
-        self, key_id: str, secret_hash: bytes, owner_id: str, scope: str, rate: Rate | None
+        self,
+        key_id: str,
+        secret_hash: bytes,
+        owner_id: str,
+        scope: str,
+        quota: int | None,
+        window_s: int | None,
     ) -> None:
         await self._change(
             "INSERT INTO api_keys (id, secret_hash, owner_id, scope, quota, window_s)"
             " VALUES (%s, %s, %s, %s, %s, %s)",
-            (key_id, secret_hash, owner_id, scope, rate and rate.quota, rate and rate.window_s),
+            (key_id, secret_hash, owner_id, scope, quota, window_s),
         )
 
     async def revoke_api_key(self, key_id: str) -> bool:
@@ -175,8 +181,3 @@ async def _rows(
         return await within(_READ_TIMEOUT_S, ask())
     except TimeoutError:
         raise ShardUnavailable("The database did not answer.", retry_after_s=1) from None
-
-
-def _api_key(row: Any) -> ApiKey:
-    rate = None if row[3] is None else Rate(row[3], row[4])
-    return ApiKey(row[0], row[1], row[2], rate, row[5], row[6])

@@ -12,11 +12,11 @@ from service.access import signing_keys
 from service.access.api_keys import ApiKeys, secret_hash
 from service.access.issuer import BuiltInIssuer
 from service.access.key_set import KeySet
+from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.cli.main import main
 from service.embedded import EmbeddedStack
 from service.model.errors import InvalidApiKey, InvalidToken, ShardUnavailable
-from service.model.rate import Rate
 from service.settings import Database
 from service.store.access import AccessRecords
 from service.store.migrate import connect_primary, migrate
@@ -210,7 +210,10 @@ def test_a_printed_token_is_one_that_workers_accept(
         ("token", "--sub", ""),
         ("token", "--sub", "a", "--scope", "items:raed"),
         ("keys", "create", "--owner", "a\0b"),
-        ("keys", "create", "--owner", "a", "--rate", "many"),
+        *(
+            ("keys", "create", "--owner", "a", "--rate", rate)
+            for rate in ("100", "0/60", "100/0", "-1/60", "1.5/60", "१/60", "1/60 ", "")
+        ),
         ("keys", "create"),
         ("clients", "create"),
         ("keys",),

@@ -6,19 +6,19 @@ import pytest
 
 from service.access import api_keys
 from service.access.api_keys import FRESH_S, OUTAGE_S, USABLE_S, new_key, secret_hash
+from service.access.rate import Rate
 from service.access.tokens import Caller
 from service.model.errors import (
     AccessUnavailable,
     InvalidApiKey,
 )
-from service.model.rate import Rate
 from tests.fixtures.api_keys import ApiKeyWorld
 
 
 def test_a_key_is_looked_up_once_by_all_who_ask_together() -> None:
     async def scenario() -> None:
         world = ApiKeyWorld()
-        key = world.add(rate=Rate(5, 10))
+        key = world.add(quota=5, window_s=10)
         callers = await asyncio.gather(*(world.keys.caller(key) for _ in range(20)))
         assert world.look_ups == 1
         account = f"key:{world.stored[secret_hash(key)].id}"
@@ -117,13 +117,3 @@ def test_good_keys_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [world.keys.recall(key) is None for key in keys] == [True] * 5 + [False] * 10
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("text", ["100", "0/60", "100/0", "-1/60", "1.5/60", "१/60", "1/60 ", ""])
-def test_rates_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="not a rate"):
-        Rate.parse(text)
-
-
-def test_a_rate_reads_as_it_is_written() -> None:
-    assert str(Rate.parse("100/60")) == "100/60"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.access.api_keys import new_key, secret_hash
 from service.access.credentials import Authenticator, api_key, bearer_token
+from service.access.rate import Rate
 from service.access.tokens import Caller, TokenVerifier
 from service.model.errors import (
     HotshelfError,
@@ -17,7 +18,6 @@ from service.model.errors import (
     InvalidToken,
     Unauthenticated,
 )
-from service.model.rate import Rate
 from tests.fixtures.api_keys import ApiKeyWorld
 from tests.fixtures.tokens import token, verifier
 
@@ -77,7 +77,7 @@ def _authenticate(world: ApiKeyWorld, tokens: TokenVerifier, **headers: list[str
 
 def test_beside_a_token_the_key_says_whose_limit_and_nothing_else() -> None:
     world, tokens = ApiKeyWorld(), verifier(("ES256", "k"))
-    key = world.add(rate=Rate(7, 1))
+    key = world.add(quota=7, window_s=1)
     account = f"key:{world.stored[secret_hash(key)].id}"
     bearer = [f"Bearer {token(scope='items:admin')}"]
     alone = _authenticate(world, tokens, x_api_key=[key])
