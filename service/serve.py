@@ -72,7 +72,7 @@ def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None)
         with _signals() as signals:
             return _Parent(options, flag, signals, on_listening).run()
     finally:
-        flag.remove()
+        flag.close()
 
 
 class _Event(Enum):
@@ -125,7 +125,7 @@ class _Parent:
         arguments = json.dumps(dataclasses.asdict(self._options))
         return subprocess.Popen(
             [*_GRANIAN, arguments, str(os.getpid())],
-            env=os.environ | {ENV_NAME: str(self._flag.path)},
+            env=os.environ | {ENV_NAME: self._flag.path},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
