@@ -5,13 +5,10 @@ here logs, and no error message holds a key.
 """
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import secrets
 import time
-from pathlib import Path
 from typing import TypeAlias
 
 import jwt
@@ -35,28 +32,6 @@ def generate() -> Jwk:
 def public_part(key: Jwk) -> Jwk:
     """What may be published of a key."""
     return {name: key[name] for name in _PUBLIC_MEMBERS}
-
-
-def ensure_key_file(path: Path) -> Jwk:
-    """The signing key in the file, made first if there is none (a JWK Set, mode 600).
-
-    Whoever comes first wins: processes that start together all return the same key.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "w") as file:
-                json.dump({"keys": [generate()]}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)  # unlike a rename, never replaces another's key
-        finally:
-            draft.unlink()
-    key: Jwk = json.loads(path.read_bytes())["keys"][0]
-    return key
 
 
 def mint(

@@ -86,6 +86,9 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
         "database": {"shards": stack.shards},
         "redis": {"url": stack.redis_url},
     }
+    if args.port is not None:
+        # Its metadata leads clients to the built-in issuer by this name.
+        tables["auth"] = {"issuer": f"http://127.0.0.1:{args.port}"}
     lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
     for table, values in tables.items():
         # A JSON string or array of strings is TOML too.

@@ -96,13 +96,17 @@ def test_private_members_are_dropped() -> None:
     assert not any(isinstance(key.key, PrivateKey) for key in keys.values())
 
 
-def test_a_key_file_is_made_once_and_private(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "keys.json"
-    key = signing_keys.ensure_key_file(path)
-    assert signing_keys.ensure_key_file(path) == key
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(path.parent.iterdir()) == [path]
-    assert list(parse_jwks(asyncio.run(_call(file_source(path))))) == [key["kid"]]
+def test_a_file_is_read_as_it_is_at_each_load(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    source = file_source(path)
+    with pytest.raises(OSError, match="No such file"):
+        asyncio.run(_call(source))
+    for kid in ("a", "b"):
+        path.write_bytes(jwks(("ES256", kid)))
+        assert list(parse_jwks(asyncio.run(_call(source)))) == [kid]
+    path.write_bytes(b" " * 300_000 + jwks(("ES256", "a")))
+    with pytest.raises(KeySetError, match="more than"):
+        asyncio.run(_call(source))
 
 
 async def _call(source: Any) -> bytes:
