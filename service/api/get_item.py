@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from service.access import scopes
 from service.access.tokens import Caller
+from service.api.fields import chosen_fields
 from service.api.item_id import existing_id
 from service.api.item_reply import ItemReplies
 from service.api.media_types import check_accept
@@ -36,14 +37,16 @@ class GetItem:
         caller = context.caller or await self._authenticate(context.headers)
         scopes.require(caller, scopes.READ)
         item_id = existing_id(context)
-        parameters(context.query_string, ())
+        fields = chosen_fields(parameters(context.query_string, ("fields",)))
         media_type = check_accept(context.headers)
         conditions = conditions_of(context.headers)
         item = await self._living_item(item_id)
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(item):
             raise precondition_failed("if-match", item)
         if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(item):
-            return self._replies.not_modified(item)
+            return self._replies.not_modified(item, fields)
+        if fields is not None:
+            return self._replies.selected(item, media_type, fields)
         return self._replies.whole(item, media_type)
 
     async def _living_item(self, item_id: bytes) -> Item:

@@ -1,9 +1,9 @@
 """Entity tags and conditional requests (RFC 9110 sections 8.8.3 and 13).
 
 An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix tells the
-stored forms apart (``.v2`` for the representation, ``-br``, ``-gzip``, ``-zstd`` for the
-coding), so that each is strong. A condition is met by any current tag of the item, whichever
-form it was given with.
+stored forms apart (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
+``-br``, ``-gzip``, ``-zstd`` for the coding), so that each is strong. A condition is met by any
+current tag of the item, whichever form it was given with.
 """
 
 import re
@@ -13,7 +13,9 @@ from service.model.errors import Place, PreconditionFailed
 from service.model.item import Item
 
 _ENTITY_TAG = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*)"')
-_OURS = re.compile(r"([1-9][0-9]{0,18})-([0-9a-f]{8})(?:\.v2)?(?:-(?:br|gzip|zstd))?")
+_OURS = re.compile(
+    r"([1-9][0-9]{0,18})-([0-9a-f]{8})(?:\.v2)?(?:\.f[0-9a-f]{8})?(?:-(?:br|gzip|zstd))?"
+)
 
 
 def entity_tag(item: Item, suffix: str = "") -> str:
