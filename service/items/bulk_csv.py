@@ -12,6 +12,7 @@ import orjson
 from service.items.bulk_source import Block, Source, SourceBroken
 
 _CELL = re.compile(rb'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n)')
+_OPEN_CELL = re.compile(rb'"(?:[^"]|"")*')
 _LITERAL = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
@@ -80,6 +81,14 @@ def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
     return cells
 
 
+def _ends_in_quotes(line: bytes) -> bool:
+    """Whether the line's last cell is a quoted one that goes on behind the line end."""
+    at = 0
+    while match := _CELL.match(line, at):
+        at = match.end()
+    return _OPEN_CELL.fullmatch(line, at) is not None
+
+
 def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
     """Lines put together where a quoted cell holds line ends; blank lines are left out."""
     held: list[bytes] = []
@@ -98,7 +107,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
         if size > record_max_bytes:
             detail = f"the record is longer than {record_max_bytes} bytes; is a quote not closed?"
             yield Block(first, line, b"", ("record-too-long", detail))
-        elif quotes % 2:
+        elif quotes % 2 and (len(held) > 1 or _ends_in_quotes(text)):
             continue
         elif held != [b"\n"] and held != [b"\r\n"]:
             yield Block(first, line, b"".join(held))

@@ -99,6 +99,7 @@ def import_items(
                 for lane in lanes:
                     lane.put(batch)
                 progress(totals)
+        totals.rejected = rejects.count
         # The first shard's mark stands for the whole, so it is set last.
         for writer in reversed(writers):
             writer.finish()

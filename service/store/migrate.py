@@ -16,6 +16,9 @@ from service.store.shards import ShardMapError
 
 _LOCK = 0x686F7473  # any constant that nothing else in these databases locks
 
+# A server that is busy with a checkpoint or an index does not take what it is sent for a while.
+_PATIENCE_MS = 60_000
+
 
 class MigrationError(Exception):
     """A shard that cannot be brought up to date; the message says which and why."""
@@ -38,7 +41,9 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
     reasons = []
     for url in urls:
         try:
-            connection = psycopg.connect(conninfo(url, settings), options="-c timezone=UTC")
+            connection = psycopg.connect(
+                conninfo(url, settings), options="-c timezone=UTC", tcp_user_timeout=_PATIENCE_MS
+            )
         except psycopg.OperationalError as error:
             reasons.append(str(error).strip().splitlines()[-1])
             continue
@@ -105,6 +110,15 @@ def _own_partitions(connection: Connection[Row], number: int, shards: int, bucke
                     " FOR VALUES WITH (MODULUS {}, REMAINDER {})"
                 ).format(sql.Identifier(f"items_{bucket:04d}"), buckets, bucket)
             )
+            keys = sql.Identifier(f"idempotency_keys_{bucket:04d}")
+            connection.execute(
+                sql.SQL(
+                    "CREATE TABLE IF NOT EXISTS {} PARTITION OF idempotency_keys"
+                    " FOR VALUES IN ({})"
+                ).format(keys, bucket)
+            )
+            # A record with the result of a PATCH is compressed in its row, not moved elsewhere.
+            connection.execute(sql.SQL("ALTER TABLE {} SET (toast_tuple_target = 256)").format(keys))
 
 
 def _draw_map(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:

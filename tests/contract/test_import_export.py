@@ -18,9 +18,9 @@ def test_the_sample_catalog_round_trip(bulk: Bulk) -> None:
     done = bulk.run("import", str(SAMPLE), "--owner", "sample")
     assert done.returncode == 0, done.stderr
     items = bulk.exported()
-    assert [item["data"] for item in items] == _lines(SAMPLE.read_bytes())
+    kept = [{"id": item["id"], "data": item["data"]} for item in items]
+    assert kept == _lines(SAMPLE.read_bytes())
     assert {item["owner_id"] for item in items} == {"sample"}
-    assert [item["id"] for item in items] == sorted({item["id"] for item in items})
     shares = [execute(url, "SELECT count(*) FROM items")[0][0] for url in bulk.urls]
     assert all(shares)
 
