@@ -69,10 +69,13 @@ class Bucket:
 
     def wait_s(self, cost: int, now: float) -> float:
         """Until ``cost`` would pass, if nobody else spends from this bucket."""
-        short = cost - self.free - (self.left if now < self.good_until else 0)
-        wait = short * self.rate.tau_s - (now - self.replied_at)
-        # Leases do not drain. If what must go is inside them, their holders return it first.
-        return max(0.0, wait if short <= self.level else wait + _GIVEN_BACK_S)
+        # Leases do not drain, and another worker may be asked next: what is short either drains
+        # from the level at once, or the leases have come back first, ours too.
+        short = cost - self.free
+        after_return = max(_GIVEN_BACK_S, (short - self.left) * self.rate.tau_s)
+        drained = short * self.rate.tau_s
+        wait = _GIVEN_BACK_S + drained if short > self.level else min(drained, after_return)
+        return max(0.0, wait - (now - self.replied_at))
 
     @property
     def reserves_ahead(self) -> bool:

@@ -44,6 +44,11 @@ class Limiter:
         self.admit = self._buckets.admit
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def workers(self) -> int:
+        """How many workers share the limits, as Redis last told."""
+        return self._buckets.workers
+
     async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
         """``admit`` for coroutines. A caller cancelled while waiting has paid all the same."""
         future: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()

@@ -1,0 +1,122 @@
+"""What single parts of a request cost, by pytest-benchmark: ``pytest bench/test_parts.py``."""
+
+import asyncio
+import itertools
+import random
+from typing import Any
+
+import pytest
+import uvloop
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from service.access.bucket import Reply
+from service.access.leaky_bucket import LeakyBuckets
+from service.access.rate import Admission, Rate
+from service.cache.connection import encode
+from service.cache.pipeline import RedisPipeline
+from tests.contract.limiter_world import Client, Faults, World
+from tests.fixtures.redis_server import redis_server
+
+RATE = Rate(10**9, 1)
+
+
+def with_a_lease(keys: int) -> LeakyBuckets:
+    loop = asyncio.new_event_loop()
+    buckets = LeakyBuckets("w", loop.time, lambda: None, lambda: True)
+    loop.close()
+    for n in range(keys):
+        assert buckets.admit(f"key:{n}", RATE, 1, lambda _: None) is None
+    for call in buckets.due_calls():
+        buckets.replied(call, Reply(10**9, 0.0, b"0", 1, 0.0, 0))
+    return buckets
+
+
+def test_lease_hit(benchmark: BenchmarkFixture) -> None:
+    admit = with_a_lease(1).admit
+
+    def never(admission: Admission) -> None:
+        raise AssertionError(admission)
+
+    def thousand() -> None:
+        for _ in range(1000):
+            admit("key:0", RATE, 1, never)
+
+    benchmark(thousand)
+
+
+def test_lease_hit_over_many_keys(benchmark: BenchmarkFixture) -> None:
+    admit = with_a_lease(50_000).admit
+    keys = [f"key:{n}" for n in range(50_000)]
+    random.Random(1).shuffle(keys)
+    chosen = itertools.cycle(keys)
+
+    def thousand() -> None:
+        for key in itertools.islice(chosen, 1000):
+            admit(key, RATE, 1, lambda _: None)
+
+    benchmark(thousand)
+
+
+def test_limit_fields(benchmark: BenchmarkFixture) -> None:
+    admission = Admission(True, Rate(), 57, 1, 0)
+    benchmark(admission.fields)
+
+
+def test_encode_a_get(benchmark: BenchmarkFixture) -> None:
+    benchmark(encode, (b"GET", b"item:01JQ3W5X8ZABCDEFGHJKMNPQRS"))
+
+
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_pipelined_get(benchmark: BenchmarkFixture, at_once: int) -> None:
+    """``at_once`` GETs of 1 kB in one tick, until the last callback."""
+    with redis_server() as server:
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        pipeline = runner.run(_opened(server.url))
+
+        async def gets() -> None:
+            done = asyncio.get_running_loop().create_future()
+            left = at_once
+
+            def got(reply: Any) -> None:
+                nonlocal left
+                left -= 1
+                if not left:
+                    done.set_result(None)
+
+            for _ in range(at_once):
+                pipeline.send_callback((b"GET", b"item:01JQ3W5X8ZABCDEFGHJKMNPQRS"), got)
+            await done
+
+        benchmark(lambda: runner.run(gets()))
+        runner.run(pipeline.close())
+        runner.close()
+
+
+async def _opened(url: str) -> RedisPipeline:
+    pipeline = RedisPipeline(url)
+    await pipeline.open()
+    await pipeline.send((b"SET", b"item:01JQ3W5X8ZABCDEFGHJKMNPQRS", b"x" * 1000))
+    return pipeline
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("per_minute", [100, 60_000])
+def test_redis_calls_per_request(
+    benchmark: BenchmarkFixture, per_minute: int, workers: int
+) -> None:
+    """Not a time: ``extra_info`` holds the calls a request at 90 % of the rate, spread evenly."""
+    with redis_server() as server:
+        client = Client(server)
+        rate = Rate(per_minute, 60)
+        world = World(client, 1, Faults(), rate=rate)
+        world.workers = [world.new_worker() for _ in range(workers)]
+
+        def minute() -> None:
+            for _ in range(min(per_minute, 20_000)):
+                world.run_until(world.now + world.dice.expovariate(0.9 / rate.tau_s))
+                world.ask(1)
+
+        benchmark.pedantic(minute, rounds=1)
+        benchmark.extra_info["calls_per_request"] = round(world.calls / world.asked, 4)
+        benchmark.extra_info["admitted_share"] = round(len(world.admitted) / world.asked, 4)
+        client.close()
