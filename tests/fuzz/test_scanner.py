@@ -1,6 +1,6 @@
 """The scanner under a seeded storm of near-JSON, against Python's json and PostgreSQL's jsonb.
 
-`make fuzz` searches by coverage and adds to the corpus; this runs anywhere and takes seconds.
+`make fuzz` searches by coverage, with tools of its own; this runs anywhere and takes seconds.
 HOTSHELF_FUZZ_SEED and HOTSHELF_FUZZ_ROUNDS repeat a run or make it longer.
 """
 
