@@ -47,7 +47,7 @@ def test_lease_hit(benchmark: BenchmarkFixture) -> None:
 def test_lease_hit_over_many_keys(benchmark: BenchmarkFixture) -> None:
     admit = with_a_lease(50_000).admit
     keys = [f"key:{n}" for n in range(50_000)]
-    random.Random(1).shuffle(keys)
+    random.Random(1).shuffle(keys)  # noqa: S311
     chosen = itertools.cycle(keys)
 
     def thousand() -> None:
@@ -77,7 +77,7 @@ def test_pipelined_get(benchmark: BenchmarkFixture, at_once: int) -> None:
             done = asyncio.get_running_loop().create_future()
             left = at_once
 
-            def got(reply: Any) -> None:
+            def got(_: Any) -> None:
                 nonlocal left
                 left -= 1
                 if not left:
@@ -116,7 +116,7 @@ def test_redis_calls_per_request(
                 world.run_until(world.now + world.dice.expovariate(0.9 / rate.tau_s))
                 world.ask(1)
 
-        benchmark.pedantic(minute, rounds=1)
+        benchmark.pedantic(minute, rounds=1)  # type: ignore[no-untyped-call]
         benchmark.extra_info["calls_per_request"] = round(world.calls / world.asked, 4)
         benchmark.extra_info["admitted_share"] = round(len(world.admitted) / world.asked, 4)
         client.close()

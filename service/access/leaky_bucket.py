@@ -23,11 +23,13 @@ _SHARE_MAX = 0.25
 
 
 class LeakyBuckets:
-    """The buckets of one worker. ``worker`` is unique per process start. ``wake`` is called when
-    the first call became due. ``reachable`` tells whether Redis can be asked at all; without it each
-    worker enforces its share of a quarter of the limit. ``workers`` is how many share it, kept
-    up to date by the owner. ``max_keys`` bounds memory: beyond it the key that has waited
-    longest for a look gives its lease back and is forgotten.
+    """The buckets of one worker.
+
+    ``worker`` is unique per process start. ``wake`` is called when the first call became due.
+    ``reachable`` tells whether Redis can be asked at all; without it each worker enforces its
+    share of the limit, a quarter at most. ``workers`` is how many share it, kept up to date by
+    the owner. ``max_keys`` bounds memory: beyond it the key that has waited longest for a look
+    gives its lease back and is forgotten.
     """
 
     def __init__(

@@ -149,27 +149,31 @@ def test_what_passed_without_redis_is_charged_on_its_return(client: Client) -> N
     assert len(world.admitted) == 100
 
 
+def first_refusal(world: World, cost: int) -> Admission | None:
+    """Ask faster than the bucket drains, until it says no."""
+    refused: list[Admission] = []
+    for _ in range(4 * world.rate.capacity):
+        world.run_until(world.now + world.rate.tau_s / 20)
+        if refused:
+            return refused[0]
+        world.ask(cost, lambda answer: None if answer.allowed else refused.append(answer))
+    return None
+
+
 def test_the_single_request_after_retry_after_passes(client: Client) -> None:
     tried = 0
     for seed in SEEDS:
         world = World(client, seed, Faults())
-        refused: list[Admission] = []
-        passed: list[Admission] = []
         for _ in range(8):
-            refused.clear()
             cost = world.dice.choice([1, 1, 1, max(1, world.rate.capacity // 3)])
-            for _ in range(4 * world.rate.capacity):
-                world.run_until(world.now + world.rate.tau_s / 20)
-                if refused:
-                    break
-                world.ask(cost, lambda a: None if a.allowed else refused.append(a))
-            if not refused:
+            refusal = first_refusal(world, cost)
+            if refusal is None:
                 continue
-            world.run_until(world.now + refused[0].retry_after_s)
-            passed.clear()
-            world.ask(cost, passed.append)
+            answers: list[Admission] = []
+            world.run_until(world.now + refusal.retry_after_s)
+            world.ask(cost, answers.append)
             world.run_until(world.now + 0.5)
-            assert passed[0].allowed, (seed, refused)
+            assert answers[0].allowed, (seed, refusal)
             tried += 1
     assert tried > 100
 

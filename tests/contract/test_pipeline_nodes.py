@@ -1,0 +1,191 @@
+"""How the pipeline reaches a Redis node, and what it makes of one that cannot serve."""
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from hiredis import ReplyError
+
+from service.cache.connection import failure
+from service.cache.pipeline import RedisPipeline, Script
+from service.model.errors import CacheUnavailable
+from tests.fixtures.pipelines import connected, run
+from tests.fixtures.redis_server import RedisServer, redis_server
+from tests.fixtures.running import free_port
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server(port=free_port()) as running:
+        yield running
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run])
+def test_tcp_a_database_number_and_both_loops(server: RedisServer, runner: Any) -> None:
+    async def body() -> None:
+        url = f"redis://127.0.0.1:{server.port}/3"
+        async with connected(url) as pipeline:
+            await pipeline.send((b"SET", b"where", b"3"))
+            large = b"x" * 3_000_000
+            assert await pipeline.send((b"ECHO", large)) == large
+            assert b" db=3 " in await pipeline.send((b"CLIENT", b"LIST"))
+            await pipeline.send((b"DEL", b"where"))
+
+    runner(body())
+
+
+def test_a_server_without_hello_is_spoken_to_in_resp2() -> None:
+    with redis_server("--rename-command", "HELLO", "", "--requirepass", "s3cret") as old:
+
+        async def use(pipeline: RedisPipeline) -> None:
+            assert await pipeline.send((b"CONFIG", b"GET", b"maxmemory")) == [b"maxmemory", b"0"]
+            assert await pipeline.send((b"GET", b"no such key")) is None
+
+        run(old.url.replace("unix://", "unix://:s3cret@"), use)
+
+
+def test_user_and_password_and_no_secret_in_what_fails() -> None:
+    acl = ("--user", "default", "off", "--user", "shelf", "on", ">p@ss:w/rd", "~*", "+@all")
+    with redis_server(*acl) as guarded:
+
+        async def use(pipeline: RedisPipeline) -> None:
+            assert await pipeline.send((b"ACL", b"WHOAMI")) == b"shelf"
+
+        run(guarded.url.replace("unix://", "unix://shelf:p%40ss%3Aw%2Frd@"), use)
+
+        async def refused(credentials: str) -> None:
+            url = guarded.url.replace("unix://", f"unix://{credentials}")
+            async with connected(url) as pipeline:
+                assert not pipeline.available
+                with pytest.raises(CacheUnavailable) as caught:
+                    pipeline.send((b"PING",))
+                assert "wr0ng" not in repr(caught.value)
+
+        uvloop.run(refused("shelf:wr0ng@"))
+        uvloop.run(refused(""))
+
+
+def test_tls_is_verified_and_works(server: RedisServer, tmp_path: Path) -> None:
+    port = free_port()
+    certificate, key = _self_signed(tmp_path)
+
+    async def body() -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        gate = await asyncio.start_server(_forward_to(server), "127.0.0.1", port, ssl=context)
+        async with gate:
+            url = f"rediss://127.0.0.1:{port}"
+            async with connected(f"{url}?ssl_ca_certs={certificate}") as pipeline:
+                large = b"x" * 1_000_000
+                assert await pipeline.send((b"ECHO", large)) == large
+            async with connected(f"{url}?ssl_cert_reqs=none") as pipeline:
+                assert await pipeline.send((b"ECHO", b"unverified")) == b"unverified"
+            async with connected(url) as pipeline:
+                assert not pipeline.available
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://", "unix://", "redis://h/x"])
+def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="Redis"):
+        RedisPipeline(url)
+
+
+def test_a_full_redis_is_a_failure_of_the_dependency_also_inside_scripts() -> None:
+    with redis_server("--maxmemory", "2mb", "--maxmemory-policy", "noeviction") as full:
+        script = Script(b"return redis.call('SET', KEYS[1], ARGV[1])")
+
+        async def use(pipeline: RedisPipeline) -> None:
+            fillers = [pipeline.send((b"SET", b"filler:%d" % n, b"x" * 100_000)) for n in range(40)]
+            outcomes = await asyncio.gather(*fillers, return_exceptions=True)
+            assert isinstance(outcomes[-1], CacheUnavailable)
+            assert outcomes[-1].redis_error == "OOM"
+            with pytest.raises(CacheUnavailable) as caught:
+                await pipeline.run_future(script, (b"k",), (b"v" * 200_000,))
+            assert caught.value.redis_error == "OOM"
+            assert await pipeline.send((b"GET", b"filler:0")) == b"x" * 100_000
+            assert pipeline.available
+
+        run(full.url, use)
+
+
+@pytest.mark.parametrize(
+    ("option", "command", "word"),
+    [
+        ("yes", (b"SET", b"k", b"v"), "READONLY"),
+        ("no", (b"GET", b"k"), "MASTERDOWN"),
+    ],
+)
+def test_a_node_that_lost_its_role_is_left(
+    option: str, command: tuple[bytes, ...], word: str
+) -> None:
+    with redis_server("--replica-serve-stale-data", option) as demoted:
+
+        async def use(pipeline: RedisPipeline) -> None:
+            with demoted.client() as client:
+                client.replicaof("127.0.0.1", str(free_port()))
+            with pytest.raises(CacheUnavailable) as caught:
+                await pipeline.send(command)
+            assert caught.value.redis_error == word
+            assert not pipeline.available
+
+        run(demoted.url, use)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("LOADING Redis is loading the dataset in memory", "LOADING"),
+        ("NOAUTH Authentication required.", "NOAUTH"),
+        ("ERR unknown command", "ERR"),
+        ("OOM command not allowed, script: 0fc9, on @user_script:1.", "OOM"),
+        (
+            "ERR Error running script (call to f_0fc9): @user_script:1: "
+            "@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.",
+            "OOM",
+        ),
+    ],
+)
+def test_error_replies_keep_their_word(text: str, word: str) -> None:
+    error = failure(ReplyError(text))
+    assert (error.code, error.redis_error) == ("cache-unavailable", word)
+    assert str(error.__cause__) == text
+
+
+def _self_signed(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def _forward_to(
+    server: RedisServer,
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(str(server.socket))
+        await asyncio.gather(copy(reader, back), copy(there, writer))
+
+    return forward
