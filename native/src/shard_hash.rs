@@ -128,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_a_postgresql_18_server_gave() {
+        let counting = std::array::from_fn(|i| u8::try_from(i).unwrap());
+        for (id, remainder) in [([0; 16], 933), ([0xFF; 16], 385), (counting, 943)] {
+            assert_eq!(bucket(id, 1024), remainder);
+        }
+    }
+
+    #[test]
     fn one_bucket_takes_everything() {
         assert_eq!(bucket([0xFF; 16], 1), 0);
     }
