@@ -67,7 +67,8 @@ def scan_envelope(
     value: arrays and objects nested at most ``max_depth`` deep (the envelope does not count; in
     what is deeper only the syntax is checked), member names ≤ 256 bytes, no NUL, no lone
     surrogate, no number that jsonb would write out in more than 1,000 digits (a zero before the
-    point counts). Needs no more than linear time and, besides copies, a byte per level of nesting.
+    point counts), no numbers that together become more than 2**20 digits longer by being written
+    out. Needs no more than linear time and, besides copies, a byte per level of nesting.
     """
 
 def scan_value(text: bytes, max_depth: int = 64) -> list[ScanProblem]:

@@ -1,18 +1,41 @@
 //! How long a JSON number becomes when PostgreSQL's jsonb writes it out.
 //!
 //! jsonb keeps a number as `numeric` and writes it without an exponent: `1e131071`, eight bytes
-//! in a request, is 131,072 digits in every answer.
+//! in a request, is 131,072 digits in every answer. What one text may gain by that is bounded.
 
 /// The most digits a stored number may have, zeros before and after the point included.
-pub const MAX_DIGITS: u64 = 1000;
+const MAX_DIGITS: u64 = 1000;
 /// numeric's reader refuses a larger exponent outright, even that of a zero.
 const MAX_EXPONENT: i64 = (i32::MAX / 2) as i64;
 
-/// Whether jsonb can hold the number and writes it in at most [`MAX_DIGITS`] digits.
-///
-/// `token` is a number of RFC 8259 §6, nothing around it.
-pub fn is_storable(token: &[u8]) -> bool {
-    written_digits(token).is_some_and(|digits| digits <= MAX_DIGITS)
+/// The most digits by which all numbers of a text together may grow.
+const MAX_GROWTH: u64 = 1 << 20;
+
+/// The numbers of one text, as far as they have been read.
+#[derive(Default)]
+pub struct Numbers {
+    growth: u64,
+}
+
+impl Numbers {
+    /// Counts one more number; says what is wrong with it, if jsonb cannot hold it or would write
+    /// too many digits.
+    ///
+    /// `token` is a number of RFC 8259 §6, nothing around it.
+    pub fn problem_of(&mut self, token: &[u8]) -> Option<String> {
+        let Some(digits) = written_digits(token).filter(|&digits| digits <= MAX_DIGITS) else {
+            return Some(too_long());
+        };
+        self.growth += digits.saturating_sub(token.len() as u64);
+        (self.growth > MAX_GROWTH).then(|| {
+            format!("all numbers so far are more than {MAX_GROWTH} digits longer when written out")
+        })
+    }
+}
+
+/// What is wrong with a number of more than [`MAX_DIGITS`] digits.
+pub fn too_long() -> String {
+    format!("the number has more than {MAX_DIGITS} digits when written out")
 }
 
 fn written_digits(token: &[u8]) -> Option<u64> {
@@ -59,7 +82,23 @@ fn exponent_value(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_storable, written_digits};
+    use super::{MAX_GROWTH, Numbers, written_digits};
+
+    fn is_storable(token: &[u8]) -> bool {
+        Numbers::default().problem_of(token).is_none()
+    }
+
+    #[test]
+    fn what_all_numbers_gain_together_is_bounded() {
+        let mut numbers = Numbers::default();
+        let gain = 1000 - b"1e999".len() as u64;
+        for _ in 0..MAX_GROWTH / gain {
+            assert_eq!(numbers.problem_of(b"1e999"), None);
+        }
+        assert_eq!(numbers.problem_of(b"12345"), None);
+        assert!(numbers.problem_of(b"1e999").is_some());
+        assert!(numbers.problem_of(b"1").is_some());
+    }
 
     #[test]
     fn counts_what_jsonb_writes() {

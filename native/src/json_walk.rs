@@ -7,7 +7,7 @@
 use jiter::{Jiter, JiterError, JiterErrorType, JiterResult, JsonErrorType, Peek};
 
 use crate::json_nesting::{Container, Nesting};
-use crate::json_number::{MAX_DIGITS, is_storable};
+use crate::json_number::{Numbers, too_long};
 use crate::json_problem::{Rule, ScanProblem};
 
 const MAX_NAME_BYTES: usize = 256;
@@ -23,6 +23,7 @@ pub struct Walk<'t> {
     base: usize,
     pub tokens: Jiter<'t>,
     pub nesting: Nesting,
+    numbers: Numbers,
     problems: Vec<ScanProblem>,
 }
 
@@ -34,6 +35,7 @@ impl<'t> Walk<'t> {
             base: 0,
             tokens: Jiter::new(text),
             nesting: Nesting::new(max_depth),
+            numbers: Numbers::default(),
             problems: Vec::new(),
         }
     }
@@ -166,16 +168,15 @@ impl<'t> Walk<'t> {
 
     fn number(&mut self, first: Peek) -> JiterResult<()> {
         let start = self.offset();
-        let storable = match self.tokens.known_number_bytes(first) {
-            Ok(token) => is_storable(token),
+        let problem = match self.tokens.known_number_bytes(first) {
+            Ok(token) => self.numbers.problem_of(token),
             Err(error) if is_out_of_range(&error) => {
                 self.skip_long_integer(start)?;
-                false
+                Some(too_long())
             }
             Err(error) => return Err(error),
         };
-        if !storable {
-            let detail = format!("the number has more than {MAX_DIGITS} digits when written out");
+        if let Some(detail) = problem {
             self.report(Rule::NumberTooLong, start, detail);
         }
         Ok(())

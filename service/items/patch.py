@@ -43,19 +43,20 @@ _OPERANDS = {
 def apply_merge_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
     """The text of ``data`` merged with ``patch``: null removes, objects merge, all else replaces.
 
-    The result is an object that the scanner passes, of at most ``max_bytes``. Raises InvalidSyntax,
-    InvalidContent, PatchResultInvalid.
+    The result is an object that the scanner passes, of at most ``max_bytes`` unless ``data`` is
+    larger already (jsonb writes numbers out). Raises InvalidSyntax, InvalidContent,
+    PatchResultInvalid.
     """
     if found := native.scan_value(patch, _MAX_DEPTH):
         raise problem_of(found)
-    return _storable(_merged(value_of(data), value_of(patch)), max_bytes)
+    return _storable(_merged(value_of(data), value_of(patch)), max(max_bytes, len(data)))
 
 
 def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
     """The text of ``data`` after all operations of ``patch`` in turn.
 
-    The result is an object that the scanner passes, of at most ``max_bytes``; so much may be
-    copied by all operations together, too. Raises InvalidSyntax, InvalidContent, PatchTestFailed,
+    The result is bounded as that of a merge patch, and all copies together add no more than
+    ``max_bytes``. Raises InvalidSyntax, InvalidContent, PatchTestFailed,
     PatchConflict, PatchResultInvalid.
     """
     # The array of operations and the operation itself are two levels above the values.
@@ -71,7 +72,7 @@ def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> b
                 Place("copies too much", pointer=f"/{index}"),
             )
         document = _apply(document, index, operation)
-    return _storable(document, max_bytes)
+    return _storable(document, max(max_bytes, len(data)))
 
 
 def _merged(target: Any, patch: Any) -> Any:

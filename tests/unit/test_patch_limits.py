@@ -78,6 +78,13 @@ def test_the_result_has_the_size_of_a_body() -> None:
         apply_merge_patch(data.encode(), b'{"b":"' + b"x" * 600 + b'"}', max_bytes=1200)
 
 
+def test_what_is_large_already_may_be_patched() -> None:
+    data = '{"a":"' + "x" * 2000 + '","b":1}'
+    assert apply_merge_patch(data.encode(), b'{"b":null}', max_bytes=1200).startswith(b'{"a":')
+    with pytest.raises(PatchResultInvalid):
+        apply_merge_patch(data.encode(), b'{"b":1000}', max_bytes=1200)
+
+
 def test_the_result_has_the_depth_of_a_body() -> None:
     deepest = "[" * 63 + "]" * 63
     add = f'{{"op":"add","path":"/a","value":{deepest}}}'
