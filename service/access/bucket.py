@@ -10,10 +10,12 @@ from service.access.rate import Admission, Rate
 Waiter = Callable[[Admission], None]
 
 LEASE_S = 10.0
-IDLE_S = 3.0
+# Idle for this long, a lease goes back; one that is used up can wait, it keeps nobody's tokens,
+# but its use drains only once it is reported.
+IDLE_S, REPORT_S = 3.0, 8.0
 AHEAD_S = 3.0
-# An idle worker has given its lease back after this time, the sweep's period included.
-_GIVEN_BACK_S = IDLE_S + 0.5
+# Idle workers have given back and reported everything by then, the sweep's period included.
+_GIVEN_BACK_S = REPORT_S + 0.5
 
 
 class Call(NamedTuple):
@@ -97,6 +99,10 @@ class Bucket:
             return 0.0
         drained = (now - self.debt_at) * share / self.rate.tau_s
         return max(0.0, self.debt - drained)
+
+    def only_reports(self, now: float) -> bool:
+        """All that Redis does not know yet is that the lease was used up."""
+        return not (self.left and now < self.good_until) and not self.debt
 
     def owes_nothing(self, share: float, now: float) -> bool:
         """Nothing reserved, nothing unreported, nothing passed without Redis."""

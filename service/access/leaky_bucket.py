@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Callable
 
-from service.access.bucket import IDLE_S, LEASE_S, Bucket, Call, Reply, Waiter
+from service.access.bucket import IDLE_S, LEASE_S, REPORT_S, Bucket, Call, Reply, Waiter
 from service.access.rate import Admission, Rate
 
 # Clocks of two machines may run apart by two per cent: a lease ends early here, late there.
@@ -153,6 +153,8 @@ class LeakyBuckets:
                 self._look_at(bucket, max(now + 0.25, bucket.asked_at + IDLE_S))
             elif bucket.owes_nothing(self._share(), now):
                 del self._buckets[bucket.key]
+            elif bucket.only_reports(now) and bucket.asked_at + REPORT_S > now:
+                self._look_at(bucket, bucket.asked_at + REPORT_S)
             else:
                 self._give_back(bucket)
                 self._look_at(bucket, now + 1.0)

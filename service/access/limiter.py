@@ -86,7 +86,8 @@ class Limiter:
     def _send_due(self) -> None:
         assert self._pipeline is not None
         for call in self._buckets.due_calls():
-            keys = (KEY_PREFIX + call.bucket.key.encode(), BORN_KEY)
+            # A subject may hold any text, half a surrogate pair too.
+            keys = (KEY_PREFIX + call.bucket.key.encode(errors="surrogatepass"), BORN_KEY)
             try:
                 self._pipeline.run(TAKE, keys, call.args, partial(self._answered, call))
             except (CacheUnavailable, Overloaded):

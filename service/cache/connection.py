@@ -22,7 +22,6 @@ encode = cast(Callable[[Command], bytes], pack_command)
 
 # False and None are replies of their own in RESP3.
 _INCOMPLETE = object()
-_BUFFER_BYTES = 1 << 18
 # uvloop runs timers before it reads sockets: after a stall of our own process the replies may
 # have arrived long ago, so a deadline counts only once the sockets have had their turn.
 _LAST_LOOK_S = 0.002
@@ -41,7 +40,7 @@ def failure(reply: ReplyError) -> CacheUnavailable:
     return error
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
     still waiting are given their failure. ``on_push`` receives RESP3 push messages as lists."""
 
@@ -56,8 +55,6 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._on_push = on_push
         self._reader = Reader(notEnoughData=_INCOMPLETE)
-        # A view, because asyncio's TLS slices it, and a slice of a bytearray is a copy.
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
         self.lost = False
         self._waiting: deque[Callback] = deque()
@@ -103,12 +100,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.abort("The cache closed the connection.")
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         reader = self._reader
-        reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]  # any buffer will do
+        reader.feed(data)
         try:
             while not self.lost and (reply := reader.gets()) is not _INCOMPLETE:
                 self._take(reply)

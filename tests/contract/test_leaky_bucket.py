@@ -178,6 +178,20 @@ def test_the_single_request_after_retry_after_passes(client: Client) -> None:
     assert tried > 100
 
 
+def test_retry_after_counts_on_leases_that_idle_workers_return(client: Client) -> None:
+    world = World(client, 4, Faults(), rate=Rate(5, 60))
+    world.workers = [world.new_worker() for _ in range(6)]
+    answers: list[Admission] = []
+    for worker in range(6):
+        world.ask(1, answers.append, worker=worker)
+        world.run_until(world.now + 0.5)
+    assert [answer.allowed for answer in answers] == [True] * 5 + [False]
+    world.run_until(world.now - 0.5 + answers[5].retry_after_s)
+    world.ask(1, answers.append, worker=2)
+    world.run_until(world.now + 0.5)
+    assert answers[6].allowed
+
+
 def test_a_refused_batch_leaves_single_requests_their_tokens(client: Client) -> None:
     world = World(client, 5, Faults(), rate=Rate(100, 60))
     answers: list[Admission] = []
@@ -216,7 +230,7 @@ def test_idle_keys_are_given_back_and_forgotten(client: Client) -> None:
         world.ask(1)
     calls = world.calls
     assert calls < 150
-    world.run_until(world.now + 6)
+    world.run_until(world.now + 12)
     assert [len(worker) for worker in world.workers] == [0] * len(world.workers)
     passed = len(world.admitted)
     for _ in range(6000):
