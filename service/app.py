@@ -7,11 +7,9 @@ is opened on that worker's own event loop and closed on it.
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from service import setting_sources
 from service.access.api_keys import ApiKeys
@@ -19,18 +17,24 @@ from service.access.credentials import Authenticator
 from service.access.issuer import BuiltInIssuer
 from service.access.key_set import KeySet
 from service.access.key_sources import HttpKeySource, file_source
+from service.access.limiter import SCRIPTS, Limiter
+from service.access.peer import TrustedProxies
+from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.api.change_item import ChangeItem
-from service.api.cors import with_cors
+from service.api.finish import finished
+from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
 from service.api.routes import Api, add_routes
+from service.cache.pipeline import RedisPipeline
 from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
+from service.items.expiry import Expiry
 from service.items.write import ItemWriter
 from service.setting_sources import SettingsError
 from service.settings import Auth, Settings
@@ -45,58 +49,79 @@ async def open_worker() -> Worker:
     """Build one worker from the environment's settings. Raises SettingsError, ShardMapError."""
     settings, _ = setting_sources.load(os.environ)
     logging.basicConfig(level=settings.log.level.upper())
-    shards = Shards(settings.database)
-    await shards.open()
-    redis = Redis.from_url(settings.redis.url) if settings.redis.url else None
+    drain = DrainFlag.inherited(os.environ)
+    async with AsyncExitStack() as opened:
+        shards = Shards(settings.database)
+        opened.push_async_callback(shards.close)
+        await shards.open()
+        expiry = Expiry(shards, settings.writes)
+        opened.push_async_callback(expiry.close)
+        expiry.start()
+        redis = await _open_redis(settings, opened)
+        gate, oauth2 = await _open_access(settings, shards, redis, opened)
+        api = _build_api(settings, shards, redis, gate, oauth2, drain)
+        robyn_app = new_app()
+        add_routes(robyn_app, import_robyn(), api, gate)
+        return Worker(
+            get_item=api.get_item,
+            answer=RobynBridge(robyn_app, problem_reply),
+            on_error=problem_reply,
+            draining=lambda: bool(drain),
+            close=opened.pop_all().aclose,
+            body_max_bytes=settings.http.body_max_bytes,
+            body_timeout_s=settings.http.body_timeout_s,
+            on_reply=partial(finished, settings.cors),
+        )
+
+
+async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeline | None:
+    if not settings.redis.url:
+        return None
+    redis = RedisPipeline(settings.redis.url, timeout_s=settings.redis.timeout_s, scripts=SCRIPTS)
+    opened.push_async_callback(redis.close)
+    await redis.open()
+    return redis
+
+
+async def _open_access(
+    settings: Settings, shards: Shards, redis: RedisPipeline | None, opened: AsyncExitStack
+) -> tuple[Gate, OAuth2]:
+    """Who may, and how often; the control tables are on the first shard."""
+    limiter = Limiter(redis, settings.http.workers)
+    opened.push_async_callback(limiter.close)
+    limiter.start()
     records = AccessRecords(shards.all[0])
     issuer = _built_in_issuer(settings.auth, records)
     key_sets = _key_sets(settings.auth, issuer)
+    for keys in key_sets.values():
+        opened.push_async_callback(keys.close)
     await asyncio.gather(*(keys.open() for keys in key_sets.values()))
     tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
     authenticator = Authenticator(tokens, ApiKeys(records.find_api_key))
-    drain = DrainFlag.inherited(os.environ)
+    limits = settings.limits
+    rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
-    oauth2 = OAuth2(issuer, records, base_url, list(key_sets))
-    ping = _ping(redis, settings)
-    api = _build_api(settings, shards, authenticator, oauth2, ping, lambda: bool(drain))
-    robyn_app = new_app()
-    add_routes(robyn_app, import_robyn(), api, authenticator.authenticate)
-    bridge = RobynBridge(robyn_app, problem_reply)
-
-    async def close() -> None:
-        await asyncio.gather(*(keys.close() for keys in key_sets.values()))
-        await shards.close()
-        if redis is not None:
-            await redis.aclose()
-
-    return Worker(
-        get_item=api.get_item,
-        answer=bridge,
-        on_error=problem_reply,
-        draining=lambda: bool(drain),
-        close=close,
-        body_max_bytes=settings.http.body_max_bytes,
-        body_timeout_s=settings.http.body_timeout_s,
-        on_reply=lambda c, reply: with_cors(settings.cors, c.method, c.headers, reply),
+    return (
+        Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
+        OAuth2(issuer, records, base_url, list(key_sets)),
     )
 
 
 def _build_api(
     settings: Settings,
     shards: Shards,
-    authenticator: Authenticator,
+    redis: RedisPipeline | None,
+    gate: Gate,
     oauth2: OAuth2,
-    redis_answers: Callable[[], Awaitable[bool | None]],
-    draining: Callable[[], bool],
+    drain: DrainFlag,
 ) -> Api:
     timeout_s = settings.database.timeout_s
     replies = ItemReplies(settings.http.cache_control, settings.http.public_url)
+    writer = ItemWriter(shards, timeout_s, settings.writes.idempotency_ttl_s)
     return Api(
-        get_item=GetItem(authenticator.authenticate, shards, replies, timeout_s),
-        change_item=ChangeItem(
-            ItemWriter(shards, timeout_s), replies, settings.writes.require_if_match
-        ),
-        health=Health(shards, redis_answers, draining),
+        get_item=GetItem(gate.enter, shards, replies, timeout_s),
+        change_item=ChangeItem(writer, replies, settings.writes.require_if_match),
+        health=Health(shards, lambda: _redis_available(redis), lambda: bool(drain)),
         oauth2=oauth2,
     )
 
@@ -124,18 +149,15 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
     return key_sets
 
 
-def _ping(redis: Redis | None, settings: Settings) -> Callable[[], Awaitable[bool | None]]:
-    async def answers() -> bool | None:
-        if redis is None:
-            return None
-        try:
-            async with asyncio.timeout(settings.redis.timeout_s):
-                await redis.ping()
-        except (RedisError, OSError, TimeoutError):
-            return False
-        return True
+def _trusted_proxies(settings: Settings) -> TrustedProxies:
+    try:
+        return TrustedProxies(settings.http.trusted_proxies)
+    except ValueError as error:
+        raise SettingsError(f"http.trusted_proxies: {error}") from None
 
-    return answers
+
+def _redis_available(pipeline: RedisPipeline | None) -> bool | None:
+    return None if pipeline is None else pipeline.available
 
 
 application = Application(open_worker)

@@ -30,6 +30,9 @@ class Http:
     )
     drain_s: float = _setting(0.0, "not ready, still serving, before the listener closes", ge=0)
     grace_s: float = _setting(30.0, "time for running requests to end after that", ge=1)
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address"
+    )
     public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
 
@@ -74,6 +77,15 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    quota: int = _setting(
+        100, "requests a key, client, subject or address may send per window", ge=1, le=1_000_000
+    )
+    window_s: int = _setting(60, "the window of the quota", ge=1, le=86400)
+    capacity: int = _setting(0, "requests that pass at once; 0: the quota", ge=0, le=1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Cors:
     allowed_origins: tuple[str, ...] = _setting(
         (), "origins whose pages may call from a browser, or * for all; empty: no CORS"
@@ -84,6 +96,10 @@ class Cors:
 @dataclass(frozen=True, slots=True)
 class Writes:
     require_if_match: bool = _setting(True, "PUT and PATCH without If-Match answer 428")
+    idempotency_ttl_s: int = _setting(86400, "an idempotency key is remembered this long", ge=1)
+    tombstone_ttl_s: int = _setting(
+        30 * 86400, "a deleted item's id and version are remembered this long", ge=1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,7 @@ class Settings:
     database: Database = field(default_factory=Database)
     redis: Redis = field(default_factory=Redis)
     auth: Auth = field(default_factory=Auth)
+    limits: Limits = field(default_factory=Limits)
     cors: Cors = field(default_factory=Cors)
     writes: Writes = field(default_factory=Writes)
     log: Log = field(default_factory=Log)

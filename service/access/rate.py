@@ -38,9 +38,6 @@ class Admission(NamedTuple):
     retry_after_s: int
 
     def fields(self) -> list[tuple[str, str]]:
-        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), Retry-After."""
+        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers)."""
         limit = f'"default";r={self.remaining};t={self.reset_s}'
-        fields = [("ratelimit-policy", self.rate.policy), ("ratelimit", limit)]
-        if not self.allowed:
-            fields.append(("retry-after", str(self.retry_after_s)))
-        return fields
+        return [("ratelimit-policy", self.rate.policy), ("ratelimit", limit)]

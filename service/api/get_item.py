@@ -1,6 +1,6 @@
 """GET and HEAD of one item: who asks, may they, where the bytes are, how to answer."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from service.access import scopes
 from service.access.tokens import Caller
@@ -18,23 +18,23 @@ from service.model.item import Item
 from service.store.reads import read_item
 from service.store.shards import Shards
 
-Authenticate = Callable[[Mapping[str, list[str]]], Awaitable[Caller]]
+Enter = Callable[[RequestContext], Awaitable[Caller]]
 
 
 class GetItem:
     """Answers reads of one item; the only read path there is."""
 
     def __init__(
-        self, authenticate: Authenticate, shards: Shards, replies: ItemReplies, timeout_s: float
+        self, enter: Enter, shards: Shards, replies: ItemReplies, timeout_s: float
     ) -> None:
-        self._authenticate = authenticate
+        self._enter = enter
         self._shards = shards
         self._replies = replies
         self._timeout_s = timeout_s
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises the errors that a read can end with."""
-        caller = context.caller or await self._authenticate(context.headers)
+        caller = context.caller or await self._enter(context)
         scopes.require(caller, scopes.READ)
         item_id = existing_id(context)
         fields = chosen_fields(parameters(context.query_string, ("fields",)))

@@ -1,6 +1,6 @@
 """Is the process alive, and is it of use: /livez and /readyz."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 
@@ -16,11 +16,11 @@ class Health:
     def __init__(
         self,
         shards: Shards,
-        redis_answers: Callable[[], Awaitable[bool | None]],
+        redis_available: Callable[[], bool | None],
         draining: Callable[[], bool],
     ) -> None:
         self._shards = shards
-        self._redis_answers = redis_answers
+        self._redis_available = redis_available
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
@@ -37,7 +37,7 @@ class Health:
         degraded = [
             f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
         ]
-        if await self._redis_answers() is False:
+        if self._redis_available() is False:
             degraded.append("redis")
         readable = any(shard.primary_known for shard in self._shards.all)
         status = "unready" if not readable else "degraded" if degraded else "ready"

@@ -38,21 +38,31 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.BodyTimeout: Row(408, "The body took too long to arrive"),
     errors.PatchTestFailed: Row(409, "A test of the patch failed"),
     errors.PatchConflict: Row(409, "The patch does not fit the item"),
+    errors.RequestInProgress: Row(409, "The first request is still running"),
     errors.PreconditionFailed: Row(412, "The item is in another state"),
     errors.BodyTooLarge: Row(413, "The body is too large"),
     errors.UnsupportedMediaType: Row(415, "The media type is not supported"),
     errors.InvalidContent: Row(422, "The content is not valid"),
     errors.PatchResultInvalid: Row(422, "The patched item is not valid"),
+    errors.IdempotencyKeyReused: Row(422, "The idempotency key was used for another request"),
     errors.PreconditionRequired: Row(428, "A precondition is needed"),
+    errors.RateLimited: Row(429, "Too many requests"),
     errors.InternalError: Row(500, "Internal error"),
     errors.Overloaded: Row(503, "Too much work at once"),
     errors.AccessUnavailable: Row(503, "Credentials cannot be checked"),
     errors.ShardUnavailable: Row(503, "A database cannot be reached"),
+    errors.OutcomeUnknown: Row(503, "The outcome of the write is not known"),
     errors.DatabaseTimeout: Row(503, "The database took too long"),
+    errors.CacheUnavailable: Row(503, "The cache cannot be reached"),
 }
 
 # Members of ``extra`` that HTTP also wants as header fields.
-_FIELDS = {"allow": "allow", "accept": "accept", "accept_encoding": "accept-encoding"}
+_FIELDS = {
+    "allow": "allow",
+    "accept": "accept",
+    "accept_encoding": "accept-encoding",
+    "accept_patch": "accept-patch",
+}
 
 
 def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply:
@@ -65,12 +75,15 @@ def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply
         "code": error.code,
         "detail": error.detail,
     }
-    if context is not None:
+    # A replay is the first answer, byte for byte, and each has a request id of its own.
+    if context is not None and not error.recorded:
         document["request_id"] = context.request_id
     if error.places:
         document["errors"] = [_place(place) for place in error.places]
     document.update(error.extra)
     headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
+    if error.replayed:
+        headers.append(("idempotency-replayed", "true"))
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(error.retry_after_s)))
     headers += [

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from service.access.rate import Admission
 from service.access.tokens import Caller
 
 
@@ -23,7 +24,8 @@ class RequestContext:
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
-    ``arrived_s`` is the event loop's clock. ``caller`` is None until the credentials were checked.
+    ``arrived_s`` is the event loop's clock. ``caller`` is None until the credentials were checked,
+    ``admission`` until the request was counted against a limit.
     """
 
     method: str
@@ -37,3 +39,4 @@ class RequestContext:
     read_body: Callable[[], Awaitable[bytes]]
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
+    admission: Admission | None = None

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.api.change_item import ChangeItem
-from service.api.get_item import Authenticate, GetItem
+from service.api.gate import Gate
+from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.oauth2 import OAuth2
 from service.api.request import Reply, RequestContext
 
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
+PROBES = ("/livez", "/readyz")
 OPEN_PATHS = (
-    "/livez",
-    "/readyz",
     "/oauth2/token",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
@@ -36,15 +36,19 @@ class Api:
     oauth2: OAuth2
 
 
-def add_routes(app: Any, robyn: Any, api: Api, authenticate: Authenticate) -> None:
+def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
     """Put all routes into a ``robyn.Robyn``; who runs it puts a RequestContext in ``session``."""
 
     @app.before_request()  # type: ignore[untyped-decorator]
     async def know_the_caller(request: Any) -> Any:
         context: RequestContext = request.session
-        # A browser's preflight (OPTIONS) never carries credentials.
-        if context.path not in OPEN_PATHS and context.method != "OPTIONS":
-            context.caller = await authenticate(context.headers)
+        if context.path in PROBES or context.method == "OPTIONS":
+            # Probes must get through, and a browser's preflight never carries credentials.
+            return request
+        if context.path in OPEN_PATHS:
+            await gate.enter_unknown(context)
+        else:
+            await gate.enter(context)
         return request
 
     for method, path, endpoint in _table(api):
@@ -58,6 +62,7 @@ def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
             ("POST", f"{prefix}/items", api.change_item.post),
             ("GET", f"{prefix}/items/:id", api.get_item),
             ("PUT", f"{prefix}/items/:id", api.change_item.put),
+            ("PATCH", f"{prefix}/items/:id", api.change_item.patch),
             ("DELETE", f"{prefix}/items/:id", api.change_item.delete),
         ]
     return [

@@ -28,9 +28,13 @@ class HotshelfError(Exception):
 
     ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
     ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
+    ``run_again``: nothing happened, or running the same statements again is safe and may work
+    now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
     """
 
     code: ClassVar[str]
+    recorded = False
+    replayed = False
 
     def __init__(
         self,
@@ -38,12 +42,14 @@ class HotshelfError(Exception):
         *places: Place,
         extra: Mapping[str, str | int] | None = None,
         retry_after_s: int | None = None,
+        run_again: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.places = places
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
+        self.run_again = run_again
 
 
 class CallerError(HotshelfError):
@@ -143,6 +149,12 @@ class PatchConflict(CallerError):
     code = "patch-conflict"
 
 
+class RequestInProgress(CallerError):
+    """The first request with this idempotency key has not ended yet."""
+
+    code = "request-in-progress"
+
+
 class PreconditionFailed(CallerError):
     code = "precondition-failed"
 
@@ -165,11 +177,21 @@ class PatchResultInvalid(CallerError):
     code = "patch-result-invalid"
 
 
+class IdempotencyKeyReused(CallerError):
+    """The key was used for another request before."""
+
+    code = "idempotency-key-reused"
+
+
 class PreconditionRequired(CallerError):
     code = "precondition-required"
 
 
-# 503
+# 429, 503
+
+
+class RateLimited(CapacityError):
+    code = "rate-limited"
 
 
 class Overloaded(CapacityError):
@@ -184,6 +206,12 @@ class AccessUnavailable(DependencyError):
 
 class ShardUnavailable(DependencyError):
     code = "shard-unavailable"
+
+
+class OutcomeUnknown(DependencyError):
+    """COMMIT was sent and its answer was lost; the write is whole or did not happen."""
+
+    code = "outcome-unknown"
 
 
 class DatabaseTimeout(DependencyError):

@@ -1,0 +1,61 @@
+"""Which address a request comes from, where proxies stand in front (RFC 7239 section 8.1)."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+# One customer's own network: whoever has one address of it has all of them.
+_IPV6_PREFIX = 64
+
+
+class TrustedProxies:
+    """The proxies whose X-Forwarded-For is believed; networks in CIDR notation.
+
+    Raises ValueError for what is no network.
+    """
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ipaddress.ip_network(network) for network in networks
+        ]
+
+    def client_address(self, peer: str, forwarded_for: Sequence[str]) -> str:
+        """The right-most address that is not a trusted proxy's.
+
+        ``peer`` is the connection's address, ``forwarded_for`` the lines of X-Forwarded-For.
+        What a client made up stands left of what a trusted proxy added, so it never counts;
+        nor does anything beyond an entry that is no address.
+        """
+        address = _address(peer)
+        entries = [entry for line in forwarded_for for entry in line.split(",")]
+        while entries and self._trusts(address):
+            further = _address(entries.pop())
+            if further is None:
+                break
+            address = further
+        return peer if address is None else str(address)
+
+    def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+
+def network_of(address: str) -> str:
+    """What one caller can be taken to have: an IPv4 address, or the /64 of an IPv6 one."""
+    parsed = _address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
+    return address
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, with or without brackets and port; IPv4 in IPv6 as the IPv4 it is."""
+    text = text.strip(" \t")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,59 @@
+"""The first two steps of every request: who asks, and is there room (API.md, "order")."""
+
+from service.access.credentials import Authenticator
+from service.access.limiter import Limiter
+from service.access.peer import TrustedProxies, network_of
+from service.access.rate import Rate
+from service.access.tokens import Caller
+from service.api.request import RequestContext
+from service.model.errors import (
+    InvalidApiKey,
+    InvalidHeader,
+    InvalidToken,
+    RateLimited,
+    Unauthenticated,
+)
+
+_REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader)
+
+
+class Gate:
+    """Lets callers in at the rate that is theirs, everybody else at the rate of their address."""
+
+    def __init__(
+        self, authenticator: Authenticator, limiter: Limiter, rate: Rate, proxies: TrustedProxies
+    ) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._rate = rate
+        self._proxies = proxies
+
+    async def enter(self, context: RequestContext) -> Caller:
+        """The caller, also put into ``context`` beside what the answer says of the limit.
+
+        Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
+        credentials use up the allowance of the address that they come from.
+        """
+        try:
+            caller = await self._authenticator.authenticate(context.headers)
+        except _REFUSED:
+            await self.enter_unknown(context)
+            raise
+        await self._take(context, f"account:{caller.account}", caller.rate or self._rate)
+        context.caller = caller
+        return caller
+
+    async def enter_unknown(self, context: RequestContext) -> None:
+        """Count a request without credentials. Raises RateLimited."""
+        forwarded_for = context.headers.get("x-forwarded-for", ())
+        address = self._proxies.client_address(context.peer, forwarded_for)
+        await self._take(context, f"address:{network_of(address)}", self._rate)
+
+    async def _take(self, context: RequestContext, key: str, rate: Rate) -> None:
+        admission = await self._limiter.admission(key, rate)
+        context.admission = admission
+        if not admission.allowed:
+            raise RateLimited(
+                f"More than {rate.quota} requests in {rate.window_s} s.",
+                retry_after_s=admission.retry_after_s,
+            )
