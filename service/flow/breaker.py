@@ -1,0 +1,184 @@
+"""Whether a dependency is worth asking: closed, open, half-open.
+
+Decides from an injected clock and does no I/O. Closed, it counts; when too large a share of the
+calls in a sliding window failed or was slow, it opens and nobody asks. After a jittered pause a
+few probes may pass; all must come back well, else the next pause is twice as long.
+"""
+
+import enum
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_SLOTS = 10
+
+
+class State(enum.StrEnum):
+    """What ``admit`` does: let all pass, none, or a few probes."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to open and for how long; rates are shares from 0 to 1.
+
+    The window is short: the successes of before an outage must leave it for the breaker to open.
+    ``calls_min`` calls in it are the least that can open it. A call that took ``slow_s`` or
+    longer is slow. Pauses start at ``pause_s``, double up to ``pause_max_s`` and are drawn from
+    half their length to the whole, so that workers do not probe as one. A probe without an
+    outcome after ``probe_s`` counts as failed.
+    """
+
+    window_s: float = 1.0
+    calls_min: int = 5
+    failure_rate: float = 0.5
+    slow_s: float = 0.2
+    slow_rate: float = 0.8
+    probes: int = 3
+    probe_s: float = 1.0
+    pause_s: float = 0.5
+    pause_max_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """For /readyz and metrics: the state, its age, the window's counts, openings ever."""
+
+    state: State
+    for_s: float
+    calls: int
+    failures: int
+    slow: int
+    openings: int
+
+
+class Breaker:
+    """One dependency as one worker sees it. ``on_change`` is told each new state."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        policy: Policy | None = None,
+        *,
+        dice: random.Random | None = None,
+        on_change: Callable[[State], None] = lambda _: None,
+    ) -> None:
+        self._clock = clock
+        self._policy = policy or Policy()
+        self._dice = dice or random.SystemRandom()
+        self._on_change = on_change
+        self._slot_s = self._policy.window_s / _SLOTS
+        self._pauses = self._openings = 0
+        self._turn = 0
+        self._probes_left = self._probes_well = 0
+        self._until = 0.0
+        self._state, self._since = State.CLOSED, clock()
+        self._start_window(self._since)
+
+    def _start_window(self, now: float) -> None:
+        # [calls, failures, slow] of each slot, the newest last, and their sums
+        self._newest: int = int(now / self._slot_s)
+        self._window: list[list[int]] = [[0, 0, 0] for _ in range(_SLOTS)]
+        self._calls: int = 0
+        self._failures: int = 0
+        self._slow: int = 0
+
+    def admit(self) -> int | None:
+        """A ticket for one call, to be given to ``report`` with its outcome; None: do not ask."""
+        if self._state is not State.CLOSED:
+            now = self._clock()
+            if now >= self._until:
+                self._time_is_up(now)
+            if self._probes_left == 0:
+                return None
+            self._probes_left -= 1
+        return self._turn
+
+    def report(self, ticket: int, *, ok: bool, took_s: float) -> None:
+        """What came of the call. One that began in an earlier state says nothing of this one."""
+        if ticket != self._turn:
+            return
+        slow = took_s >= self._policy.slow_s
+        now = self._clock()
+        if self._state is State.CLOSED:
+            self._count(ok, slow, now)
+        elif not ok or slow:
+            self._open(now)
+        else:
+            self._probes_well += 1
+            if self._probes_well == self._policy.probes:
+                self._pauses = 0
+                self._enter(State.CLOSED, now)
+
+    @property
+    def state(self) -> State:
+        """Open stays open until somebody asks after the pause."""
+        return self._state
+
+    @property
+    def closed(self) -> bool:
+        return self._state is State.CLOSED
+
+    def status(self) -> Status:
+        now = self._clock()
+        self._slide(int(now / self._slot_s))
+        return Status(
+            self._state, now - self._since, self._calls, self._failures, self._slow, self._openings
+        )
+
+    def _count(self, ok: bool, slow: bool, now: float) -> None:
+        self._slide(int(now / self._slot_s))
+        slot = self._window[-1]
+        slot[0] += 1
+        self._calls += 1
+        if ok and not slow:
+            return
+        slot[1] += not ok
+        slot[2] += slow
+        self._failures += not ok
+        self._slow += slow
+        policy = self._policy
+        if self._calls >= policy.calls_min and (
+            self._failures >= policy.failure_rate * self._calls
+            or self._slow >= policy.slow_rate * self._calls
+        ):
+            self._open(now)
+
+    def _slide(self, slot: int) -> None:
+        # A clock may stand still but not go back: what is counted late joins the newest slot.
+        if slot <= self._newest:
+            return
+        fresh = min(slot - self._newest, _SLOTS)
+        self._newest = slot
+        for calls, failures, slow in self._window[:fresh]:
+            self._calls -= calls
+            self._failures -= failures
+            self._slow -= slow
+        self._window = self._window[fresh:] + [[0, 0, 0] for _ in range(fresh)]
+
+    def _time_is_up(self, now: float) -> None:
+        if self._state is State.OPEN:
+            self._enter(State.HALF_OPEN, now)
+            self._probes_left, self._probes_well = self._policy.probes, 0
+            self._until = now + self._policy.probe_s
+        else:
+            self._open(now)
+
+    def _open(self, now: float) -> None:
+        policy = self._policy
+        pause_s = min(policy.pause_max_s, policy.pause_s * 2 ** min(self._pauses, 30))
+        self._pauses += 1
+        self._openings += 1
+        self._probes_left = 0
+        self._until = now + pause_s * self._dice.uniform(0.5, 1.0)
+        self._enter(State.OPEN, now)
+
+    def _enter(self, state: State, now: float) -> None:
+        self._state = state
+        self._since = now
+        self._turn += 1
+        self._start_window(now)
+        self._on_change(state)
