@@ -1,17 +1,25 @@
-"""POST, PUT and DELETE of items: from the request to a change and back to an answer."""
+"""POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
 
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import v1
+from service.api.fingerprint import keyed
 from service.api.item_id import chosen_id, existing_id
 from service.api.item_reply import ItemReplies
-from service.api.media_types import check_accept, check_item_body
+from service.api.media_types import (
+    MERGE_PATCH,
+    check_accept,
+    check_item_body,
+    check_patch_body,
+)
 from service.api.preconditions import conditions_of, required_idempotency_key
 from service.api.prefer import wants_minimal
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
+from service.items.patch import apply_json_patch, apply_merge_patch
 from service.items.write import Conditions, ItemWriter
 from service.model.errors import Place, PreconditionRequired
+from service.store.idempotency import Outcome
 
 
 class ChangeItem:
@@ -24,39 +32,66 @@ class ChangeItem:
 
     async def post(self, context: RequestContext) -> Reply:
         """Create an item under a new id."""
-        media_type = self._check_request(context)
-        key = required_idempotency_key(context.headers)
-        data = await _data(context)
+        sent, wanted = check_item_body(context.headers), check_accept(context.headers)
+        parameters(context.query_string, ())
+        required_idempotency_key(context.headers)
+        body = await context.read_body()
+        data = v1.parse_body(body)
         caller = _writer(context)
-        item = await self._writer.create(caller, key, data)
-        return self._replies.changed(item, media_type, 201, wants_minimal(context.headers))
+        key = keyed(context, None, sent, body)
+        assert key is not None
+        return self._reply(context, wanted, await self._writer.create(caller, key, data))
 
     async def put(self, context: RequestContext) -> Reply:
         """Replace an item, or create one under the id that the client chose."""
         item_id = chosen_id(context)
-        media_type = self._check_request(context)
+        sent, wanted = check_item_body(context.headers), check_accept(context.headers)
+        parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
-        data = await _data(context)
+        body = await context.read_body()
+        data = v1.parse_body(body)
         caller = _writer(context)
-        item, created = await self._writer.replace(caller, item_id, data, conditions)
-        status = 201 if created else 200
-        return self._replies.changed(item, media_type, status, wants_minimal(context.headers))
+        key = keyed(context, item_id, sent, body)
+        outcome = await self._writer.replace(caller, item_id, data, conditions, key)
+        return self._reply(context, wanted, outcome)
+
+    async def patch(self, context: RequestContext) -> Reply:
+        """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
+        item_id = existing_id(context)
+        sent, wanted = check_patch_body(context.headers), check_accept(context.headers)
+        parameters(context.query_string, ())
+        conditions = conditions_of(context.headers)
+        self._check_precondition_sent(conditions)
+        body = await context.read_body()
+        apply = apply_merge_patch if sent == MERGE_PATCH else apply_json_patch
+        caller = _writer(context)
+        key = keyed(context, item_id, sent, body)
+        outcome = await self._writer.patch(
+            caller, item_id, lambda item: v1.patched(item, body, apply), conditions, key
+        )
+        return self._reply(context, wanted, outcome)
 
     async def delete(self, context: RequestContext) -> Reply:
         """Delete an item; what stays is a tombstone."""
         item_id = existing_id(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
-        await self._writer.delete(_writer(context), item_id, conditions)
-        return Reply(204, [])
+        caller = _writer(context)
+        key = keyed(context, item_id, "", b"")
+        outcome = await self._writer.delete(caller, item_id, conditions, key)
+        return self._reply(context, "", outcome)
 
-    def _check_request(self, context: RequestContext) -> str:
-        """What headers and query alone decide; returns the media type to answer with."""
-        check_item_body(context.headers)
-        media_type = check_accept(context.headers)
-        parameters(context.query_string, ())
-        return media_type
+    def _reply(self, context: RequestContext, media_type: str, outcome: Outcome) -> Reply:
+        if outcome.item is None:
+            reply = Reply(204, [])
+        else:
+            status = 201 if outcome.kind == "created" else 200
+            minimal = wants_minimal(context.headers)
+            reply = self._replies.changed(outcome.item, media_type, status, minimal)
+        if outcome.replayed:
+            reply.headers.append(("idempotency-replayed", "true"))
+        return reply
 
     def _check_precondition_sent(self, conditions: Conditions) -> None:
         creates = conditions.if_none_match is not None and conditions.if_none_match.any
@@ -66,10 +101,6 @@ class ChangeItem:
                 "or If-None-Match: * to create.",
                 Place("is missing", header="if-match"),
             )
-
-
-async def _data(context: RequestContext) -> bytes:
-    return v1.parse_body(await context.read_body())
 
 
 def _writer(context: RequestContext) -> Caller:

@@ -1,6 +1,6 @@
 """Which representation comes in and goes out (RFC 9110 sections 8.3 and 12.5.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
@@ -10,6 +10,9 @@ V1 = "application/vnd.api.v1+json"
 # What can be sent, the default first.
 _OFFERED = (JSON, V1)
 _ITEM_TYPES = (JSON, V1)
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+PATCH_TYPES = (MERGE_PATCH, JSON_PATCH)
 
 
 def check_accept(headers: Mapping[str, list[str]]) -> str:
@@ -24,18 +27,30 @@ def check_accept(headers: Mapping[str, list[str]]) -> str:
     return chosen
 
 
-def check_item_body(headers: Mapping[str, list[str]]) -> None:
+def check_item_body(headers: Mapping[str, list[str]]) -> str:
     """Only JSON in UTF-8 comes in, so that no plain HTML form of another site can write.
 
-    Raises UnsupportedMediaType.
+    Returns its media type, without parameters. Raises UnsupportedMediaType.
     """
+    detail = "An item is sent as application/json in UTF-8."
+    return _sent_type(headers, _ITEM_TYPES, detail, "accept")
+
+
+def check_patch_body(headers: Mapping[str, list[str]]) -> str:
+    """The same for a PATCH, which Accept-Patch answers (RFC 5789 section 3.1)."""
+    detail = "A patch is a JSON merge patch or a JSON Patch, in UTF-8."
+    return _sent_type(headers, PATCH_TYPES, detail, "accept_patch")
+
+
+def _sent_type(
+    headers: Mapping[str, list[str]], known: Sequence[str], detail: str, answered_by: str
+) -> str:
     values = headers.get("content-type", [])
-    if len(values) != 1 or _essence(values[0]) not in _ITEM_TYPES:
-        raise UnsupportedMediaType(
-            "An item is sent as application/json in UTF-8.",
-            Place("is not a supported media type", header="content-type"),
-            extra={"accept": ", ".join(_ITEM_TYPES)},
-        )
+    essence = _essence(values[0]) if len(values) == 1 else None
+    if essence is None or essence not in known:
+        place = Place("is not a supported media type", header="content-type")
+        raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
+    return essence
 
 
 def _essence(value: str) -> str | None:

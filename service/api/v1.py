@@ -1,16 +1,19 @@
 """Version 1 of the representation: an envelope around the item's own JSON text."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import orjson
 
 from service import native
-from service.model.errors import InvalidContent, Place
+from service.model.errors import InvalidContent, PatchResultInvalid, Place
 from service.model.item import Item
-from service.model.json_text import problem_of
+from service.model.json_text import places_of, problem_of
 
 MEDIA_TYPE = "application/json"
+_MAX_DEPTH = 64
 _ENVELOPE = ["data"]
+_MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 
 
 def render(item: Item) -> bytes:
@@ -48,3 +51,35 @@ def parse_body(body: bytes) -> bytes:
     if not data.startswith(b"{"):
         raise InvalidContent("Data must be an object.", Place("is not an object", pointer="/data"))
     return data
+
+
+def patched(item: Item, patch: bytes, apply: Callable[..., bytes]) -> bytes:
+    """The JSON text of ``data`` after ``apply`` changed the item's whole representation.
+
+    That is what a patch is of (RFC 5789 section 2): paths begin with ``/data``, and a test may
+    look at the other members, which cannot be changed. Raises PatchResultInvalid and what
+    ``apply`` raises.
+    """
+    whole = render(item)
+    before = native.scan_envelope(whole, _MEMBERS)
+    # The envelope is one level above the data.
+    after = native.scan_envelope(apply(whole, patch, max_depth=_MAX_DEPTH + 1), _MEMBERS)
+    assert isinstance(before, dict)
+    if isinstance(after, list):
+        raise PatchResultInvalid("The patched item is not valid.", *places_of(after))
+    fixed = [
+        Place("cannot be changed", pointer=f"/{name}")
+        for name in _MEMBERS
+        if name != "data" and _value(after, name) != _value(before, name)
+    ]
+    if fixed:
+        raise PatchResultInvalid("A patch can change the data only.", *fixed)
+    data = after.get("data", b"")
+    if not data.startswith(b"{"):
+        place = Place("is not an object", pointer="/data")
+        raise PatchResultInvalid("The patched item is not valid.", place)
+    return data
+
+
+def _value(members: Mapping[str, bytes], name: str) -> object:
+    return orjson.loads(members[name]) if name in members else None

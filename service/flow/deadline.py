@@ -39,3 +39,14 @@ def _left(task: asyncio.Task[Any]) -> None:
     _leaving.discard(task)
     if not task.cancelled():
         task.exception()  # retrieved, so that the loop does not report it as lost
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which goes on to its end even where the caller is cancelled.
+
+    For what must not stop half-way, such as giving a connection back to its pool.
+    """
+    task = asyncio.ensure_future(work)
+    _leaving.add(task)
+    task.add_done_callback(_left)
+    return await asyncio.shield(task)

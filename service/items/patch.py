@@ -40,19 +40,23 @@ _OPERANDS = {
 }
 
 
-def apply_merge_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
+def apply_merge_patch(
+    data: bytes, patch: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH
+) -> bytes:
     """The text of ``data`` merged with ``patch``: null removes, objects merge, all else replaces.
 
     The result is an object that the scanner passes, of at most ``max_bytes`` unless ``data`` is
     larger already (jsonb writes numbers out). Raises InvalidSyntax, InvalidContent,
     PatchResultInvalid.
     """
-    if found := native.scan_value(patch, _MAX_DEPTH):
+    if found := native.scan_value(patch, max_depth):
         raise problem_of(found)
-    return _storable(_merged(value_of(data), value_of(patch)), max(max_bytes, len(data)))
+    return _storable(_merged(value_of(data), value_of(patch)), max(max_bytes, len(data)), max_depth)
 
 
-def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> bytes:
+def apply_json_patch(
+    data: bytes, patch: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH
+) -> bytes:
     """The text of ``data`` after all operations of ``patch`` in turn.
 
     The result is bounded as that of a merge patch, and all copies together add no more than
@@ -60,7 +64,7 @@ def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> b
     PatchConflict, PatchResultInvalid.
     """
     # The array of operations and the operation itself are two levels above the values.
-    if found := native.scan_value(patch, _MAX_DEPTH + 2):
+    if found := native.scan_value(patch, max_depth + 2):
         raise problem_of(found)
     operations = _operations(patch)
     document, room = value_of(data), max_bytes
@@ -72,7 +76,7 @@ def apply_json_patch(data: bytes, patch: bytes, max_bytes: int = MAX_BYTES) -> b
                 Place("copies too much", pointer=f"/{index}"),
             )
         document = _apply(document, index, operation)
-    return _storable(document, max(max_bytes, len(data)))
+    return _storable(document, max(max_bytes, len(data)), max_depth)
 
 
 def _merged(target: Any, patch: Any) -> Any:
@@ -172,13 +176,13 @@ def _refused(error: type[HotshelfError], detail: str, index: int) -> HotshelfErr
     return error(detail, Place("cannot be applied to the item", pointer=f"/{index}"))
 
 
-def _storable(document: Any, max_bytes: int) -> bytes:
+def _storable(document: Any, max_bytes: int, max_depth: int) -> bytes:
     if not isinstance(document, dict):
         raise _invalid("is not an object")
     text = _text(document)
     if len(text) > max_bytes:
         raise _invalid(f"is larger than {max_bytes} bytes")
-    if found := native.scan_value(text, _MAX_DEPTH):
+    if found := native.scan_value(text, max_depth):
         raise PatchResultInvalid("The patched data could not be stored.", *places_of(found))
     return text
 

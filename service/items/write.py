@@ -1,33 +1,46 @@
-"""Creating, replacing and deleting items: what is checked on the locked row, and in what order.
+"""Creating, replacing, patching and deleting items, each once however often it is sent.
 
-The order is API.md's: existence, owner, If-Match, If-None-Match. Everything is decided inside
-the transaction that makes the change, so no other writer can come between.
+What is checked on the locked row, and in what order, is API.md's: existence, owner, If-Match,
+If-None-Match. Everything is decided inside the transaction that makes the change, so no other
+writer can come between.
 """
 
+import asyncio
+import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from service import native
 from service.access import scopes
 from service.access.tokens import Caller
 from service.flow.deadline import within
+from service.flow.retry import retried
+from service.flow.tick_batch import TickBatch
+from service.items.once import Once
 from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import (
     DatabaseTimeout,
     ItemNotFound,
     NotOwner,
-    Overloaded,
+    RequestInProgress,
+    ShardUnavailable,
 )
 from service.model.item import Item
-from service.store.shards import Shards
-from service.store.writes import LockedItem, insert_item, locked_item
+from service.store.changes import Change, ItemRequest, change_item
+from service.store.commit import unknown
+from service.store.idempotency import Claim, Outcome
+from service.store.shards import BucketMoved, Shard, Shards
+from service.store.writes import NewItem, create_items
 
-T = TypeVar("T")
+# How long a request waits for a twin that runs elsewhere, and how often it looks.
+_PATIENCE_S = 1.0
+_LOOK_AGAIN_S = (0.02, 0.05)
 
-# How often a PUT that creates may find that another one was faster, and look again.
-_ATTEMPTS = 3
+# While four batches of a shard are on their way, the next gathers.
+_BATCH_ITEMS = 64
+_BATCH_BYTES = 4 << 20
+_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,69 +51,187 @@ class Conditions:
     if_none_match: TagCondition | None = None
 
 
-class ItemWriter:
-    """All changes to items. Every method raises ShardUnavailable, Overloaded or DatabaseTimeout."""
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A key as the client sent it, and the hash of all that makes a request the same again."""
 
-    def __init__(self, shards: Shards, timeout_s: float) -> None:
+    key: str
+    fingerprint: bytes
+
+
+class ItemWriter:
+    """All changes to items.
+
+    Every method raises ShardUnavailable, Overloaded and DatabaseTimeout; with a key also
+    RequestInProgress and IdempotencyKeyReused, without one OutcomeUnknown.
+    """
+
+    def __init__(self, shards: Shards, timeout_s: float, idempotency_ttl_s: float) -> None:
         self._shards = shards
         self._timeout_s = timeout_s
+        self._ttl_s = idempotency_ttl_s
+        self._once = Once()
+        self._creations: TickBatch[Shard, NewItem, Outcome] = TickBatch(
+            self._create_batch,
+            lambda new: len(new.data),
+            max_items=_BATCH_ITEMS,
+            max_bytes=_BATCH_BYTES,
+            max_running=_BATCHES,
+        )
 
-    async def create(self, caller: Caller, key: str, data: bytes) -> Item:
+    async def create(self, caller: Caller, key: IdempotencyKey, data: bytes) -> Outcome:
         """A new item under an id minted now, in the bucket that the idempotency key chooses."""
-        bucket = native.hash_bytes([caller.subject.encode(), key.encode()]) % self._shards.buckets
-        item_id = native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, self._shards.buckets)
-        return await self._in_time(self._create(caller, item_id, data))
+        buckets = self._shards.buckets
+        bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
+        claim = Claim(bucket, caller.subject, b"", key.key, key.fingerprint)
+        item_id = native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, buckets)
+        new = NewItem(claim, item_id, data)
+
+        async def attempt() -> Outcome:
+            return await self._creations.add(await self._shards.of(item_id), new)
+
+        return await self._answer(attempt, claim)
 
     async def replace(
-        self, caller: Caller, item_id: bytes, data: bytes, conditions: Conditions
-    ) -> tuple[Item, bool]:
-        """The item with its new data, and whether it was created.
+        self,
+        caller: Caller,
+        item_id: bytes,
+        data: bytes,
+        conditions: Conditions,
+        key: IdempotencyKey | None = None,
+    ) -> Outcome:
+        """The item with its new data, ``created`` or ``changed``.
 
         Raises NotOwner, PreconditionFailed.
         """
-        return await self._in_time(self._replace(caller, item_id, data, conditions))
 
-    async def delete(self, caller: Caller, item_id: bytes, conditions: Conditions) -> None:
-        """Leave a tombstone. Raises ItemNotFound, NotOwner, PreconditionFailed."""
-        await self._in_time(self._delete(caller, item_id, conditions))
-
-    async def _create(self, caller: Caller, item_id: bytes, data: bytes) -> Item:
-        shard = await self._shards.of(item_id)
-        return await insert_item(shard, item_id, caller.subject, data)
-
-    async def _replace(
-        self, caller: Caller, item_id: bytes, data: bytes, conditions: Conditions
-    ) -> tuple[Item, bool]:
-        shard = await self._shards.of(item_id)
-        for _ in range(_ATTEMPTS):
-            async with locked_item(shard, item_id) as row:
-                current = _living(row)
-                _check(caller, current, conditions)
-                if current is not None:
-                    return await row.replace(data), False
-                created = await row.create(caller.subject, data)
-            if created is not None:
-                return created, True
-        raise Overloaded("Too many writers want this id at once.", retry_after_s=1)
-
-    async def _delete(self, caller: Caller, item_id: bytes, conditions: Conditions) -> None:
-        shard = await self._shards.of(item_id)
-        async with locked_item(shard, item_id) as row:
+        def decide(row: Item | None) -> Change:
             current = _living(row)
-            if current is None:
-                raise ItemNotFound("There is no item with this id.")
             _check(caller, current, conditions)
-            await row.delete()
+            if current is None:
+                return Change("created", data, caller.subject)
+            return Change("changed", data)
 
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        return await self._change(caller, item_id, key, decide, data)
+
+    async def patch(
+        self,
+        caller: Caller,
+        item_id: bytes,
+        patched: Callable[[Item], bytes],
+        conditions: Conditions,
+        key: IdempotencyKey | None = None,
+    ) -> Outcome:
+        """The item with the data that ``patched`` makes of it.
+
+        Raises ItemNotFound, NotOwner, PreconditionFailed, and what ``patched`` raises.
+        """
+
+        def decide(row: Item | None) -> Change:
+            current = _existing(row)
+            _check(caller, current, conditions)
+            return Change("changed", patched(current), keeps_result=True)
+
+        return await self._change(caller, item_id, key, decide)
+
+    async def delete(
+        self,
+        caller: Caller,
+        item_id: bytes,
+        conditions: Conditions,
+        key: IdempotencyKey | None = None,
+    ) -> Outcome:
+        """Leave a tombstone. Raises ItemNotFound, NotOwner, PreconditionFailed."""
+
+        def decide(row: Item | None) -> Change:
+            _check(caller, _existing(row), conditions)
+            return Change("deleted")
+
+        return await self._change(caller, item_id, key, decide)
+
+    async def _change(
+        self,
+        caller: Caller,
+        item_id: bytes,
+        key: IdempotencyKey | None,
+        decide: Callable[[Item | None], Change],
+        data: bytes = b"",
+    ) -> Outcome:
+        bucket = native.bucket_of(item_id, self._shards.buckets)
+        claim = None
+        if key is not None:
+            claim = Claim(bucket, caller.subject, item_id, key.key, key.fingerprint)
+        request = ItemRequest(item_id, bucket, claim, data)
+
+        async def attempt() -> Outcome:
+            shard = await self._shards.of(item_id)
+            return await change_item(shard, request, decide, self._ttl_s)
+
+        return await self._answer(attempt, claim, request)
+
+    async def _create_batch(
+        self, shard: Shard, new: Sequence[NewItem]
+    ) -> Sequence[Outcome | Exception]:
+        return await within(self._timeout_s, create_items(shard, new, self._ttl_s))
+
+    async def _answer(
+        self,
+        attempt: Callable[[], Awaitable[Outcome]],
+        claim: Claim | None,
+        request: ItemRequest | None = None,
+    ) -> Outcome:
+        """The outcome in time; an error among outcomes is raised."""
+        now_s = asyncio.get_running_loop().time()
+        until_s, patience_s = now_s + self._timeout_s, now_s + _PATIENCE_S
+
+        async def work() -> Outcome:
+            return await self._patiently(attempt, until_s, patience_s)
+
         try:
-            return await within(self._timeout_s, work)
+            outcome = await within(
+                self._timeout_s,
+                work() if claim is None else self._once.run(claim, work, patience_s),
+            )
         except TimeoutError:
+            if request is not None and request.commit_sent and claim is None:
+                raise unknown() from None
             raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def _patiently(
+        self, attempt: Callable[[], Awaitable[Outcome]], until_s: float, patience_s: float
+    ) -> Outcome:
+        """Again while the database fails in passing, or while a twin runs in another worker."""
+
+        async def in_its_shard() -> Outcome:
+            try:
+                return await attempt()
+            except BucketMoved:
+                await self._shards.load_map()
+                moved = "This item is moving to another shard."
+                raise ShardUnavailable(moved, retry_after_s=1, run_again=True) from None
+
+        while True:
+            try:
+                return await retried(in_its_shard, until_s)
+            except RequestInProgress:
+                pause_s = random.uniform(*_LOOK_AGAIN_S)  # noqa: S311
+                if asyncio.get_running_loop().time() + pause_s >= patience_s:
+                    raise
+            await asyncio.sleep(pause_s)
 
 
-def _living(row: LockedItem) -> Item | None:
-    return None if row.current is None or row.current.deleted else row.current
+def _living(row: Item | None) -> Item | None:
+    return None if row is None or row.deleted else row
+
+
+def _existing(row: Item | None) -> Item:
+    current = _living(row)
+    if current is None:
+        raise ItemNotFound("There is no item with this id.")
+    return current
 
 
 def _check(caller: Caller, current: Item | None, conditions: Conditions) -> None:

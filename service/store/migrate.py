@@ -113,12 +113,13 @@ def _own_partitions(connection: Connection[Row], number: int, shards: int, bucke
             keys = sql.Identifier(f"idempotency_keys_{bucket:04d}")
             connection.execute(
                 sql.SQL(
-                    "CREATE TABLE IF NOT EXISTS {} PARTITION OF idempotency_keys"
-                    " FOR VALUES IN ({})"
+                    "CREATE TABLE IF NOT EXISTS {} PARTITION OF idempotency_keys FOR VALUES IN ({})"
                 ).format(keys, bucket)
             )
             # A record with the result of a PATCH is compressed in its row, not moved elsewhere.
-            connection.execute(sql.SQL("ALTER TABLE {} SET (toast_tuple_target = 256)").format(keys))
+            connection.execute(
+                sql.SQL("ALTER TABLE {} SET (toast_tuple_target = 256)").format(keys)
+            )
 
 
 def _draw_map(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:

@@ -4,22 +4,76 @@ Connections are autocommit (a read is one round trip; transactions are asked for
 back as its UTF-8 text, and carry statement, lock and idle-in-transaction timeouts.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import psycopg
 import psycopg.types.json
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from service.model.errors import DatabaseTimeout, Overloaded, ShardUnavailable
+from service.flow.deadline import to_the_end
+from service.model.errors import (
+    DatabaseTimeout,
+    HotshelfError,
+    Overloaded,
+    ShardUnavailable,
+)
 from service.settings import Database
 from service.store import statements
 
 Row: TypeAlias = tuple[Any, ...]
-Connection: TypeAlias = AsyncConnection[Row]
+
+# A reconnecting pool pauses twice as long after each failure and for minutes in the end; one
+# that gave up connects as soon as it is asked.
+_RECONNECT_S = 1.0
+
+# What of a server says that another may be the primary now, or that this connection cannot go
+# on. None of these statements was executed.
+_ELSEWHERE = {
+    "0A000",  # feature_not_supported: a cached plan whose result type a migration changed
+    "25006",  # read_only_sql_transaction: a primary that became a replica
+    "25P03",  # idle_in_transaction_session_timeout
+    "26000",  # invalid_sql_statement_name: a prepared statement that is gone
+    "42P05",  # duplicate_prepared_statement
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+}
+
+
+class Connection(AsyncConnection[Row]):
+    """A connection that knows whether its last COMMIT waited for the synchronous replicas.
+
+    ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
+    who commits sets it back.
+    """
+
+    unconfirmed = False
+
+    def watch_notices(self) -> None:
+        """Call once, before the first statement."""
+        here = weakref.ref(self)
+
+        def notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+            connection = here()
+            if connection is not None and diagnostic.sqlstate == "01000":
+                connection.unconfirmed = True
+
+        self.add_notice_handler(notice)
+
+    @property
+    def idle(self) -> bool:
+        """Outside of any transaction, nothing sent that was not answered."""
+        return (
+            self.pgconn.transaction_status == TransactionStatus.IDLE
+            and self.pgconn.pipeline_status == PipelineStatus.OFF
+        )
 
 
 def conninfo(url: str, settings: Database) -> str:
@@ -47,11 +101,13 @@ class Node:
         self._watch: Connection | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
+            connection_class=Connection,
             kwargs={"autocommit": True},
             min_size=1,
             max_size=settings.pool_size,
             timeout=settings.timeout_s,
             max_waiting=settings.pool_size * 100,
+            reconnect_timeout=_RECONNECT_S,
             configure=_configure,
             open=False,
         )
@@ -66,16 +122,33 @@ class Node:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A pooled connection, given back at the end; failures come out as our errors."""
-        with _as_our_errors():
-            async with self._pool.connection() as connection:
+        """A pooled connection; it goes back whole, or is closed, whatever happens meanwhile.
+
+        Failures come out as our errors. Those after which running the same again is safe for
+        statements of one transaction say so (``run_again``), an unknown COMMIT included.
+        """
+        try:
+            connection = await self._pool.getconn()
+            try:
                 yield connection
+            except (psycopg.Error, asyncio.CancelledError) as error:
+                if _spoils(error) or not connection.idle:
+                    await connection.close()
+                raise
+            finally:
+                await to_the_end(self._pool.putconn(connection))
+        except psycopg.Error as error:
+            raise our_error(error) from None
+
+    async def drop_connections(self) -> None:
+        """Replace every connection, those in use when they come back."""
+        await self._pool.drain()
 
     async def is_primary(self) -> bool | None:
         """Ask the server over a connection of its own; None when it does not answer."""
         try:
             if self._watch is None:
-                self._watch = await AsyncConnection.connect(self._conninfo, autocommit=True)
+                self._watch = await Connection.connect(self._conninfo, autocommit=True)
             cursor = await self._watch.execute(statements.NODE_ROLE)
             row = await cursor.fetchone()
         except psycopg.Error:
@@ -91,6 +164,7 @@ class Node:
 
 
 async def _configure(connection: Connection) -> None:
+    connection.watch_notices()
     psycopg.types.json.set_json_loads(_text_as_it_is, connection)
 
 
@@ -99,16 +173,36 @@ def _text_as_it_is(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
-@contextmanager
-def _as_our_errors() -> Iterator[None]:
-    """A driver error's text may quote a row, so none of it goes on to the caller."""
-    try:
-        yield
-    except TooManyRequests:
-        raise Overloaded("Too many requests are waiting.", retry_after_s=1) from None
-    except PoolTimeout:
-        raise ShardUnavailable("The database cannot be reached.", retry_after_s=1) from None
-    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
-        raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
-    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction):
-        raise ShardUnavailable("The database connection was lost.", retry_after_s=1) from None
+def _spoils(error: BaseException) -> bool:
+    return isinstance(error, psycopg.Error) and error.sqlstate in _ELSEWHERE
+
+
+def our_error(error: psycopg.Error) -> HotshelfError | psycopg.Error:
+    """What a driver's error means here; one that can only be a fault of ours stays as it is.
+
+    A driver error's text may quote a row, so none of it goes on to the caller.
+    """
+    state = error.sqlstate or ""
+    if isinstance(error, TooManyRequests):
+        return Overloaded("Too many requests are waiting.", retry_after_s=1)
+    if isinstance(error, PoolTimeout):
+        return ShardUnavailable("The database cannot be reached.", retry_after_s=1)
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+        return DatabaseTimeout("The database took too long.", retry_after_s=1)
+    if state.startswith("40"):
+        # Serialization failure and deadlock: the other one won.
+        return Overloaded("Too many writers want this at once.", retry_after_s=1, run_again=True)
+    if state in _ELSEWHERE or is_lost(error):
+        lost = "The database connection was lost."
+        return ShardUnavailable(lost, retry_after_s=1, run_again=True)
+    if isinstance(error, psycopg.OperationalError) and not state.startswith("54"):
+        return ShardUnavailable("The database cannot do this now.", retry_after_s=1)
+    return error
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection broke, so that what the server did with the last words is unknown."""
+    state = error.sqlstate or ""
+    if isinstance(error, psycopg.OperationalError):
+        return not state or state.startswith(("08", "57P"))
+    return state == "25P03"

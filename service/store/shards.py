@@ -18,11 +18,15 @@ from service.store import statements
 from service.store.nodes import Connection, Node
 
 _WATCH_INTERVAL_S = 1.0
-_ASK_TIMEOUT_S = 1.0
+_ASK_TIMEOUT_S = 2.0
 
 
 class ShardMapError(Exception):
     """The settings and what the databases say of themselves do not fit together."""
+
+
+class BucketMoved(Exception):
+    """This shard does not own the bucket, or not any more; nothing was changed."""
 
 
 class Shard:
@@ -33,7 +37,9 @@ class Shard:
         self.nodes = [Node(url, settings) for url in urls]
         self._primary: Node | None = None
         self._ask_now = asyncio.Event()
+        self._answered = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._dropping: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         await asyncio.gather(*(node.open() for node in self.nodes))
@@ -53,19 +59,29 @@ class Shard:
 
     @asynccontextmanager
     async def primary(self) -> AsyncIterator[Connection]:
-        """A connection to the primary. Raises ShardUnavailable at once while there is none."""
-        node = self._primary
-        if node is None:
-            self._ask_now.set()
-            raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
+        """A connection to the primary. Raises ShardUnavailable at once while there is none.
+
+        Only just after a failure it waits, for the nodes to say who is the primary now.
+        """
+        node = self._primary or await self._new_primary()
         try:
             async with node.connection() as connection:
                 yield connection
-        except ShardUnavailable:
-            if self._primary is node:
+        except ShardUnavailable as error:
+            # Not where no connection was free: that says nothing about the server.
+            if error.run_again and self._primary is node:
                 self._primary = None
+                self._answered.clear()
+                self._dropping = asyncio.ensure_future(node.drop_connections())
             self._ask_now.set()
             raise
+
+    async def _new_primary(self) -> Node:
+        self._ask_now.set()
+        await self._answered.wait()
+        if self._primary is None:
+            raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
+        return self._primary
 
     async def _watch_roles(self) -> None:
         while True:
@@ -77,18 +93,23 @@ class Shard:
                 await asyncio.sleep(_WATCH_INTERVAL_S / 10)
 
     async def _ask_roles(self) -> None:
-        answers = await asyncio.gather(*(_ask(node) for node in self.nodes))
+        answers = await asyncio.gather(*(self._ask(node) for node in self.nodes))
         self._primary = next(
             (n for n, is_it in zip(self.nodes, answers, strict=True) if is_it), None
         )
+        self._answered.set()
 
-
-async def _ask(node: Node) -> bool | None:
-    try:
-        return await within(_ASK_TIMEOUT_S, node.is_primary())
-    except TimeoutError:
-        await node.drop_watch()
-        return None
+    async def _ask(self, node: Node) -> bool | None:
+        try:
+            is_primary = await within(_ASK_TIMEOUT_S, node.is_primary())
+        except TimeoutError:
+            await node.drop_watch()
+            return None
+        if is_primary and self._primary is None:
+            # A node that hangs keeps nobody waiting for the one that answered.
+            self._primary = node
+            self._answered.set()
+        return is_primary
 
 
 class Shards:

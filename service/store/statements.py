@@ -4,12 +4,96 @@ ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
 
 READ_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %s"
 
-LOCK_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %s FOR UPDATE"
+# Binary parameters from here on (%b): a text array would have to be quoted, and read again.
+
+# The record of a request under an idempotency key that ran out is as good as none. It is the
+# primary's clock that counts.
+_EXPIRED = "known.recorded_at < now() - make_interval(secs => %b)"
+_RECORD = "bucket, caller, scope, key, fingerprint, outcome, recorded_at"
+_RECORD_OF_ITEM = f"{_RECORD}, item_id, owner_id, version, item_created_at, data_hash, result"
+_RECORD_VALUES = "%b::integer, %b::text, %b::bytea, %b::text, %b::bytea, %b::text, now()"
+
+# One round trip for any number of new items. A key whose twin runs elsewhere is not free; a key
+# that is free and makes nothing has a record. Rows come in any order.
+CREATE_ITEMS = f"""
+    WITH asked AS MATERIALIZED (
+        SELECT r.*, j.data, j.data::text AS body, pg_try_advisory_xact_lock(r.lock) AS free
+          FROM unnest(%b::bigint[], %b::integer[], %b::text[], %b::text[], %b::bytea[],
+                      %b::uuid[], %b::text[])
+               AS r (lock, bucket, caller, key, fingerprint, id, payload)
+         CROSS JOIN LATERAL (SELECT r.payload::jsonb AS data OFFSET 0) AS j),
+    claimed AS (
+        INSERT INTO idempotency_keys AS known ({_RECORD_OF_ITEM})
+        SELECT bucket, caller, '', key, fingerprint, 'created', now(),
+               id, NULL, 1, now(), hashtextextended(body, 0), NULL
+          FROM asked WHERE free
+        ON CONFLICT (bucket, caller, scope, key) DO UPDATE
+           SET fingerprint = excluded.fingerprint, outcome = excluded.outcome,
+               recorded_at = excluded.recorded_at, item_id = excluded.item_id,
+               owner_id = excluded.owner_id, version = excluded.version,
+               item_created_at = excluded.item_created_at, data_hash = excluded.data_hash,
+               result = NULL, problem = NULL
+         WHERE {_EXPIRED}
+        RETURNING item_id),
+    made AS (
+        INSERT INTO items ({ITEM_COLUMNS})
+        SELECT id, caller, 1, now(), now(), data FROM asked JOIN claimed ON item_id = id
+        RETURNING id)
+    SELECT asked.id, free, made.id IS NOT NULL, now(), body
+      FROM asked LEFT JOIN made USING (id)"""
+
+# The records of POSTs, each with the body that its payload makes if it is the same request.
+READ_CREATED = """
+    SELECT r.id, known.fingerprint, known.item_id, known.version, known.item_created_at,
+           known.recorded_at, j.body, hashtextextended(j.body, 0) = known.data_hash
+      FROM unnest(%b::integer[], %b::text[], %b::text[], %b::bytea[], %b::uuid[], %b::text[])
+           AS r (bucket, caller, key, fingerprint, id, payload)
+      JOIN idempotency_keys AS known
+        ON (known.bucket, known.caller, known.scope, known.key) = (r.bucket, r.caller, '', r.key)
+     CROSS JOIN LATERAL (
+        SELECT CASE WHEN r.fingerprint = known.fingerprint
+                    THEN r.payload::jsonb::text END AS body OFFSET 0) AS j"""
+
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b)"
+
+LOCK_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %b FOR UPDATE"
+
+# Who has to wait for a twin shall not wait for the row that the twin holds.
+LOCK_ITEM_IF_FREE = f"""
+    SELECT {ITEM_COLUMNS} FROM items
+     WHERE id = %b AND pg_try_advisory_xact_lock(%b) FOR UPDATE"""
+
+# Whether the bucket is ours, told by the same snapshot as that there is no row, and how to find
+# out afterwards what became of this transaction.
+TRANSACTION = """
+    SELECT EXISTS (SELECT FROM owned_buckets WHERE bucket = %b), now(),
+           pg_current_xact_id()::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
+
+# Both answers for a request with a key.
+READ_RECORD = f"""
+    SELECT EXISTS (SELECT FROM owned_buckets WHERE bucket = asked.bucket), now(),
+           known.fingerprint, known.outcome, known.item_id, known.owner_id, known.version,
+           known.item_created_at, known.recorded_at, known.data_hash, known.result::text,
+           known.problem::text
+      FROM (SELECT %b::integer AS bucket) AS asked
+      LEFT JOIN idempotency_keys AS known
+        ON (known.bucket, known.caller, known.scope, known.key) = (asked.bucket, %b, %b, %b)
+       AND NOT {_EXPIRED}"""
+
+# Null on another timeline, where the number may belong to another transaction.
+TRANSACTION_STATUS = """
+    SELECT CASE WHEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) = %b
+                THEN pg_xact_status(%b::xid8) END"""
+
+AS_STORED = "SELECT body, hashtextextended(body, 0) FROM (SELECT %b::jsonb::text AS body) AS j"
+
+# Written with nothing else: its own COMMIT waits for the synchronous replicas once more.
+WAIT_FOR_REPLICAS = "SELECT pg_logical_emit_message(true, 'hotshelf', '')"
 
 # A tombstone goes on counting its version, so that tags of the deleted item stay dead.
 CREATE_ITEM = f"""
     INSERT INTO items (id, owner_id, data, version, created_at, updated_at)
-    VALUES (%s, %s, %s::jsonb, 1, now(), now())
+    VALUES (%b, %b, %b::jsonb, 1, now(), now())
     ON CONFLICT (id) DO UPDATE
        SET owner_id = excluded.owner_id, data = excluded.data, version = items.version + 1,
            created_at = now(), updated_at = now(), deleted_at = NULL
@@ -17,14 +101,62 @@ CREATE_ITEM = f"""
     RETURNING {ITEM_COLUMNS}"""
 
 REPLACE_DATA = f"""
-    UPDATE items SET data = %s::jsonb, version = version + 1, updated_at = now()
-     WHERE id = %s
+    UPDATE items SET data = %b::jsonb, version = version + 1, updated_at = now()
+     WHERE id = %b
     RETURNING {ITEM_COLUMNS}"""
 
 DELETE_ITEM = f"""
     UPDATE items SET data = NULL, version = version + 1, updated_at = now(), deleted_at = now()
-     WHERE id = %s
+     WHERE id = %b
     RETURNING {ITEM_COLUMNS}"""
+
+# A live record cannot be here, since the key is locked and none was found. Should there be one
+# all the same, the NULL fails the whole transaction.
+_RECORD_AGAIN = f"""
+    ON CONFLICT (bucket, caller, scope, key) DO UPDATE
+       SET fingerprint = CASE WHEN {_EXPIRED} THEN excluded.fingerprint END,
+           outcome = excluded.outcome, recorded_at = excluded.recorded_at,
+           item_id = excluded.item_id, owner_id = excluded.owner_id, version = excluded.version,
+           item_created_at = excluded.item_created_at, data_hash = excluded.data_hash,
+           result = excluded.result, problem = excluded.problem"""
+
+RECORD_PROBLEM = f"""
+    INSERT INTO idempotency_keys AS known ({_RECORD}, problem)
+    VALUES ({_RECORD_VALUES}, %b){_RECORD_AGAIN}"""
+
+
+def recorded(change: str) -> str:
+    """One of the three statements above, with the record of it.
+
+    Its parameters are followed by the record's: bucket, caller, scope, key, fingerprint, outcome,
+    caller again, whether the result is kept, and the records' life in seconds.
+    """
+    return f"""
+    WITH changed AS ({change}),
+    kept AS (
+        INSERT INTO idempotency_keys AS known ({_RECORD_OF_ITEM})
+        SELECT {_RECORD_VALUES}, id, nullif(owner_id, %b::text), version, created_at,
+               hashtextextended(data::text, 0), CASE WHEN %b::boolean THEN data END
+          FROM changed{_RECORD_AGAIN})
+    SELECT {ITEM_COLUMNS} FROM changed"""
+
+
+# Each takes its turn only while no other worker has it. SKIP LOCKED: whoever uses a row now
+# neither waits for this nor makes it wait. The records' parameter is their life with an hour
+# to spare.
+EXPIRE_RECORDS = """
+    DELETE FROM idempotency_keys WHERE (bucket, caller, scope, key) IN (
+        SELECT bucket, caller, scope, key FROM idempotency_keys
+         WHERE recorded_at < now() - make_interval(secs => %b)
+           AND (SELECT pg_try_advisory_xact_lock(%b, %b))
+         ORDER BY recorded_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
+
+PURGE_TOMBSTONES = """
+    DELETE FROM items WHERE id IN (
+        SELECT id FROM items
+         WHERE deleted_at < now() - make_interval(secs => %b)
+           AND (SELECT pg_try_advisory_xact_lock(%b, %b))
+         ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
 
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"
 

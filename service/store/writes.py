@@ -1,64 +1,106 @@
-"""Items written to PostgreSQL, each change in one local transaction of the item's shard."""
+"""New items, however many, by one statement: its record and itself for each, or its replay."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+import psycopg
+
+from service.model.errors import HotshelfError, InvalidContent
 from service.model.item import Item
 from service.store import statements
+from service.store.commit import confirm, refusals
+from service.store.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 from service.store.nodes import Connection
-from service.store.reads import item_of
-from service.store.shards import Shard
+from service.store.shards import BucketMoved, Shard
 
 
-class LockedItem:
-    """One id inside an open transaction, its row locked if there is one.
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to create under an id minted for it; its owner is the claim's caller."""
 
-    ``current`` is the item before the change (a tombstone counts), or None.
+    claim: Claim
+    item_id: bytes
+    data: bytes
+
+
+async def create_items(
+    shard: Shard, new: Sequence[NewItem], ttl_s: float
+) -> list[Outcome | Exception]:
+    """What came of each, in order: made now, made before under its key, or why not.
+
+    RequestInProgress where a twin runs at this moment. If the database refuses the batch for
+    the sake of one item, each goes alone. Raises ShardUnavailable, Overloaded, DatabaseTimeout
+    and BucketMoved.
     """
-
-    def __init__(self, connection: Connection, item_id: bytes, current: Item | None) -> None:
-        self._connection = connection
-        self._id = UUID(bytes=item_id)
-        self.current = current
-
-    async def create(self, owner_id: str, data: bytes) -> Item | None:
-        """Insert, or revive a tombstone; None if another transaction was faster."""
-        return await self._change(statements.CREATE_ITEM, (self._id, owner_id, data.decode()))
-
-    async def replace(self, data: bytes) -> Item:
-        """New data under the next version. The row must be there."""
-        changed = await self._change(statements.REPLACE_DATA, (data.decode(), self._id))
-        assert changed is not None
-        return changed
-
-    async def delete(self) -> Item:
-        """Leave a tombstone under the next version. The row must be there."""
-        changed = await self._change(statements.DELETE_ITEM, (self._id,))
-        assert changed is not None
-        return changed
-
-    async def _change(self, statement: str, parameters: tuple[object, ...]) -> Item | None:
-        cursor = await self._connection.execute(statement, parameters)
-        row = await cursor.fetchone()
-        return None if row is None else item_of(row)
+    try:
+        return await _create_items(shard, new, ttl_s)
+    except (InvalidContent, BucketMoved) as error:
+        if len(new) == 1:
+            return [error]
+    results: list[Outcome | Exception] = []
+    for one in new:
+        try:
+            results += await create_items(shard, [one], ttl_s)
+        except (HotshelfError, psycopg.Error) as error:
+            results.append(error)
+    return results
 
 
-@asynccontextmanager
-async def locked_item(shard: Shard, item_id: bytes) -> AsyncIterator[LockedItem]:
-    """A transaction on the primary that holds the item's row; commits unless an error passes."""
-    async with shard.primary() as connection, connection.transaction():
-        cursor = await connection.execute(statements.LOCK_ITEM, (UUID(bytes=item_id),))
-        row = await cursor.fetchone()
-        yield LockedItem(connection, item_id, None if row is None else item_of(row))
-
-
-async def insert_item(shard: Shard, item_id: bytes, owner_id: str, data: bytes) -> Item:
-    """A new item under an id that was just minted: one statement, one round trip."""
+async def _create_items(
+    shard: Shard, new: Sequence[NewItem], ttl_s: float
+) -> list[Outcome | Exception]:
+    locks = [n.claim.lock for n in new]
+    buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
+    ids = [UUID(bytes=n.item_id) for n in new]
+    payloads = [n.data.decode() for n in new]
+    rows = [list(column) for column in (buckets, callers, keys, fingerprints)]
     async with shard.primary() as connection:
-        cursor = await connection.execute(
-            statements.CREATE_ITEM, (UUID(bytes=item_id), owner_id, data.decode())
-        )
-        row = await cursor.fetchone()
-    assert row is not None
-    return item_of(row)
+        parameters = (locks, *rows, ids, payloads, float(ttl_s))
+        with refusals():
+            cursor = await connection.execute(statements.CREATE_ITEMS, parameters)
+        made = {row[0].bytes: row[1:] for row in await cursor.fetchall()}
+        await confirm(connection)
+        before = [n for n in new if made[n.item_id][0] and not made[n.item_id][1]]
+        known = await _created_before(connection, before) if before else {}
+    return [known.get(n.item_id) or _created(n, *made[n.item_id][1:]) for n in new]
+
+
+def _created(new: NewItem, made: bool, now: datetime, body: str) -> Outcome | Exception:
+    if not made:
+        # Not free; or it had a record that is gone by now, and goes from the start as well.
+        return in_progress()
+    item = Item(new.item_id, new.claim.caller, 1, now, now, body.encode())
+    return Outcome("created", item, fingerprint=new.claim.fingerprint)
+
+
+async def _created_before(
+    connection: Connection, new: Sequence[NewItem]
+) -> dict[bytes, Outcome | Exception]:
+    buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
+    rows = [list(column) for column in (buckets, callers, keys, fingerprints)]
+    ids = [UUID(bytes=n.item_id) for n in new]
+    payloads = [n.data.decode() for n in new]
+    cursor = await connection.execute(statements.READ_CREATED, (*rows, ids, payloads))
+    claims = {n.item_id: n.claim for n in new}
+    known: dict[bytes, Outcome | Exception] = {}
+    for (
+        asked,
+        fingerprint,
+        item_id,
+        version,
+        created,
+        recorded,
+        body,
+        same,
+    ) in await cursor.fetchall():
+        claim = claims[asked.bytes]
+        if fingerprint != claim.fingerprint:
+            known[asked.bytes] = key_reused()
+        elif not same:
+            known[asked.bytes] = not_rebuilt()
+        else:
+            item = Item(item_id.bytes, claim.caller, version, created, recorded, body.encode())
+            known[asked.bytes] = Outcome("created", item, None, fingerprint, replayed=True)
+    return known

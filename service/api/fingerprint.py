@@ -1,0 +1,42 @@
+"""What makes a request the same request again under its idempotency key."""
+
+import hashlib
+from collections.abc import Mapping
+
+from service import native
+from service.api.preconditions import idempotency_key
+from service.api.request import RequestContext
+from service.items.write import IdempotencyKey
+
+
+def keyed(
+    context: RequestContext, item_id: bytes | None, media_type: str, body: bytes
+) -> IdempotencyKey | None:
+    """The request's idempotency key with its fingerprint; None if it has no key.
+
+    ``item_id`` None is the collection; ``media_type`` is empty where there is no body. How the
+    answer shall look (Accept, Accept-Encoding, Prefer) is left out: a replay is rendered as the
+    retry asks. Raises InvalidHeader.
+    """
+    key = idempotency_key(context.headers)
+    if key is None:
+        return None
+    parts = [
+        context.method,
+        "2" if context.path.startswith("/v2/") else "1",
+        "" if item_id is None else native.format_id(item_id),
+        context.query_string,
+        media_type,
+        _field(context.headers, "if-match"),
+        _field(context.headers, "if-none-match"),
+    ]
+    digest = hashlib.sha256()
+    for part in (*(p.encode() for p in parts), body):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return IdempotencyKey(key, digest.digest())
+
+
+def _field(headers: Mapping[str, list[str]], name: str) -> str:
+    """All lines as one (RFC 9110 section 5.3), and absent told apart from empty."""
+    return "=" + ", ".join(headers[name]) if name in headers else ""

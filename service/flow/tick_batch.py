@@ -1,0 +1,99 @@
+"""Requests of one event-loop tick as one piece of work.
+
+Whatever is added during a tick leaves together when the tick ends. While as many batches as
+are allowed are under way, what comes next gathers: the slower the work, the larger the batches.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+G = TypeVar("G")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Group(Generic[T, R]):
+    waiting: deque[tuple[T, asyncio.Future[R]]] = field(default_factory=deque)
+    running: int = 0
+    leaves: bool = False
+
+
+class TickBatch(Generic[G, T, R]):
+    """Batches per group (a shard, say).
+
+    ``work`` gets a group and its items, and returns for each, in order, a result or the
+    exception that ends it; what it raises ends all of them. It is not cancelled by a caller
+    that gives up, since others share it. ``size`` tells an item's size in bytes.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[G, Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        size: Callable[[T], int],
+        *,
+        max_items: int,
+        max_bytes: int,
+        max_running: int,
+    ) -> None:
+        self._work = work
+        self._size = size
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._max_running = max_running
+        self._groups: dict[G, _Group[T, R]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, group: G, item: T) -> asyncio.Future[R]:
+        """The item's result; an item whose future is cancelled before it leaves stays behind."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        queue = self._groups.setdefault(group, _Group())
+        queue.waiting.append((item, future))
+        if not queue.leaves:
+            queue.leaves = True
+            loop.call_soon(self._leave, group, queue)
+        return future
+
+    def _leave(self, group: G, queue: _Group[T, R]) -> None:
+        queue.leaves = False
+        while queue.running < self._max_running and (batch := self._take(queue)):
+            queue.running += 1
+            task = asyncio.ensure_future(self._run(group, queue, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self, queue: _Group[T, R]) -> list[tuple[T, asyncio.Future[R]]]:
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        room = self._max_bytes
+        while queue.waiting and len(batch) < self._max_items:
+            item, future = queue.waiting[0]
+            room -= self._size(item)
+            if room < 0 and batch:
+                break
+            queue.waiting.popleft()
+            if not future.done():
+                batch.append((item, future))
+        return batch
+
+    async def _run(
+        self, group: G, queue: _Group[T, R], batch: list[tuple[T, asyncio.Future[R]]]
+    ) -> None:
+        results: Sequence[R | Exception]
+        try:
+            results = await self._work(group, [item for item, _ in batch])
+        except Exception as error:
+            results = [error] * len(batch)
+        finally:
+            queue.running -= 1
+            self._leave(group, queue)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

@@ -1,0 +1,76 @@
+"""Forgetting what need not be known any more: idempotency records and tombstones.
+
+Every worker does it, each shard one at a time. What it costs is in docs/operations.md.
+"""
+
+import asyncio
+import logging
+import random
+
+import psycopg
+
+from service.flow.deadline import within
+from service.model.errors import HotshelfError
+from service.settings import Writes
+from service.store.expiry import expire_records, purge_tombstones
+from service.store.shards import Shard, Shards
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 60.0
+BATCH = 500
+# Between two batches the shard belongs to requests.
+_PAUSE_S = 0.2
+_TIMEOUT_S = 5.0
+# Whether a record counts is decided by its age alone; the sweep keeps well away from that line.
+MARGIN_S = 3600.0
+
+
+class Expiry:
+    """The background task of one worker. ``margin_s`` is how much longer records are kept."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        writes: Writes,
+        interval_s: float = INTERVAL_S,
+        margin_s: float = MARGIN_S,
+    ) -> None:
+        self._shards = shards
+        self._records_s = writes.idempotency_ttl_s + margin_s
+        self._tombstones_s = float(writes.tombstone_ttl_s)
+        self._interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def sweep(self, shard: Shard) -> int:
+        """Remove everything that is due in a shard; how many rows that was."""
+        removed = 0
+        for delete, older_than_s in (
+            (expire_records, self._records_s),
+            (purge_tombstones, self._tombstones_s),
+        ):
+            batch = BATCH
+            while batch == BATCH:
+                batch = await within(_TIMEOUT_S, delete(shard, older_than_s, BATCH))
+                removed += batch
+                if batch:
+                    await asyncio.sleep(_PAUSE_S)
+        return removed
+
+    async def _run(self) -> None:
+        while True:
+            # Workers that were started together take turns.
+            await asyncio.sleep(random.uniform(0.5, 1.5) * self._interval_s)  # noqa: S311
+            for shard in self._shards.all:
+                try:
+                    await self.sweep(shard)
+                except (HotshelfError, psycopg.Error, TimeoutError) as error:
+                    logger.warning("expiry in shard %d: %s", shard.number, type(error).__name__)

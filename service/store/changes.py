@@ -1,0 +1,255 @@
+"""One item changed in two round trips, its row locked while the caller decides.
+
+The first brings BEGIN, the row under lock and the record of the request's key; the second the
+change with its record, and COMMIT. What lies between is one decision without any waiting.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int4
+
+from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
+from service.model.item import Item
+from service.store import statements
+from service.store.commit import Transaction, committed, confirm, refusals
+from service.store.idempotency import (
+    Claim,
+    Kind,
+    Outcome,
+    in_progress,
+    is_kept,
+    key_reused,
+    not_rebuilt,
+    problem_again,
+    problem_of,
+)
+from service.store.nodes import Connection, Row, is_lost
+from service.store.reads import item_of
+from service.store.shards import BucketMoved, Shard
+
+_STATEMENTS: dict[Kind, str] = {
+    "created": statements.CREATE_ITEM,
+    "changed": statements.REPLACE_DATA,
+    "deleted": statements.DELETE_ITEM,
+}
+_WITH_RECORD = {kind: statements.recorded(change) for kind, change in _STATEMENTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is decided. ``owner_id`` counts for a creation; ``keeps_result`` for its record:
+    that the data cannot be made again from the request.
+    """
+
+    kind: Kind
+    data: bytes = b""
+    owner_id: str = ""
+    keeps_result: bool = False
+
+
+@dataclass(slots=True)
+class ItemRequest:
+    """A request to change one item. ``data`` is the payload from which a replay is rebuilt.
+
+    ``commit_sent`` is true from then on until it is known what became of it.
+    """
+
+    item_id: bytes
+    bucket: int
+    claim: Claim | None
+    data: bytes = b""
+    commit_sent: bool = False
+
+    @property
+    def uuid(self) -> UUID:
+        return UUID(bytes=self.item_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """The row and what was found beside it."""
+
+    item: Item | None
+    free: bool
+    owned: bool
+    transaction: Transaction | None
+    record: Row | None
+
+
+async def change_item(
+    shard: Shard, request: ItemRequest, decide: Callable[[Item | None], Change], ttl_s: float
+) -> Outcome:
+    """Do what ``decide`` makes of the item as it is, a tombstone too, or replay the record.
+
+    An error that ``decide`` raises is raised, or is the outcome if it is one to be recorded.
+    Raises RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
+    ShardUnavailable, Overloaded and DatabaseTimeout.
+    """
+    transaction: Transaction | None = None
+    change: Change | None = None
+    before: Item | None = None
+    try:
+        async with shard.primary() as connection, _rolled_back(connection):
+            locked = await _lock(connection, request, ttl_s)
+            if locked.record is not None:
+                return await _replayed(connection, request, locked.record)
+            if not locked.free:
+                raise in_progress()
+            if locked.item is None and not locked.owned:
+                raise BucketMoved
+            transaction, before = locked.transaction, locked.item
+            try:
+                change = decide(before)
+            except HotshelfError as error:
+                return await _refused(connection, request, error, ttl_s)
+            return await _changed(connection, request, change, ttl_s)
+    except ShardUnavailable as lost:
+        if not request.commit_sent or transaction is None or change is None:
+            raise
+        if await committed(shard, transaction):
+            return await _as_committed(shard, request, transaction, before, change)
+        request.commit_sent = False
+        raise lost
+
+
+async def _lock(connection: Connection, request: ItemRequest, ttl_s: float) -> _Locked:
+    claim = request.claim
+    free = None
+    async with connection.pipeline():
+        await connection.execute("BEGIN")
+        if claim is None:
+            item = await connection.execute(statements.LOCK_ITEM, (request.uuid,))
+            about = await connection.execute(statements.TRANSACTION, (Int4(request.bucket),))
+        else:
+            free = await connection.execute(statements.TRY_LOCK, (claim.lock,))
+            wanted = (request.uuid, claim.lock)
+            item = await connection.execute(statements.LOCK_ITEM_IF_FREE, wanted)
+            place = (*claim.columns[:4], float(ttl_s))
+            about = await connection.execute(statements.READ_RECORD, place)
+    row, found = await item.fetchone(), await about.fetchone()
+    assert found is not None
+    current = None if row is None else item_of(row)
+    if free is None:
+        return _Locked(current, True, found[0], Transaction(found[2], found[3], found[1]), None)
+    is_free = (await free.fetchone() or (False,))[0]
+    return _Locked(current, is_free, found[0], None, found[2:] if found[2] is not None else None)
+
+
+async def _replayed(connection: Connection, request: ItemRequest, record: Row) -> Outcome:
+    fingerprint, outcome, item_id, owner_id, version, created_at, recorded_at = record[:7]
+    data_hash, result, problem = record[7:]
+    claim = request.claim
+    assert claim is not None
+    if fingerprint != claim.fingerprint:
+        raise key_reused()
+    if problem is not None:
+        await connection.rollback()
+        error = problem_again(outcome, orjson.loads(problem))
+        return Outcome("changed", None, error, fingerprint, replayed=True)
+    if data_hash is None or result is not None:
+        await connection.rollback()
+    else:
+        async with connection.pipeline():
+            text = request.data.decode()
+            rebuilt = await connection.execute(statements.AS_STORED, (text,))
+            await connection.execute("ROLLBACK")
+        result, its_hash = await rebuilt.fetchone() or (None, None)
+        if its_hash != data_hash:
+            raise not_rebuilt()
+    item = None
+    if result is not None:
+        owner = owner_id or claim.caller
+        item = Item(item_id.bytes, owner, version, created_at, recorded_at, result.encode())
+    return Outcome(outcome, item, None, fingerprint, replayed=True)
+
+
+async def _refused(
+    connection: Connection, request: ItemRequest, error: HotshelfError, ttl_s: float
+) -> Outcome:
+    claim = request.claim
+    if claim is None or not is_kept(error):
+        raise error
+    record = (*claim.columns, error.code, Jsonb(problem_of(error)), float(ttl_s))
+    await _commit(connection, request, statements.RECORD_PROBLEM, record)
+    error.recorded = True
+    return Outcome("changed", None, error, claim.fingerprint)
+
+
+async def _changed(
+    connection: Connection, request: ItemRequest, change: Change, ttl_s: float
+) -> Outcome:
+    claim = request.claim
+    parameters: tuple[Any, ...] = {
+        "created": (request.uuid, change.owner_id, change.data.decode()),
+        "changed": (change.data.decode(), request.uuid),
+        "deleted": (request.uuid,),
+    }[change.kind]
+    statement = _STATEMENTS[change.kind]
+    if claim is not None:
+        statement = _WITH_RECORD[change.kind]
+        kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
+        parameters = (*parameters, *claim.columns, *kept)
+    row = await _commit(connection, request, statement, parameters)
+    if row is None:
+        # Somebody created it since we looked; there was no row to lock.
+        taken = "Too many writers want this id at once."
+        raise Overloaded(taken, retry_after_s=1, run_again=True)
+    item = None if change.kind == "deleted" else item_of(row)
+    return Outcome(change.kind, item, fingerprint=None if claim is None else claim.fingerprint)
+
+
+async def _commit(
+    connection: Connection, request: ItemRequest, statement: str, parameters: tuple[Any, ...]
+) -> Row | None:
+    request.commit_sent = True
+    try:
+        with refusals():
+            async with connection.pipeline():
+                cursor = await connection.execute(statement, parameters)
+                await connection.execute("COMMIT")
+    except psycopg.Error as error:
+        request.commit_sent = is_lost(error)
+        raise
+    except Exception:
+        request.commit_sent = False
+        raise
+    await confirm(connection)
+    request.commit_sent = False
+    return await cursor.fetchone() if cursor.description else None
+
+
+async def _as_committed(
+    shard: Shard, request: ItemRequest, done: Transaction, before: Item | None, change: Change
+) -> Outcome:
+    """What the lost answer said, without looking at the row, which may be another by now."""
+    request.commit_sent = False
+    if change.kind == "deleted":
+        return Outcome("deleted")
+    async with shard.primary() as connection:
+        cursor = await connection.execute(statements.AS_STORED, (change.data.decode(),))
+        row = await cursor.fetchone()
+    assert row is not None
+    created_at, owner_id, version = done.now, change.owner_id, 1
+    if before is not None:
+        version = before.version + 1
+        if change.kind == "changed":
+            created_at, owner_id = before.created_at, before.owner_id
+    item = Item(request.item_id, owner_id, version, created_at, done.now, row[0].encode())
+    return Outcome(change.kind, item)
+
+
+@asynccontextmanager
+async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
+    try:
+        yield
+    except Exception:
+        if not connection.closed and not connection.idle:
+            await connection.rollback()
+        raise

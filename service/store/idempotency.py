@@ -1,0 +1,124 @@
+"""What is kept of a request that carried an idempotency key, and what it is answered again.
+
+A record lives in the item's shard and is committed together with the change. It holds no body:
+the same payload makes the same jsonb text, and a hash tells whether it still does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from psycopg.types.numeric import Int4, Int8
+
+from service import native
+from service.model import errors
+from service.model.errors import (
+    HotshelfError,
+    IdempotencyKeyReused,
+    InternalError,
+    Place,
+    RequestInProgress,
+)
+from service.model.item import Item
+
+Kind: TypeAlias = Literal["created", "changed", "deleted"]
+
+# What the item's state can decide; nothing else is kept.
+_KEPT = {
+    error.code: error
+    for error in (
+        errors.ItemNotFound,
+        errors.PreconditionFailed,
+        errors.PatchTestFailed,
+        errors.PatchConflict,
+        errors.PatchResultInvalid,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request's idempotency key in its place.
+
+    ``scope`` is empty for POST, else the item's id; ``bucket`` is where the item lives or will
+    live. ``fingerprint`` tells a repetition from another request under the same key.
+    """
+
+    bucket: int
+    caller: str
+    scope: bytes
+    key: str
+    fingerprint: bytes
+
+    @property
+    def place(self) -> tuple[str, bytes, str]:
+        """What there is one record of."""
+        return self.caller, self.scope, self.key
+
+    @property
+    def lock(self) -> Int8:
+        """The number of the advisory lock that says: this request is running."""
+        digest = native.hash_bytes([self.caller.encode(), self.scope, self.key.encode()])
+        return Int8(digest - (1 << 64) if digest >> 63 else digest)
+
+    @property
+    def columns(self) -> tuple[object, ...]:
+        """The record's first columns, as statements take them."""
+        return Int4(self.bucket), self.caller, self.scope, self.key, self.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a write: an item as it was written, no item after a deletion, or ``error``.
+
+    ``fingerprint`` is that of the request it was recorded for, if it was.
+    """
+
+    kind: Kind
+    item: Item | None = None
+    error: HotshelfError | None = None
+    fingerprint: bytes | None = None
+    replayed: bool = False
+
+    def again(self, claim: Claim) -> "Outcome":
+        """The same for another request with the key. Raises IdempotencyKeyReused."""
+        if claim.fingerprint != self.fingerprint:
+            raise key_reused()
+        error = self.error and problem_again(self.error.code, problem_of(self.error))
+        return Outcome(self.kind, self.item, error, self.fingerprint, replayed=True)
+
+
+def key_reused() -> IdempotencyKeyReused:
+    place = Place("was used for another request", header="idempotency-key")
+    return IdempotencyKeyReused("The idempotency key belongs to another request.", place)
+
+
+def not_rebuilt() -> InternalError:
+    """The payload no longer makes the text whose hash was kept: another server's jsonb?"""
+    return InternalError("The first answer cannot be made again.")
+
+
+def in_progress() -> RequestInProgress:
+    """A twin runs, here or elsewhere."""
+    return RequestInProgress("The first request with this key is still running.", retry_after_s=1)
+
+
+def is_kept(error: HotshelfError) -> bool:
+    """Whether the item's state decided, so that a repetition gets the same answer."""
+    return type(error) in _KEPT.values()
+
+
+def problem_of(error: HotshelfError) -> dict[str, Any]:
+    """The variable part of a problem, fit for JSON."""
+    places = [[p.detail, p.pointer, p.parameter, p.header] for p in error.places]
+    return {"detail": error.detail, "places": places, "extra": dict(error.extra)}
+
+
+def problem_again(code: str, problem: Any) -> HotshelfError:
+    """The error of a record, marked as a replay."""
+    places: Sequence[Any] = problem["places"]
+    error = _KEPT[code](
+        problem["detail"], *(Place(*place) for place in places), extra=problem["extra"]
+    )
+    error.recorded = error.replayed = True
+    return error
