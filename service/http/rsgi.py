@@ -23,6 +23,7 @@ from service.model.errors import (
     InvalidHeader,
     NoSuchRoute,
     Place,
+    TooManyHeaders,
 )
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ Answer = Callable[[RequestContext], Awaitable[Reply]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _ITEM_PATH = re.compile(r"(?:/v[12])?/items/([^/]+)")
 _BODILESS = frozenset({204, 304})
+# Granian itself ends at 100, and at 64 KiB.
+_MAX_FIELDS = 99
 
 
 class Headers(Protocol):
@@ -165,6 +168,8 @@ def _check_headers(names: list[str], context: RequestContext) -> None:
             "A header field holds bytes that are not ASCII.",
             *(Place("Only ASCII is accepted.", header=name) for name in wrong),
         )
+    if sum(map(len, headers.values())) > _MAX_FIELDS:
+        raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
     if len(headers.get("host", ())) != 1:
         raise InvalidHeader(
             "A request needs exactly one Host field.",

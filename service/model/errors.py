@@ -187,6 +187,10 @@ class PreconditionRequired(CallerError):
     code = "precondition-required"
 
 
+class TooManyHeaders(CallerError):
+    code = "too-many-headers"
+
+
 # 429, 503
 
 
