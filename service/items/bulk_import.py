@@ -25,7 +25,7 @@ from service.settings import Database
 from service.store.copy import ImportRefused, Position, ShardWriter
 
 # A batch is held about four times: being made, waiting twice, being sent.
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 2 << 20
 _WAITING_BATCHES = 2
 _HASHED_BYTES = 64 << 10
 # Room for line numbers below an import's first id: 10^12 lines, and 40 random bits above them.
