@@ -11,6 +11,7 @@ import uvloop
 from service.access.limiter import BORN_KEY, SCRIPTS, Limiter
 from service.access.rate import Admission, Rate
 from service.cache.pipeline import RedisPipeline
+from tests.fixtures.pipelines import connected
 from tests.fixtures.redis_server import RedisServer, redis_server
 
 RATE = Rate(100, 60)
@@ -20,12 +21,12 @@ RATE = Rate(100, 60)
 async def limiter_on(
     server: RedisServer, workers: int = 1
 ) -> AsyncIterator[tuple[Limiter, RedisPipeline]]:
-    pipeline = RedisPipeline(server.url, timeout_s=0.1, scripts=SCRIPTS)
-    await pipeline.open()
-    limiter = Limiter(pipeline, workers)
-    yield limiter, pipeline
-    await limiter.close()
-    await pipeline.close()
+    async with connected(server.url, timeout_s=0.1, scripts=SCRIPTS) as pipeline:
+        limiter = Limiter(pipeline, workers)
+        try:
+            yield limiter, pipeline
+        finally:
+            await limiter.close()
 
 
 async def ask(limiter: Limiter, key: str, times: int) -> list[Admission]:

@@ -9,6 +9,7 @@ import uvloop
 
 from service.cache.pipeline import RedisPipeline
 from service.model.errors import CacheUnavailable
+from tests.fixtures.pipelines import connected
 from tests.fixtures.redis_server import RedisServer, redis_server
 
 ATTEMPTS = 2_000
@@ -49,14 +50,12 @@ def test_a_hung_redis_costs_one_deadline_and_late_replies_reach_nobody() -> None
     with redis_server() as server:
 
         async def body() -> None:
-            pipeline = RedisPipeline(server.url, timeout_s=0.1)
-            await pipeline.open()
-            await echo_through_outage(
-                pipeline,
-                lambda: server.signal(signal.SIGSTOP),
-                lambda: server.signal(signal.SIGCONT),
-            )
-            await pipeline.close()
+            async with connected(server.url, timeout_s=0.1) as pipeline:
+                await echo_through_outage(
+                    pipeline,
+                    lambda: server.signal(signal.SIGSTOP),
+                    lambda: server.signal(signal.SIGCONT),
+                )
 
         uvloop.run(body())
 
@@ -65,22 +64,20 @@ def test_everything_in_flight_fails_together_and_then_asking_fails_at_once() -> 
     with redis_server() as server:
 
         async def body() -> None:
-            pipeline = RedisPipeline(server.url, timeout_s=0.1)
-            await pipeline.open()
-            server.signal(signal.SIGSTOP)
-            late = [pipeline.send((b"INCR", b"n")) for _ in range(5)]
-            await asyncio.sleep(0)
-            late += [pipeline.send((b"INCR", b"n")) for _ in range(5)]
-            outcomes = await asyncio.gather(*late, return_exceptions=True)
-            assert {type(outcome) for outcome in outcomes} == {CacheUnavailable}
-            assert not pipeline.available
-            with pytest.raises(CacheUnavailable):
-                pipeline.send((b"PING",))
-            server.signal(signal.SIGCONT)
-            await until_available(pipeline)
-            # The commands that failed may have run all the same: that is what failing means.
-            assert await pipeline.send((b"ECHO", b"mine")) == b"mine"
-            await pipeline.close()
+            async with connected(server.url, timeout_s=0.1) as pipeline:
+                server.signal(signal.SIGSTOP)
+                late = [pipeline.send((b"INCR", b"n")) for _ in range(5)]
+                await asyncio.sleep(0)
+                late += [pipeline.send((b"INCR", b"n")) for _ in range(5)]
+                outcomes = await asyncio.gather(*late, return_exceptions=True)
+                assert {type(outcome) for outcome in outcomes} == {CacheUnavailable}
+                assert not pipeline.available
+                with pytest.raises(CacheUnavailable):
+                    pipeline.send((b"PING",))
+                server.signal(signal.SIGCONT)
+                await until_available(pipeline)
+                # The commands that failed may have run all the same: that is what failing means.
+                assert await pipeline.send((b"ECHO", b"mine")) == b"mine"
 
         uvloop.run(body())
 
@@ -90,10 +87,8 @@ def test_a_killed_redis_is_found_again_after_its_restart() -> None:
         states: list[bool] = []
 
         async def body() -> None:
-            pipeline = RedisPipeline(server.url, timeout_s=0.5, on_state=states.append)
-            await pipeline.open()
-            await echo_through_outage(pipeline, server.kill, server.start)
-            await pipeline.close()
+            async with connected(server.url, timeout_s=0.5, on_state=states.append) as pipeline:
+                await echo_through_outage(pipeline, server.kill, server.start)
 
         uvloop.run(body())
         assert states == [True, False, True, False]
@@ -105,13 +100,11 @@ def test_starting_without_redis_succeeds_and_finds_it_later(how: str) -> None:
         _take_away(server, how)
 
         async def body() -> None:
-            pipeline = RedisPipeline(server.url, timeout_s=0.1)
-            await pipeline.open()
-            assert not pipeline.available
-            _bring_back(server, how)
-            await until_available(pipeline)
-            assert await pipeline.send((b"ECHO", b"hello")) == b"hello"
-            await pipeline.close()
+            async with connected(server.url, timeout_s=0.1) as pipeline:
+                assert not pipeline.available
+                _bring_back(server, how)
+                await until_available(pipeline)
+                assert await pipeline.send((b"ECHO", b"hello")) == b"hello"
 
         uvloop.run(body())
 
@@ -120,15 +113,14 @@ def test_closing_with_commands_unanswered_fails_them() -> None:
     with redis_server() as server:
 
         async def body() -> None:
-            pipeline = RedisPipeline(server.url, timeout_s=5)
-            await pipeline.open()
-            server.signal(signal.SIGSTOP)
-            written = pipeline.send((b"PING",))
-            await asyncio.sleep(0)
-            gathered = pipeline.send((b"PING",))
-            await pipeline.close()
-            outcomes = await asyncio.gather(written, gathered, return_exceptions=True)
-            assert {type(outcome) for outcome in outcomes} == {CacheUnavailable}
+            async with connected(server.url, timeout_s=5) as pipeline:
+                server.signal(signal.SIGSTOP)
+                written = pipeline.send((b"PING",))
+                await asyncio.sleep(0)
+                gathered = pipeline.send((b"PING",))
+                await pipeline.close()
+                outcomes = await asyncio.gather(written, gathered, return_exceptions=True)
+                assert {type(outcome) for outcome in outcomes} == {CacheUnavailable}
 
         uvloop.run(body())
 
