@@ -120,7 +120,9 @@ def _build_api(
     writer = ItemWriter(shards, timeout_s, settings.writes.idempotency_ttl_s)
     return Api(
         get_item=GetItem(gate.enter, shards, replies, timeout_s),
-        change_item=ChangeItem(writer, replies, settings.writes.require_if_match),
+        change_item=ChangeItem(
+            writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
+        ),
         health=Health(shards, lambda: _redis_available(redis), lambda: bool(drain)),
         oauth2=oauth2,
     )

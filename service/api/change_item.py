@@ -25,10 +25,17 @@ from service.store.idempotency import Outcome
 class ChangeItem:
     """The write methods. Each returns the whole answer and raises the errors it can name."""
 
-    def __init__(self, writer: ItemWriter, replies: ItemReplies, require_if_match: bool) -> None:
+    def __init__(
+        self,
+        writer: ItemWriter,
+        replies: ItemReplies,
+        require_if_match: bool,
+        body_max_bytes: int,
+    ) -> None:
         self._writer = writer
         self._replies = replies
         self._require_if_match = require_if_match
+        self._body_max_bytes = body_max_bytes
 
     async def post(self, context: RequestContext) -> Reply:
         """Create an item under a new id."""
@@ -68,7 +75,11 @@ class ChangeItem:
         caller = _writer(context)
         key = keyed(context, item_id, sent, body)
         outcome = await self._writer.patch(
-            caller, item_id, lambda item: v1.patched(item, body, apply), conditions, key
+            caller,
+            item_id,
+            lambda item: v1.patched(item, body, apply, self._body_max_bytes),
+            conditions,
+            key,
         )
         return self._reply(context, wanted, outcome)
 

@@ -53,17 +53,20 @@ def parse_body(body: bytes) -> bytes:
     return data
 
 
-def patched(item: Item, patch: bytes, apply: Callable[..., bytes]) -> bytes:
+def patched(item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: int) -> bytes:
     """The JSON text of ``data`` after ``apply`` changed the item's whole representation.
 
     That is what a patch is of (RFC 5789 section 2): paths begin with ``/data``, and a test may
-    look at the other members, which cannot be changed. Raises PatchResultInvalid and what
-    ``apply`` raises.
+    look at the other members, which cannot be changed. The result may be as large as the body of
+    a PUT, which is ``max_bytes``. Raises PatchResultInvalid and what ``apply`` raises.
     """
     whole = render(item)
+    assert item.data is not None
+    max_bytes += len(whole) - len(item.data) - len(b'{"data":}')
     before = native.scan_envelope(whole, _MEMBERS)
     # The envelope is one level above the data.
-    after = native.scan_envelope(apply(whole, patch, max_depth=_MAX_DEPTH + 1), _MEMBERS)
+    text = apply(whole, patch, max_bytes=max_bytes, max_depth=_MAX_DEPTH + 1)
+    after = native.scan_envelope(text, _MEMBERS)
     assert isinstance(before, dict)
     if isinstance(after, list):
         raise PatchResultInvalid("The patched item is not valid.", *places_of(after))

@@ -1,4 +1,4 @@
-"""Patches of an item's data: merge patch (RFC 7396) and JSON Patch (RFC 6902).
+"""Patches of JSON objects: merge patch (RFC 7396) and JSON Patch (RFC 6902).
 
 Texts go in and a text comes out, every digit of every number kept. The patched text is a new
 one, so a patch that fails has changed nothing. What the patch document alone decides is
