@@ -15,7 +15,8 @@ from service import native
 from service.cli.options import add_common, load_settings
 from service.cli.progress import Progress
 from service.items.bulk_export import export_lines
-from service.items.bulk_import import ImportOptions, ImportStopped, Totals, import_items
+from service.items.bulk_import import ImportOptions, Totals, import_items
+from service.items.bulk_lanes import ImportStopped
 from service.items.bulk_source import Source, SourceBroken
 from service.store.copy import ImportRefused
 from service.store.migrate import MigrationError

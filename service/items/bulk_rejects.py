@@ -14,11 +14,11 @@ from service.items.bulk_rows import Reject
 class Rejects:
     """The lines that an import leaves out. The file is made when the first one comes.
 
-    A resumed import looks at some lines again; those already in the file are not written twice.
-    ``count`` includes the ones of earlier runs.
+    A resumed import looks at the lines behind ``after_line`` again, at least in some shard; those
+    already in the file are not written twice. ``count`` includes the ones of earlier runs.
     """
 
-    def __init__(self, path: Path, after_line: int) -> None:
+    def __init__(self, path: Path, after_line: int, resumed: bool) -> None:
         self.path = path
         self.count = 0
         self._file: BinaryIO | None = None
@@ -26,7 +26,7 @@ class Rejects:
         # Lines behind that which earlier runs wrote down, and which this run will meet again.
         self._known: set[int] = set()
         self._lock = threading.Lock()
-        if after_line > 0 and path.exists():
+        if resumed and path.exists():
             self._take_up()
         elif path.exists():
             path.unlink()

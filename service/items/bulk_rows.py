@@ -51,7 +51,10 @@ class Batch:
 
 
 class RowMaker:
-    """Makes rows of lines. ``done`` is, per shard, the last line that it already has."""
+    """Makes rows of lines. ``done`` is, per shard, the last line that it already has.
+
+    ``all_done`` is the last line that every shard has.
+    """
 
     def __init__(
         self, owner_id: str, first_id: bytes, shard_of: list[int], done: list[int], bare: bool
@@ -62,6 +65,7 @@ class RowMaker:
         self._first_id = int.from_bytes(first_id, "big")
         self._shard_of = shard_of
         self._done = done
+        self.all_done = min(done)
         self._bare = bare
 
     def batch(self) -> Batch:

@@ -1,0 +1,155 @@
+"""One thread a shard that stores batches of rows, each with the position behind it.
+
+A shard's part of a batch and the position are committed in one transaction. Who makes the batches
+puts the rows of one input line into the same shard at every attempt and leaves out the lines that
+the shard has (``ShardLanes.done``): then every line is stored exactly once.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+
+import psycopg
+
+from service.items.bulk_rows import Batch
+from service.settings import Database
+from service.store.copy import ImportRefused, ShardWriter
+
+_WAITING_BATCHES = 2
+
+
+class ImportStopped(Exception):
+    """An import that ended before its input did; what was committed stays, and it can go on."""
+
+
+class ShardLanes:
+    """All shards' threads for one import, by name.
+
+    Raises MigrationError when a shard has no primary, ImportRefused when the settings do not fit.
+    After ``begin``: ``first_id`` is the import's own from its first run on, ``done`` the last
+    line that each shard has, ``finished`` whether there is nothing left to do.
+    """
+
+    def __init__(self, settings: Database, import_id: str) -> None:
+        with ExitStack() as opened:
+            self._writers = []
+            for number, urls in enumerate(settings.shards):
+                self._writers.append(ShardWriter(number, urls, settings, import_id))
+                opened.callback(self._writers[-1].close)
+            if not self._writers:
+                raise ImportRefused("no shards are configured: set database.shards")
+            self.shard_of = self._writers[0].read_map()
+            if len(self.shard_of) != settings.buckets or max(self.shard_of) >= len(self._writers):
+                raise ImportRefused("the shard map and the settings differ; see `hotshelf migrate`")
+            self._opened = opened.pop_all()
+        self.first_id = b""
+        self.done: list[int] = []
+        self.finished = False
+        self._lanes: list[_Lane] = []
+
+    def close(self) -> None:
+        self._opened.close()
+
+    @property
+    def stored(self) -> int:
+        """Rows that this run stored so far."""
+        return sum(lane.stored for lane in self._lanes)
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that this run left out because their id is taken."""
+        return sum(lane.duplicates for lane in self._lanes)
+
+    def begin(self, source_hash: str, first_id: bytes) -> None:
+        """Take the import up, or begin it. Raises ImportRefused."""
+        positions = []
+        for writer in self._writers:
+            positions.append(writer.begin(source_hash, first_id))
+            first_id = positions[0].first_id
+        self.first_id = first_id
+        self.done = [position.line for position in positions]
+        self.finished = positions[0].finished
+
+    def store(
+        self,
+        batches: Iterable[Batch],
+        on_duplicates: Callable[[Sequence[int]], None],
+        progress: Callable[[], None],
+    ) -> None:
+        """Store all batches, and mark the import as finished if they come to their end.
+
+        ``on_duplicates`` gets the lines of a batch whose ids are taken, before its commit and in
+        the shard's thread. Whatever was handed over is stored, also when ``batches`` raises.
+        Raises ImportStopped when a shard fails.
+        """
+        self._lanes = [
+            _Lane(n, writer, self.done[n], on_duplicates) for n, writer in enumerate(self._writers)
+        ]
+        for lane in self._lanes:
+            lane.start()
+        try:
+            for batch in batches:
+                for lane in self._lanes:
+                    lane.put(batch)
+                progress()
+        finally:
+            for lane in self._lanes:
+                lane.end()
+        for lane in self._lanes:
+            lane.check()
+        # The first shard's mark stands for the whole, so it is set last.
+        for writer in reversed(self._writers):
+            writer.finish()
+
+
+class _Lane(threading.Thread):
+    """Stores one shard's part of every batch, in order."""
+
+    def __init__(
+        self,
+        shard: int,
+        writer: ShardWriter,
+        done: int,
+        on_duplicates: Callable[[Sequence[int]], None],
+    ) -> None:
+        super().__init__(name=f"import-shard-{shard}", daemon=True)
+        self.stored = 0
+        self.duplicates = 0
+        self._shard = shard
+        self._writer = writer
+        self._done = done
+        self._on_duplicates = on_duplicates
+        self._queue: queue.Queue[Batch | None] = queue.Queue(_WAITING_BATCHES)
+        self._error: Exception | None = None
+
+    def put(self, batch: Batch) -> None:
+        """Hand a batch over, waiting while two are. Raises ImportStopped if this shard failed."""
+        self.check()
+        self._queue.put(batch)
+
+    def end(self) -> None:
+        """Store what was handed over and stop."""
+        self._queue.put(None)
+        self.join()
+
+    def check(self) -> None:
+        """Raises ImportStopped if this shard failed."""
+        if self._error is not None:
+            message = str(self._error).splitlines()[0]
+            raise ImportStopped(f"shard {self._shard}: {message}") from self._error
+
+    def run(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            # After a failure batches are only taken away, so that nobody waits for room.
+            if self._error is None and batch.line > self._done:
+                try:
+                    self._store(batch)
+                except (psycopg.Error, OSError) as error:
+                    self._error = error
+
+    def _store(self, batch: Batch) -> None:
+        rows, lines = batch.rows[self._shard], batch.lines[self._shard]
+        duplicates = self._writer.store(rows, lines, batch.line, self._on_duplicates)
+        self.stored += len(lines) - duplicates
+        self.duplicates += duplicates
