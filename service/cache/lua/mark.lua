@@ -1,0 +1,24 @@
+-- "This item changed": a marker over whatever is older, and a message to every near cache.
+--
+-- KEYS  the item's key
+-- ARGV  the marker (head, kind, nonce), its life in ms, the channel, the item's id
+-- Reply 1, or 0 where an entry of the same or a newer head is there and stays
+--
+-- Heads are compared as numbers in pieces of 32 bits: Lua compares strings by the server's
+-- locale, and as one number a version would lose its digits beyond 2^53.
+local function newer_or_same(a, b)
+  local a1, a2, a3 = struct.unpack('>I4I4I4', a)
+  local b1, b2, b3 = struct.unpack('>I4I4I4', b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  return a3 >= b3
+end
+
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+local stored = redis.call('GETRANGE', KEYS[1], 0, 12)
+if #stored == 13 then
+  local kind = stored:byte(13)
+  if kind >= 1 and kind <= 3 and newer_or_same(stored, ARGV[1]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1

@@ -1,0 +1,12 @@
+-- A longer life for an entry that is read, within an age that nothing outlives.
+--
+-- KEYS  the item's key
+-- ARGV  the entry's first bytes up to its time of birth, life and greatest age in ms
+-- Reply 1 where it was prolonged
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local born = struct.unpack('>I4', ARGV[1], 14) * 1000
+local left = math.min(tonumber(ARGV[2]), born + ARGV[3] - now)
+if left <= 0 then return 0 end
+return redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))

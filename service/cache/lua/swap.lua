@@ -1,0 +1,13 @@
+-- Compare and set, on every byte of the value.
+--
+-- KEYS  the item's key
+-- ARGV  what is expected there (empty: nothing), the new value (empty: nothing), its life in ms
+-- Reply the number 1 where it was so and is done, else what is there, nil for nothing
+local there = redis.call('GET', KEYS[1])
+if (there or '') ~= ARGV[1] then return there end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1

@@ -1,0 +1,123 @@
+"""What this worker read lately, so that it need not be read again: bounded in bytes and time.
+
+Messages of ``entries.CHANNEL`` empty it entry by entry; without a living subscription it holds
+nothing and takes nothing. The owner of an item must not be answered from it: it may be
+milliseconds behind what a write has acknowledged.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+LIFE_S = 5.0
+# About what Python adds to the bytes of an entry: objects, tuple, dict slot.
+OVERHEAD_BYTES = 600
+_REMEMBERED = 10_000
+_SWEEP_EVERY_S = 0.5
+
+
+class NearCache(Generic[V]):
+    """Values by item id. All have the same life, so the first stored is the first to end.
+
+    ``max_bytes`` 0 turns it off. A ticket is taken before a GET is sent and given to ``store``
+    with what it returned: a message in between, for that id, or any change of the subscription,
+    makes the value doubtful, and it is not stored.
+    """
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._on = False
+        # id: (end of life, value, bytes), the first to end first. Not a plain dict, which looks
+        # for its first key behind all that were removed before it.
+        self._held: OrderedDict[bytes, tuple[float, V, int]] = OrderedDict()
+        self._bytes = 0
+        self._sweep_at = 0.0
+        # Number of the last message, and of the last one for each id among the latest.
+        self._messages = 0
+        self._named: OrderedDict[bytes, int] = OrderedDict()
+        # A ticket below it was taken before what is still remembered.
+        self._oldest_ticket = 0
+
+    def get(self, item_id: bytes) -> V | None:
+        """The value, at most ``LIFE_S`` after it was stored."""
+        held = self._held.get(item_id)
+        if held is None or held[0] <= self._clock():
+            return None
+        return held[1]
+
+    def ticket(self) -> int:
+        """Take it before the GET leaves."""
+        return self._messages
+
+    def store(self, item_id: bytes, ticket: int, value: V, size_bytes: int) -> bool:
+        """Keep what a GET returned: only a living entry, never what a database said."""
+        size = size_bytes + OVERHEAD_BYTES
+        if (
+            not self._on
+            or size > self._max_bytes
+            or ticket < self._oldest_ticket
+            or ticket < self._named.get(item_id, 0)
+        ):
+            return False
+        now = self._clock()
+        older = self._held.pop(item_id, None)
+        self._held[item_id] = (now + LIFE_S, value, size)
+        self._bytes += size if older is None else size - older[2]
+        if self._bytes > self._max_bytes or now >= self._sweep_at:
+            self._make_room(now)
+        return True
+
+    def grow(self, item_id: bytes, value: V, more_bytes: int) -> None:
+        """Count what was added to a value that is held, such as a compressed body."""
+        held = self._held.get(item_id)
+        if held is not None and held[1] is value:
+            self._held[item_id] = (held[0], value, held[2] + more_bytes)
+            self._bytes += more_bytes
+            self._make_room(self._clock())
+
+    def invalidate(self, item_id: bytes) -> None:
+        """A message: this item has changed, or will have by the time one asks."""
+        self._messages += 1
+        self._drop(item_id)
+        self._named.pop(item_id, None)
+        self._named[item_id] = self._messages
+        if len(self._named) > _REMEMBERED:
+            _, self._oldest_ticket = self._named.popitem(last=False)
+
+    def subscribed(self, on: bool) -> None:
+        """The subscription was made, made anew or lost: messages may have been missed."""
+        self._on = on
+        self._messages += 1
+        self._oldest_ticket = self._messages
+        self._named.clear()
+        self._held.clear()
+        self._bytes = 0
+
+    @property
+    def on(self) -> bool:
+        return self._on and self._max_bytes > 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds, as ``store`` counts it."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def _drop(self, item_id: bytes) -> None:
+        held = self._held.pop(item_id, None)
+        if held is not None:
+            self._bytes -= held[2]
+
+    def _make_room(self, now: float) -> None:
+        self._sweep_at = now + _SWEEP_EVERY_S
+        while self._held:
+            first = next(iter(self._held))
+            if self._bytes <= self._max_bytes and self._held[first][0] > now:
+                return
+            self._drop(first)

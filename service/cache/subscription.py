@@ -1,0 +1,109 @@
+"""The messages of one Redis channel, over a connection of their own.
+
+Silence can mean that nothing happens or that the connection is dead, so it is pinged; whoever
+relies on the messages is told when they can no longer be relied on. Needs RESP3 (Redis 6).
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from service.cache.connection import Connection, encode
+from service.cache.endpoint import connect, parse_url
+from service.flow.deadline import within
+from service.model.errors import CacheUnavailable
+
+_CONNECT_TIMEOUT_S = 1.0
+_BACKOFF_S = 0.5
+
+
+class Subscription:
+    """Belongs to the event loop that called ``open``.
+
+    ``on_message`` gets each message's bytes. ``on_state`` is told True when Redis has confirmed
+    the subscription and False when its connection ends, at the latest ``ping_s + timeout_s``
+    after the last sign of life; no message comes after that, and some may have been missed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        channel: bytes,
+        on_message: Callable[[bytes], None],
+        on_state: Callable[[bool], None],
+        *,
+        ping_s: float = 1.0,
+        timeout_s: float = 0.25,
+    ) -> None:
+        self._endpoint = parse_url(url)
+        self._channel = channel
+        self._on_message = on_message
+        self._on_state = on_state
+        self._ping_s = ping_s
+        self._timeout_s = timeout_s
+        self._confirmed = False
+        self._connection: Connection | None = None
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start connecting, and go on for as long as it is open."""
+        self._keeper = asyncio.create_task(self._keep_subscribed())
+
+    async def close(self) -> None:
+        """End the connection; the state is told once more if it was True."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+
+    async def _keep_subscribed(self) -> None:
+        while True:
+            self._lost.clear()
+            try:
+                self._connection = await within(
+                    _CONNECT_TIMEOUT_S, connect(self._endpoint, self._make, ())
+                )
+                # Its confirmation is a push message, so no callback waits for a reply.
+                self._connection.write([encode((b"SUBSCRIBE", self._channel))], [])
+                await self._ping_until_lost(self._connection)
+            except (CacheUnavailable, OSError, TimeoutError):
+                pass
+            finally:
+                if self._connection is not None:
+                    self._connection.abort("The subscription ends.")
+            await asyncio.sleep(random.uniform(0, _BACKOFF_S))  # noqa: S311  # jitter, no secret
+
+    def _make(self) -> Connection:
+        return Connection(self._timeout_s, self._forget, self._pushed)
+
+    async def _ping_until_lost(self, connection: Connection) -> None:
+        while not connection.lost:
+            # A PING that is not answered in time ends the connection.
+            connection.write([encode((b"PING",))], [_ignore])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), self._ping_s)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection is self._connection:
+            self._connection = None
+            self._lost.set()
+            self._tell(False)
+
+    def _pushed(self, message: list[Any]) -> None:
+        if message[0] == b"message":
+            self._on_message(message[2])
+        elif message[0] == b"subscribe":
+            self._tell(True)
+
+    def _tell(self, confirmed: bool) -> None:
+        if confirmed != self._confirmed:
+            self._confirmed = confirmed
+            self._on_state(confirmed)
+
+
+def _ignore(_: Any) -> None:
+    pass
