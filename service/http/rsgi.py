@@ -160,7 +160,7 @@ async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Repl
 
 
 def _check_headers(names: list[str], context: RequestContext) -> None:
-    """RFC 9110 section 5.5 (field values), RFC 9112 section 3.2 (exactly one Host)."""
+    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
     headers = context.headers
     if len(names) != len(headers):
         wrong = [name for name in names if name not in headers]
@@ -174,6 +174,12 @@ def _check_headers(names: list[str], context: RequestContext) -> None:
         raise InvalidHeader(
             "A request needs exactly one Host field.",
             Place("Send it exactly once.", header="host"),
+        )
+    codings = headers.get("transfer-encoding")
+    if codings is not None and [coding.lower() for coding in codings] != ["chunked"]:
+        raise InvalidHeader(
+            "The only transfer coding is chunked.",
+            Place("is not chunked", header="transfer-encoding"),
         )
 
 
