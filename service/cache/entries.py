@@ -84,6 +84,12 @@ class ItemEntry:
         "version",
     )
 
+    epoch: int
+    version: int
+    born_s: int
+    content_hash: bytes
+    data_at: int
+
     def __init__(self, value: bytes) -> None:
         self.epoch, self.version, _, self.born_s, self.content_hash, self.data_at, owner = (
             _unpack_item(value)

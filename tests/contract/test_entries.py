@@ -1,0 +1,345 @@
+"""Items in Redis: the layout, and what each script does and refuses, against a real Redis."""
+
+import asyncio
+import random
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.cache import entries as layout
+from service.cache.entries import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, Entries, ItemEntry
+from service.cache.pipeline import RedisPipeline
+from service.model.item import Item
+from tests.fixtures.pipelines import run
+from tests.fixtures.redis_server import RedisServer, redis_server
+
+EPOCH = layout.epoch_of(1, 1)
+ITEM_ID = bytes(range(16))
+KEY = b"item:" + ITEM_ID
+DATA = b'{"a": 1}'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as running:
+        yield running
+
+
+def item(version: int = 1, owner: str = "alice", data: bytes = DATA) -> Item:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+    return Item(ITEM_ID, owner, version, moment, moment, data)
+
+
+def entry(version: int = 1, epoch: int = EPOCH, born_s: int = 1_800_000_000) -> bytes:
+    return layout.encode_item(epoch, item(version), b'{"data":%b}' % DATA, 8, born_s)
+
+
+def use_entries(
+    server: RedisServer,
+    use: Callable[[RedisPipeline, Entries], Awaitable[None]],
+    **options: Any,
+) -> None:
+    """With no item there, whatever ran before."""
+
+    async def body(pipeline: RedisPipeline) -> None:
+        await pipeline.send((b"DEL", KEY))
+        await use(pipeline, Entries(pipeline, **options))
+
+    run(server.url, body, scripts=layout.SCRIPTS, on_connect=layout.ON_CONNECT)
+
+
+async def filled(entries: Entries, value: bytes) -> None:
+    permit = layout.new_permit(EPOCH)
+    assert await entries.place_permit(ITEM_ID, permit, None) is True
+    assert await entries.fill(ITEM_ID, permit, value)
+
+
+items = st.builds(
+    Item,
+    st.just(ITEM_ID),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    st.integers(1, (1 << 63) - 1),
+    st.datetimes(timezones=st.just(UTC)),
+    st.datetimes(timezones=st.just(UTC)),
+    st.binary(min_size=2).map(lambda b: b"{" + b + b"}"),
+)
+
+
+@given(items, st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 32) - 1))
+def test_an_item_comes_out_of_its_entry_as_it_went_in(thing: Item, epoch: int, born_s: int) -> None:
+    assert thing.data is not None
+    body = b'{"owner":"x","data":%b}' % thing.data
+    value = layout.encode_item(epoch, thing, body, body.index(thing.data), born_s)
+    assert layout.kind_of(value, epoch) == ITEM
+    read = ItemEntry(value)
+    assert read.item(ITEM_ID) == thing
+    assert (read.version, read.content_hash.decode()) == thing.tag
+    assert (read.epoch, read.born_s, read.body) == (epoch, born_s, body)
+    assert value.startswith(read.identity)
+
+
+@given(*[st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1))] * 2)
+def test_heads_compare_as_bytes(one: tuple[int, int], other: tuple[int, int]) -> None:
+    heads = [layout.head_of(layout.new_marker(*pair)) for pair in (one, other)]
+    assert (heads[0] < heads[1]) is (one < other)
+
+
+def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
+    older, newer = layout.epoch_of(1, 2), layout.epoch_of(2, 1)
+    values = {
+        ITEM: entry(epoch=older),
+        TOMBSTONE: layout.encode_missing(older, item(3)),
+        ABSENT: layout.encode_missing(older, None),
+        MARKER: layout.new_marker(older, 3),
+        PERMIT: layout.new_permit(older),
+    }
+    for kind, value in values.items():
+        assert layout.kind_of(value, older) == kind
+        assert layout.kind_of(value, older - 1) == kind
+        assert layout.kind_of(value, newer) == 0
+    assert layout.kind_of(b"short", 0) == 0
+    assert layout.kind_of(bytes(12) + b"\x06", 0) == 0
+    with pytest.raises(OverflowError):
+        layout.epoch_of(1, 1 << 16)
+
+
+def test_only_a_permit_or_marker_leads_to_an_entry(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        mine, others = layout.new_permit(EPOCH), layout.new_permit(EPOCH)
+        assert await entries.place_permit(ITEM_ID, mine, None) is True
+        assert await entries.place_permit(ITEM_ID, others, None) == mine
+        assert not await entries.fill(ITEM_ID, others, entry(1))
+        assert await entries.fill(ITEM_ID, mine, entry(1))
+        assert not await entries.fill(ITEM_ID, mine, entry(2))
+        assert await pipeline.send((b"GET", KEY)) == entry(1)
+        # Evicted in between: the permit is gone, and so is the right to fill.
+        await pipeline.send((b"DEL", KEY))
+        assert not await entries.fill(ITEM_ID, mine, entry(1))
+        assert await entries.place_permit(ITEM_ID, others, entry(1)) is None
+        with pytest.raises(AssertionError):
+            await entries.fill(ITEM_ID, entry(1), entry(2))
+
+    use_entries(server, use)
+
+
+def test_of_many_fills_at_once_one_is_stored(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        for _ in range(50):
+            await entries.mark(ITEM_ID, EPOCH, 1)
+            met = await pipeline.send((b"GET", KEY))
+            fills = [entries.fill(ITEM_ID, met, entry(version)) for version in range(1, 9)]
+            stored = await asyncio.gather(*fills)
+            assert sum(stored) == 1
+            assert await pipeline.send((b"GET", KEY)) == entry(stored.index(True) + 1)
+            await pipeline.send((b"DEL", KEY))
+
+    use_entries(server, use)
+
+
+def test_a_marker_ends_every_fill_that_began_before_it(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        permit = layout.new_permit(EPOCH)
+        await entries.place_permit(ITEM_ID, permit, None)
+        await entries.mark(ITEM_ID, EPOCH, 2)
+        assert not await entries.fill(ITEM_ID, permit, entry(1))
+        first = await pipeline.send((b"GET", KEY))
+        assert layout.kind_of(first, EPOCH) == MARKER
+        # The same write marked again, as a relay does, is another marker.
+        await entries.mark(ITEM_ID, EPOCH, 2)
+        second = await pipeline.send((b"GET", KEY))
+        assert layout.head_of(second) == layout.head_of(first)
+        assert not await entries.fill(ITEM_ID, first, entry(2))
+        assert not await entries.fill(ITEM_ID, second, entry(1)), "older than the marker"
+        assert await entries.fill(ITEM_ID, second, entry(2))
+
+    use_entries(server, use)
+
+
+@pytest.mark.parametrize(
+    ("there", "marked", "stays"),
+    [
+        ((1, 5), (1, 5), True),
+        ((1, 6), (1, 5), True),
+        ((1, 4), (1, 5), False),
+        ((2, 1), (1, 5), True),
+        ((1, 9), (2, 5), False),
+        ((1, (1 << 53) + 1), (1, (1 << 53) + 1), True),
+        ((1, 1 << 53), (1, (1 << 53) + 1), False),
+        ((1, (1 << 63) - 1), (1, (1 << 63) - 2), True),
+        ((1, 255), (1, 256), False),
+        ((1, 1 << 32), (1, (1 << 32) - 1), True),
+    ],
+)
+def test_a_marker_replaces_exactly_older_entries(
+    server: RedisServer, there: tuple[int, int], marked: tuple[int, int], stays: bool
+) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        for kind in (ITEM, TOMBSTONE, ABSENT, MARKER, PERMIT):
+            value = there[0].to_bytes(4) + there[1].to_bytes(8) + bytes([kind]) + b"rest"
+            await pipeline.send((b"SET", KEY, value))
+            await entries.mark(ITEM_ID, *marked)
+            now_there = await pipeline.send((b"GET", KEY))
+            if stays and kind <= ABSENT:
+                assert now_there == value
+            else:
+                assert layout.head_of(now_there) == layout.head_of(layout.new_marker(*marked))
+                assert layout.kind_of(now_there, 0) == MARKER
+
+    use_entries(server, use)
+
+
+def test_lives_are_as_long_as_their_kind_says(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        async def life_ms() -> int:
+            return int(await pipeline.send((b"PTTL", KEY)))
+
+        await entries.mark(ITEM_ID, EPOCH, 1)
+        assert 29_000 < await life_ms() <= 30_000
+        marker = await pipeline.send((b"GET", KEY))
+        await entries.fill(ITEM_ID, marker, entry(1))
+        assert 3_599_000 < await life_ms() <= 3_600_000
+        for missing in (layout.encode_missing(EPOCH, None), layout.encode_missing(EPOCH, item(4))):
+            await pipeline.send((b"DEL", KEY))
+            permit = layout.new_permit(EPOCH)
+            await entries.place_permit(ITEM_ID, permit, None)
+            assert 9_000 < await life_ms() <= 10_000
+            await entries.fill(ITEM_ID, permit, missing)
+            assert 4_000 < await life_ms() <= 5_000
+
+    use_entries(server, use)
+
+
+def test_what_is_too_large_gives_its_permit_back_and_leaves_a_marker(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        permit = layout.new_permit(EPOCH)
+        await entries.place_permit(ITEM_ID, permit, None)
+        assert not await entries.fill(ITEM_ID, permit, entry(1))
+        assert await pipeline.send((b"GET", KEY)) is None
+        await entries.mark(ITEM_ID, EPOCH, 1)
+        marker = await pipeline.send((b"GET", KEY))
+        assert not await entries.fill(ITEM_ID, marker, entry(1))
+        assert await pipeline.send((b"GET", KEY)) == marker
+
+    use_entries(server, use, max_bytes=len(entry(1)) - 1)
+
+
+def test_an_old_epoch_is_swapped_for_a_permit_and_filled_anew(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        await filled(entries, entry(7))
+        epoch = layout.epoch_of(1, 2)
+        permit = layout.new_permit(epoch)
+        assert await entries.place_permit(ITEM_ID, permit, entry(7)) is True
+        # Version 7 was lost in the failover: version 6 of the new history wins over it.
+        assert not await entries.fill(ITEM_ID, permit, entry(6))
+        assert await entries.fill(ITEM_ID, permit, entry(6, epoch))
+        await entries.mark(ITEM_ID, EPOCH, 8)
+        assert await pipeline.send((b"GET", KEY)) == entry(6, epoch)
+
+    use_entries(server, use)
+
+
+def test_reading_prolongs_a_life_rarely_and_never_beyond_the_greatest_age(
+    server: RedisServer,
+) -> None:
+    clock = [0.0]
+
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        seconds, _ = await pipeline.send((b"TIME",))
+        now = int(seconds)
+
+        async def life_after_a_read(age_s: int) -> int:
+            value = entry(1, born_s=now - age_s)
+            await pipeline.send((b"SET", KEY, value, b"PX", b"60000"))
+            entries.slide(ITEM_ID, ItemEntry(value))
+            return int(await pipeline.send((b"PTTL", KEY)))
+
+        clock[0] = now
+        assert await life_after_a_read(599) <= 60_000
+        assert await life_after_a_read(601) > 3_590_000
+        assert await life_after_a_read(601) <= 60_000, "prolonged a moment ago"
+        clock[0] += 540
+        assert await life_after_a_read(601) <= 60_000
+        clock[0] += 70
+        assert 100_000 < await life_after_a_read(86_400 - 120) <= 121_000
+        clock[0] += 610
+        assert await life_after_a_read(86_401) <= 60_000
+
+    use_entries(server, use, clock=lambda: clock[0])
+
+
+def test_only_the_entry_that_was_read_is_prolonged(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        read = ItemEntry(entry(1, born_s=0))
+        for there in (entry(1, born_s=1), entry(2, born_s=0), layout.new_marker(EPOCH, 1)):
+            await pipeline.send((b"SET", KEY, there, b"PX", b"60000"))
+            Entries(pipeline).slide(ITEM_ID, read)
+            assert await pipeline.send((b"PTTL", KEY)) <= 60_000
+            await pipeline.send((b"DEL", KEY))
+        Entries(pipeline).slide(ITEM_ID, read)
+        assert await pipeline.send((b"GET", KEY)) is None
+
+    use_entries(server, use)
+
+
+def test_data_of_another_run_are_gone_before_the_first_read(server: RedisServer) -> None:
+    async def use(pipeline: RedisPipeline, entries: Entries) -> None:
+        await filled(entries, entry(1))
+
+    async def same_run(pipeline: RedisPipeline) -> None:
+        assert await pipeline.send((b"GET", KEY)) == entry(1)
+        # As if a dump of another run had been loaded, or a replica promoted.
+        await pipeline.send((b"SET", b"cache:run", b"0" * 40))
+
+    async def another_run(pipeline: RedisPipeline) -> None:
+        assert await pipeline.send((b"KEYS", b"*")) == [b"cache:run"]
+
+    use_entries(server, use)
+    run(server.url, same_run, on_connect=layout.ON_CONNECT)
+    run(server.url, another_run, on_connect=layout.ON_CONNECT)
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("noeviction", True), ("allkeys-lru", False)])
+def test_noeviction_is_warned_of(
+    server: RedisServer, policy: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory-policy", policy)
+    run(server.url, layout.warn_of_noeviction)
+    assert ("noeviction" in caplog.text) is warned
+
+
+def test_versions_compare_as_numbers_under_a_locale_that_sorts_otherwise(tmp_path: Path) -> None:
+    compiled = ["localedef", "-i", "en_US", "-f", "UTF-8", str(tmp_path / "en_US.UTF-8")]
+    try:
+        subprocess.run(compiled, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system cannot compile locales")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCPATH", str(tmp_path))
+        patch.setenv("LC_ALL", "en_US.UTF-8")
+        with redis_server() as there:
+            use_entries(there, _mark_neighbouring_versions)
+
+
+async def _mark_neighbouring_versions(pipeline: RedisPipeline, entries: Entries) -> None:
+    dice = random.Random(3)
+    misleading = 0
+    for _ in range(200):
+        older = dice.randrange(1, 1 << dice.choice([8, 16, 40]))
+        value = layout.encode_missing(EPOCH, item(older))
+        await pipeline.send((b"SET", KEY, value))
+        await entries.mark(ITEM_ID, EPOCH, older + 1)
+        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == MARKER
+        newer = layout.encode_missing(EPOCH, item(older + 1))
+        await pipeline.send((b"SET", KEY, newer))
+        await entries.mark(ITEM_ID, EPOCH, older)
+        assert await pipeline.send((b"GET", KEY)) == newer
+        lua = b"return ARGV[1] < ARGV[2] and 1 or 0"
+        misleading += not await pipeline.send((b"EVAL", lua, b"0", value[:12], newer[:12]))
+    assert misleading > 20, "under this locale a comparison of bytes would have passed too"
