@@ -17,7 +17,10 @@ from service.cli.progress import Progress
 from service.items.bulk_export import export_lines
 from service.items.bulk_import import ImportOptions, Totals, import_items
 from service.items.bulk_lanes import ImportStopped
+from service.items.bulk_seed import disk_need, seed_items
 from service.items.bulk_source import Source, SourceBroken
+from service.items.synthetic import KINDS, Plan, SeedInvalid
+from service.settings import Database
 from service.store.copy import ImportRefused
 from service.store.migrate import MigrationError
 
@@ -45,6 +48,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     """Add this module's commands; each sets ``run``, which returns the exit status."""
     _add_import(subparsers)
     _add_export(subparsers)
+    _add_seed(subparsers)
 
 
 def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -168,6 +172,84 @@ def _export(args: argparse.Namespace) -> int:
         return 2
     _say(f"exported {progress.end(count)}")
     return 0
+
+
+def _add_seed(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "seed",
+        help="store a synthetic catalog of any size",
+        description="Store a synthetic catalog of realistic shape, the same for the same flags.",
+    )
+    add_common(parser)
+    parser.add_argument("--items", type=int, required=True, metavar="N")
+    parser.add_argument(
+        "--bytes", type=int, default=600, metavar="B", help="mean size of an item (%(default)s)"
+    )
+    parser.add_argument(
+        "--attributes",
+        default="",
+        metavar="NAME:KIND,…",
+        help=f"more members for every item; kinds: {', '.join(KINDS)}",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another catalog")
+    parser.add_argument("--import-id", metavar="NAME", help="name of the run, to resume it by")
+    parser.add_argument("--force", action="store_true", help="whether there is room or not")
+    parser.set_defaults(run=_seed)
+
+
+def _seed(args: argparse.Namespace) -> int:
+    settings = load_settings(args).database
+    import_id = args.import_id or _fresh_name()
+    progress = Progress("items")
+    stored = 0
+
+    def show(now_stored: int, looked_at: int) -> None:
+        nonlocal stored
+        stored = now_stored
+        progress.show(stored, looked_at / args.items)
+
+    try:
+        pairs = [pair.partition(":")[::2] for pair in args.attributes.split(",") if pair]
+        plan = Plan(args.items, args.bytes, args.seed, tuple(pairs))
+        if not _has_room(plan, settings) and not args.force:
+            return 2
+        _say(f"seed {import_id}; to go on after an interruption: --import-id {import_id}")
+        progress = Progress("items")
+        stored, known = seed_items(plan, import_id, settings, show)
+    except (
+        ImportRefused,
+        ImportStopped,
+        SeedInvalid,
+        MigrationError,
+        psycopg.Error,
+    ) as error:
+        progress.end(stored)
+        _say(f"hotshelf seed: {error}")
+        return 2
+    except KeyboardInterrupt:
+        progress.end(stored)
+        _say("hotshelf seed: interrupted")
+        return _SIGINT_EXIT
+    if known:
+        _say(f"{known:,} items were there already")
+    print(f"stored {progress.end(stored)}")
+    return 0
+
+
+def _has_room(plan: Plan, settings: Database) -> bool:
+    """Say what the catalog needs and whether the disks have it."""
+    need = disk_need(plan, settings)
+    text = (
+        f"{plan.items:,} items need about {need.total_bytes / 1e9:,.2f} GB on all nodes "
+        f"({need.row_bytes:,.0f} bytes an item with its indexes, measured)"
+    )
+    if need.missing_bytes is None:
+        _say(f"{text}; the disk of some node cannot be seen from here: --force goes on")
+    elif need.missing_bytes:
+        _say(f"{text}; {need.missing_bytes / 1e9:,.2f} GB are missing: --force goes on")
+    else:
+        _say(f"{text}; there is room")
+    return need.missing_bytes == 0
 
 
 def _output(path: str | None) -> contextlib.AbstractContextManager[BinaryIO]:

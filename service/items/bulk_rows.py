@@ -44,6 +44,11 @@ class Batch:
     line: int = 0
     input_bytes: int = 0
 
+    @classmethod
+    def of(cls, shards: int) -> "Batch":
+        """An empty one."""
+        return cls([bytearray() for _ in range(shards)], [array("q") for _ in range(shards)])
+
     @property
     def size(self) -> int:
         """Bytes read or held, whichever is more."""
@@ -70,7 +75,7 @@ class RowMaker:
 
     def batch(self) -> Batch:
         """An empty batch for all shards."""
-        return Batch([bytearray() for _ in self._done], [array("q") for _ in self._done])
+        return Batch.of(len(self._done))
 
     def add(self, batch: Batch, first_line: int, text: bytes) -> Iterator[Reject]:
         """Add the rows of whole lines to the batch; gives the lines that cannot become rows."""

@@ -67,6 +67,17 @@ def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
     )
 
 
+def copy_rows_into(connection: Connection[Row], table: str, rows: bytes | bytearray) -> None:
+    """COPY encoded rows into a table with the columns of items."""
+    target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        sql.Identifier(table), sql.SQL(statements.ITEM_COLUMNS)
+    )
+    with connection.cursor() as cursor, cursor.copy(target) as copy:
+        copy.write(_HEADER)
+        copy.write(rows)
+        copy.write(_TRAILER)
+
+
 class ShardWriter:
     """One import's way into one shard. Not for use by two threads at once."""
 
@@ -135,7 +146,7 @@ class ShardWriter:
         if not self._careful and lines:
             try:
                 with self._connection.transaction():
-                    self._copy("items", rows)
+                    copy_rows_into(self._connection, "items", rows)
                     self._advance(line)
                 return 0
             except psycopg.errors.UniqueViolation:
@@ -155,19 +166,10 @@ class ShardWriter:
             (self._import_id,),
         )
 
-    def _copy(self, table: str, rows: bytes | bytearray) -> None:
-        target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            sql.Identifier(table), sql.SQL(statements.ITEM_COLUMNS)
-        )
-        with self._connection.cursor() as cursor, cursor.copy(target) as copy:
-            copy.write(_HEADER)
-            copy.write(rows)
-            copy.write(_TRAILER)
-
     def _merge(self, rows: bytes | bytearray) -> list[int]:
         """Store rows whose id is free; the others' places, from 1, in the order given."""
         self._connection.execute(statements.MAKE_INCOMING)
-        self._copy("incoming", rows)
+        copy_rows_into(self._connection, "incoming", rows)
         taken = self._connection.execute(statements.MERGE_INCOMING).fetchall()
         return [int(n) for (n,) in taken]
 

@@ -1,0 +1,103 @@
+"""Fill the shards with a synthetic catalog, as an import whose lines are the items' numbers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from service import native
+from service.items.bulk_lanes import ShardLanes
+from service.items.bulk_rows import Batch
+from service.items.synthetic import CHUNK_ITEMS, Catalog, Plan
+from service.settings import Database
+from service.store.copy import encode_row
+from service.store.disk_space import disk_of, measure_row_bytes, missing_bytes
+from service.store.migrate import connect_primary
+
+_BATCH_BYTES = 2 << 20
+_TRIED_ITEMS = 20_000
+_TRIED_BYTES = 16 << 20
+# Pages that are not full, and what the shards' shares differ by.
+_SLACK = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeed:
+    """``row_bytes`` is measured, indexes included; ``total_bytes`` are those of all nodes.
+
+    ``missing_bytes`` is None when some node's disk cannot be seen from here.
+    """
+
+    row_bytes: float
+    total_bytes: int
+    missing_bytes: int | None
+
+
+def disk_need(plan: Plan, settings: Database) -> DiskNeed:
+    """What the catalog will take, by storing a few of its items for a try.
+
+    Raises MigrationError when the first shard has no primary.
+    """
+    rows, count = bytearray(), 0
+    for item_id, head, data in _items(Catalog(plan), plan.items, 0):
+        if count == _TRIED_ITEMS or len(rows) >= _TRIED_BYTES:
+            break
+        rows += encode_row(item_id, head, data)
+        count += 1
+    with connect_primary(0, settings.shards[0], settings) as connection:
+        row_bytes = measure_row_bytes(connection, rows, count)
+    share = int(plan.items / len(settings.shards) * row_bytes * _SLACK)
+    urls = [url for nodes in settings.shards for url in nodes]
+    disks = [disk_of(url, settings) for url in urls]
+    seen = [(disk, share) for disk in disks if disk is not None]
+    missing = missing_bytes(seen) if len(seen) == len(disks) else None
+    wal_bytes = sum(disk.wal_bytes for disk, _ in seen)
+    return DiskNeed(row_bytes, share * len(urls) + wal_bytes, missing)
+
+
+def seed_items(
+    plan: Plan,
+    import_id: str,
+    settings: Database,
+    progress: Callable[[int, int], None],
+) -> tuple[int, int]:
+    """Store the catalog; the numbers of items stored and of those that were there already.
+
+    ``progress`` gets how many items are stored and how many were looked at. Raises
+    ImportRefused, ImportStopped, MigrationError.
+    """
+    with closing(ShardLanes(settings, import_id)) as lanes:
+        lanes.begin(f"{native.hash_bytes([plan.identity.encode()]):016x}", bytes(16))
+        if not lanes.finished:
+            lanes.store(
+                _batches(plan, lanes),
+                lambda _lines: None,
+                lambda: progress(lanes.stored, lanes.stored + lanes.duplicates),
+            )
+        return lanes.stored, lanes.duplicates
+
+
+def _items(catalog: Catalog, items: int, first: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    for chunk in range(first, items, CHUNK_ITEMS):
+        yield from catalog.chunk(chunk)
+
+
+def _batches(plan: Plan, lanes: ShardLanes) -> Iterator[Batch]:
+    """The items that some shard lacks. Item n, from 0, is line n + 1."""
+    first = min(lanes.done) // CHUNK_ITEMS * CHUNK_ITEMS
+    batch = Batch.of(len(lanes.done))
+    buckets = len(lanes.shard_of)
+    size = 0
+    for line, (item_id, head, data) in enumerate(
+        _items(Catalog(plan), plan.items, first), first + 1
+    ):
+        shard = lanes.shard_of[native.bucket_of(item_id, buckets)]
+        if line > lanes.done[shard]:
+            row = encode_row(item_id, head, data)
+            batch.rows[shard] += row
+            batch.lines[shard].append(line)
+            size += len(row)
+        batch.line = line
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = Batch.of(len(lanes.done)), 0
+    yield batch
