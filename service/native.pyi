@@ -74,6 +74,27 @@ def scan_envelope(
 def scan_value(text: bytes, max_depth: int = 64) -> list[ScanProblem]:
     """The same checks of any one JSON value; an empty list when it is clean."""
 
+def copy_rows(
+    text: bytes,
+    first_line: int,
+    first_id: bytes,
+    head: bytes,
+    shard_of: list[int],
+    done: list[int],
+    bare: bool,
+) -> tuple[list[tuple[bytes, bytes]], list[tuple[int, bytes]]]:
+    """Encode lines that are plain JSON objects as rows of PostgreSQL's binary COPY format.
+
+    Line n, the first one being ``first_line``, becomes the data of the item ``first_id`` + n;
+    ``head`` are the row's encoded fields between id and data. ``shard_of`` is the shard of each
+    bucket, ``done`` each shard's last line that needs no row any more.
+
+    Returns for every shard its rows and their line numbers (native 64-bit integers), and the
+    lines that the caller has to look at: those that are not clean objects and, unless ``bare``,
+    those that may have a member ``data``. Blank lines are neither. Raises ValueError when
+    ``first_id`` has not 16 bytes or ``shard_of`` names a shard without an entry in ``done``.
+    """
+
 def compress(data: bytes, coding: str, level: int) -> bytes:
     """``data`` in a content coding (RFC 9110 §8.4.1).
 

@@ -12,6 +12,8 @@ use crate::json_problem::{Rule, ScanProblem, shown};
 use crate::json_surrogate::mask_lone_surrogates;
 use crate::json_walk::Walk;
 
+/// What the stub promises where no other depth is asked for.
+const MAX_DEPTH: usize = 64;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What an envelope holds: the index of a member's name, and where its value is.
@@ -43,6 +45,11 @@ fn encoding_problem(text: &[u8]) -> Option<(usize, &'static str)> {
 
 fn read_value(walk: &mut Walk) -> JiterResult<()> {
     walk.value()
+}
+
+/// Whether the text is an object without any problem.
+pub fn is_clean_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"{") && scan(text, MAX_DEPTH, read_value).is_empty()
 }
 
 fn envelope(text: &[u8], names: &[String], max_depth: usize) -> Result<Members, Vec<ScanProblem>> {

@@ -1,6 +1,7 @@
 //! The parts of Hotshelf that Python would be too slow or too loose for: `service.native`.
 
 mod compress;
+mod copy_rows;
 mod etag;
 mod gunzip;
 mod ids;
@@ -17,6 +18,8 @@ mod shard_hash;
 mod native {
     #[pymodule_export]
     use crate::compress::compress;
+    #[pymodule_export]
+    use crate::copy_rows::copy_rows;
     #[pymodule_export]
     use crate::etag::etag_hash;
     #[pymodule_export]
