@@ -82,6 +82,8 @@ def conninfo(url: str, settings: Database) -> str:
     options = (
         f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
         " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC"
+        # Each statement with a snapshot of its own: what proves a replica fresh relies on it.
+        r" -c default_transaction_isolation=read\ committed"
     )
     return make_conninfo(
         url,

@@ -36,6 +36,7 @@ class Shard:
         self.number = number
         self.nodes = [Node(url, settings) for url in urls]
         self._primary: Node | None = None
+        self._replicas: list[Node] = []
         self._ask_now = asyncio.Event()
         self._answered = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -56,6 +57,11 @@ class Shard:
     @property
     def primary_known(self) -> bool:
         return self._primary is not None
+
+    @property
+    def replicas(self) -> list[Node]:
+        """The nodes that said they were replicas when last asked."""
+        return self._replicas
 
     @asynccontextmanager
     async def primary(self) -> AsyncIterator[Connection]:
@@ -97,6 +103,9 @@ class Shard:
         self._primary = next(
             (n for n, is_it in zip(self.nodes, answers, strict=True) if is_it), None
         )
+        self._replicas = [
+            n for n, is_primary in zip(self.nodes, answers, strict=True) if is_primary is False
+        ]
         self._answered.set()
 
     async def _ask(self, node: Node) -> bool | None:

@@ -6,6 +6,30 @@ READ_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %s"
 
 # Binary parameters from here on (%b): a text array would have to be quoted, and read again.
 
+# A row for the bucket if it is owned here, told by the same snapshot as whether the item is there.
+READ_OWNED = """
+    SELECT items.id, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
+      FROM owned_buckets LEFT JOIN items ON items.id = %b
+     WHERE bucket = %b"""
+
+# A row for every id. The join looks into one partition per id; `= ANY` would look into all.
+READ_MANY_OWNED = """
+    SELECT asked.id, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
+      FROM unnest(%b::uuid[], %b::integer[]) AS asked (id, bucket)
+      LEFT JOIN owned_buckets USING (bucket)
+      LEFT JOIN items ON items.id = asked.id"""
+
+# Where the primary is: what was committed before lies below this, on this timeline.
+WAL_POSITION = """
+    SELECT pg_current_wal_flush_lsn(), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
+
+# Whether this replica has replayed that, of the same history: it receives the primary's timeline,
+# which a replica that has gone another way could not. Null where it receives nothing, and for a
+# database user without pg_read_all_stats.
+HAS_REPLAYED = """
+    SELECT pg_last_wal_replay_lsn() >= %b::pg_lsn
+       AND (SELECT received_tli FROM pg_stat_wal_receiver) = %b::integer"""
+
 # The record of a request under an idempotency key that ran out is as good as none. It is the
 # primary's clock that counts.
 _EXPIRED = "known.recorded_at < now() - make_interval(secs => %b)"
