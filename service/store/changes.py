@@ -32,6 +32,7 @@ from service.store.idempotency import (
 )
 from service.store.nodes import Connection, Row, is_lost
 from service.store.reads import item_of
+from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 
 _STATEMENTS: dict[Kind, str] = {
@@ -121,25 +122,24 @@ async def change_item(
 
 async def _lock(connection: Connection, request: ItemRequest, ttl_s: float) -> _Locked:
     claim = request.claim
-    free = None
-    async with connection.pipeline():
-        await connection.execute("BEGIN")
-        if claim is None:
-            item = await connection.execute(statements.LOCK_ITEM, (request.uuid,))
-            about = await connection.execute(statements.TRANSACTION, (Int4(request.bucket),))
-        else:
-            free = await connection.execute(statements.TRY_LOCK, (claim.lock,))
-            wanted = (request.uuid, claim.lock)
-            item = await connection.execute(statements.LOCK_ITEM_IF_FREE, wanted)
-            place = (*claim.columns[:4], float(ttl_s))
-            about = await connection.execute(statements.READ_RECORD, place)
-    row, found = await item.fetchone(), await about.fetchone()
-    assert found is not None
-    current = None if row is None else item_of(row)
-    if free is None:
-        return _Locked(current, True, found[0], Transaction(found[2], found[3], found[1]), None)
-    is_free = (await free.fetchone() or (False,))[0]
-    return _Locked(current, is_free, found[0], None, found[2:] if found[2] is not None else None)
+    if claim is None:
+        _, rows, [found] = await round_trip(
+            connection,
+            ("BEGIN", ()),
+            (statements.LOCK_ITEM, (request.uuid,)),
+            (statements.TRANSACTION, (Int4(request.bucket),)),
+        )
+        transaction = Transaction(found[2], found[3], found[1])
+        return _Locked(item_of(rows[0]) if rows else None, True, found[0], transaction, None)
+    _, [(is_free,)], rows, [found] = await round_trip(
+        connection,
+        ("BEGIN", ()),
+        (statements.TRY_LOCK, (claim.lock,)),
+        (statements.LOCK_ITEM_IF_FREE, (request.uuid, claim.lock)),
+        (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
+    )
+    record = found[2:] if found[2] is not None else None
+    return _Locked(item_of(rows[0]) if rows else None, is_free, found[0], None, record)
 
 
 async def _replayed(connection: Connection, request: ItemRequest, record: Row) -> Outcome:
@@ -150,17 +150,14 @@ async def _replayed(connection: Connection, request: ItemRequest, record: Row) -
     if fingerprint != claim.fingerprint:
         raise key_reused()
     if problem is not None:
-        await connection.rollback()
+        await round_trip(connection, ("ROLLBACK", ()))
         error = problem_again(outcome, orjson.loads(problem))
         return Outcome("changed", None, error, fingerprint, replayed=True)
     if data_hash is None or result is not None:
-        await connection.rollback()
+        await round_trip(connection, ("ROLLBACK", ()))
     else:
-        async with connection.pipeline():
-            text = request.data.decode()
-            rebuilt = await connection.execute(statements.AS_STORED, (text,))
-            await connection.execute("ROLLBACK")
-        result, its_hash = await rebuilt.fetchone() or (None, None)
+        again = (statements.AS_STORED, (request.data.decode(),))
+        [(result, its_hash)], _ = await round_trip(connection, again, ("ROLLBACK", ()))
         if its_hash != data_hash:
             raise not_rebuilt()
     item = None
@@ -211,9 +208,7 @@ async def _commit(
     request.commit_sent = True
     try:
         with refusals():
-            async with connection.pipeline():
-                cursor = await connection.execute(statement, parameters)
-                await connection.execute("COMMIT")
+            rows, _ = await round_trip(connection, (statement, parameters), ("COMMIT", ()))
     except psycopg.Error as error:
         request.commit_sent = is_lost(error)
         raise
@@ -222,7 +217,7 @@ async def _commit(
         raise
     await confirm(connection)
     request.commit_sent = False
-    return await cursor.fetchone() if cursor.description else None
+    return rows[0] if rows else None
 
 
 async def _as_committed(
@@ -233,9 +228,7 @@ async def _as_committed(
     if change.kind == "deleted":
         return Outcome("deleted")
     async with shard.primary() as connection:
-        cursor = await connection.execute(statements.AS_STORED, (change.data.decode(),))
-        row = await cursor.fetchone()
-    assert row is not None
+        [[row]] = await round_trip(connection, (statements.AS_STORED, (change.data.decode(),)))
     created_at, owner_id, version = done.now, change.owner_id, 1
     if before is not None:
         version = before.version + 1
@@ -251,5 +244,5 @@ async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
         yield
     except Exception:
         if not connection.closed and not connection.idle:
-            await connection.rollback()
+            await round_trip(connection, ("ROLLBACK", ()))
         raise

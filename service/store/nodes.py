@@ -51,13 +51,15 @@ class Connection(AsyncConnection[Row]):
     """A connection that knows whether its last COMMIT waited for the synchronous replicas.
 
     ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
-    who commits sets it back.
+    who commits sets it back. ``prepared`` are the statements that ``round_trip`` prepared.
     """
 
     unconfirmed = False
+    prepared: set[str]
 
-    def watch_notices(self) -> None:
+    def get_ready(self) -> None:
         """Call once, before the first statement."""
+        self.prepared = set()
         here = weakref.ref(self)
 
         def notice(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -166,7 +168,7 @@ class Node:
 
 
 async def _configure(connection: Connection) -> None:
-    connection.watch_notices()
+    connection.get_ready()
     psycopg.types.json.set_json_loads(_text_as_it_is, connection)
 
 

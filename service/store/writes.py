@@ -13,6 +13,7 @@ from service.store import statements
 from service.store.commit import confirm, refusals
 from service.store.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 from service.store.nodes import Connection
+from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 
 
@@ -55,12 +56,12 @@ async def _create_items(
     buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
     ids = [UUID(bytes=n.item_id) for n in new]
     payloads = [n.data.decode() for n in new]
-    rows = [list(column) for column in (buckets, callers, keys, fingerprints)]
+    columns = [list(column) for column in (buckets, callers, keys, fingerprints)]
     async with shard.primary() as connection:
-        parameters = (locks, *rows, ids, payloads, float(ttl_s))
+        parameters = (locks, *columns, ids, payloads, float(ttl_s))
         with refusals():
-            cursor = await connection.execute(statements.CREATE_ITEMS, parameters)
-        made = {row[0].bytes: row[1:] for row in await cursor.fetchall()}
+            [rows] = await round_trip(connection, (statements.CREATE_ITEMS, parameters))
+        made = {row[0].bytes: row[1:] for row in rows}
         await confirm(connection)
         before = [n for n in new if made[n.item_id][0] and not made[n.item_id][1]]
         known = await _created_before(connection, before) if before else {}
@@ -79,22 +80,13 @@ async def _created_before(
     connection: Connection, new: Sequence[NewItem]
 ) -> dict[bytes, Outcome | Exception]:
     buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
-    rows = [list(column) for column in (buckets, callers, keys, fingerprints)]
+    columns = [list(column) for column in (buckets, callers, keys, fingerprints)]
     ids = [UUID(bytes=n.item_id) for n in new]
     payloads = [n.data.decode() for n in new]
-    cursor = await connection.execute(statements.READ_CREATED, (*rows, ids, payloads))
+    [rows] = await round_trip(connection, (statements.READ_CREATED, (*columns, ids, payloads)))
     claims = {n.item_id: n.claim for n in new}
     known: dict[bytes, Outcome | Exception] = {}
-    for (
-        asked,
-        fingerprint,
-        item_id,
-        version,
-        created,
-        recorded,
-        body,
-        same,
-    ) in await cursor.fetchall():
+    for asked, fingerprint, item_id, version, created, recorded, body, same in rows:
         claim = claims[asked.bytes]
         if fingerprint != claim.fingerprint:
             known[asked.bytes] = key_reused()

@@ -1,0 +1,90 @@
+"""Several statements sent at once and answered at once: libpq's pipeline mode, one Sync each.
+
+psycopg's own pipelines wait for the socket before each statement, which cost four times as much
+(measured: 870 µs of a PUT's two round trips, against 200). Statements are prepared on first use.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import count
+from typing import Any, TypeAlias
+
+from psycopg import abc
+from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from service.store.nodes import Connection, Row
+
+Step: TypeAlias = tuple[str, Sequence[Any]]
+
+
+async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
+    """The rows of each statement, given with its parameters.
+
+    Outside of a transaction they make one. Raises what the first that fails raises; those after
+    it were not executed then.
+    """
+    transformer = Transformer.from_context(connection)
+    commands: list[Callable[[], None]] = []
+    answered: list[str | None] = []
+    for statement, parameters in steps:
+        for command, prepared in _commands(connection, transformer, statement, parameters):
+            commands.append(command)
+            answered.append(prepared)
+    async with connection.lock:
+        results = await connection.wait(_exchange(connection.pgconn, commands))
+    rows = []
+    for result, prepared in zip(results, answered, strict=True):
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result, connection.info.encoding)
+        if prepared is not None:
+            connection.prepared.add(prepared)
+        else:
+            transformer.set_pgresult(result)
+            rows.append(transformer.load_rows(0, result.ntuples, tuple))
+    return rows
+
+
+def _commands(
+    connection: Connection, transformer: abc.Transformer, statement: str, parameters: Sequence[Any]
+) -> list[tuple[Callable[[], None], str | None]]:
+    """What to send, each with the statement that it prepares, if it does."""
+    values = transformer.dump_sequence(parameters, [PyFormat.BINARY] * len(parameters))
+    types, formats = transformer.types, transformer.formats
+    pgconn = connection.pgconn
+    name, text = _named(statement)
+    execute = partial(pgconn.send_query_prepared, name, values, param_formats=formats)
+    if statement in connection.prepared:
+        return [(execute, None)]
+    return [(partial(pgconn.send_prepare, name, text, types), statement), (execute, None)]
+
+
+_numbers = count(1)
+
+
+@cache
+def _named(statement: str) -> tuple[bytes, bytes]:
+    """A name of the statement's own, and its text with numbered parameters."""
+    first, *others = statement.split("%b")
+    text = first + "".join(f"${n}{part}" for n, part in enumerate(others, 1))
+    return b"hotshelf_%d" % next(_numbers), text.encode()
+
+
+def _exchange(pgconn: PGconn, commands: Sequence[Callable[[], None]]) -> PQGen[list[PGresult]]:
+    results: list[PGresult] = []
+    pgconn.enter_pipeline_mode()
+    for command in commands:
+        command()
+    pgconn.pipeline_sync()
+    yield from send(pgconn)
+    while True:
+        fetched = yield from fetch_many(pgconn)
+        if fetched and fetched[0].status == ExecStatus.PIPELINE_SYNC:
+            break
+        results += fetched[:1]
+    pgconn.exit_pipeline_mode()
+    return results
