@@ -49,6 +49,9 @@ class Database:
         16, "hash partitions of items; fixed at the first migrate", ge=1, le=1024
     )
     pool_size: int = _setting(10, "connections per worker and node", ge=1, le=1000)
+    reads_in_flight: int = _setting(
+        1000, "items being read per worker and node; more reads answer 503", ge=1
+    )
     connect_timeout_s: float = _setting(2.0, "time to reach a node", ge=0.1)
     timeout_s: float = _setting(5.0, "database work of one request, waiting included", ge=0.05)
 
@@ -57,6 +60,18 @@ class Database:
 class Redis:
     url: str = _setting("", "redis://, rediss:// or unix:// URL; empty: no Redis", secret=True)
     timeout_s: float = _setting(0.25, "deadline of one command", ge=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    ttl_s: float = _setting(3600.0, "life of an item in Redis from when it was last read", ge=1)
+    max_age_s: float = _setting(86400.0, "no item stays in Redis longer, read or not", ge=1)
+    max_bytes: int = _setting(1 << 18, "larger items are not cached", ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class NearCache:
+    bytes: int = _setting(64 << 20, "each worker's memory for items it read lately; 0: off", ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,8 @@ class Settings:
     http: Http = field(default_factory=Http)
     database: Database = field(default_factory=Database)
     redis: Redis = field(default_factory=Redis)
+    cache: Cache = field(default_factory=Cache)
+    near_cache: NearCache = field(default_factory=NearCache)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
     cors: Cors = field(default_factory=Cors)

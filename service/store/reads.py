@@ -12,7 +12,7 @@ has one deadline, and a node that fails or is slow is left alone for a while.
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -26,9 +26,9 @@ from service.model.errors import DependencyError, Overloaded, ShardUnavailable
 from service.model.item import Item
 from service.settings import Database
 from service.store import statements
-from service.store.guards import Guard, Guards
-from service.store.nodes import Connection, Row
-from service.store.round_trip import round_trip
+from service.store.guards import Guards
+from service.store.nodes import Node, Row
+from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 
 # A primary is asked as patiently as its shard asks whether it lives: while it can be reached,
@@ -46,7 +46,7 @@ class Reading:
     """What a database said of one id.
 
     ``item`` is None where there never was one, and may be a tombstone. ``map_epoch`` is the
-    bucket's in the shard map, ``timeline`` the primary's (0 where it is not known). Only what
+    bucket's in the shard map, ``timeline`` the primary's (0 where nothing is proved). Only what
     is ``proved`` may enter a cache: it holds everything committed before it was asked for.
     """
 
@@ -57,16 +57,27 @@ class Reading:
 
     @property
     def missing(self) -> bool:
+        """Nothing lives under the id: never did, or was deleted."""
         return self.item is None or self.item.deleted
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Where a primary's log was flushed up to when it was asked, by the loop's clock."""
+def item_of(row: Row) -> Item:
+    """The item in a row of ``statements.ITEM_COLUMNS``."""
+    return Item(row[0].bytes, *row[1:])
 
-    lsn: str
-    timeline: int
-    asked_at: float
+
+async def read_item(shard: Shard, item_id: bytes) -> Item | None:
+    """The item as the primary has it, a tombstone too; None where there never was one.
+
+    Raises ShardUnavailable, DatabaseTimeout, Overloaded.
+    """
+    async with shard.primary() as connection:
+        cursor = await connection.execute(statements.READ_ITEM, (UUID(bytes=item_id),))
+        row = await cursor.fetchone()
+    return None if row is None else item_of(row)
+
+
+_Found = dict[bytes, Reading | Exception]
 
 
 class _Way(enum.Enum):
@@ -75,12 +86,40 @@ class _Way(enum.Enum):
     PRIMARY = enum.auto()
 
 
-_Group = tuple[Shard, _Way]
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Up to where a primary had flushed its log, at least, at ``asked_at`` of our clock."""
+
+    lsn: str
+    timeline: int
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Distinct ids to be read together before ``until`` of our clock."""
+
+    ids: list[bytes]
+    read: Step
+    until: float
+
+    def found(self, rows: Sequence[Row], timeline: int, proved: bool) -> _Found:
+        """What the rows say of each id; no row, or one without an epoch, is not owned here."""
+        moved = BucketMoved("The item's bucket is on another shard.")
+        found: _Found = dict.fromkeys(self.ids, moved)
+        for item_id, owner_id, version, created_at, updated_at, data, epoch in rows:
+            if epoch is None:
+                continue
+            key, item = item_id.bytes, None
+            if version is not None:
+                item = Item(key, owner_id, version, created_at, updated_at, data)
+            found[key] = Reading(item, epoch, timeline, proved)
+        return found
 
 
 class Reads:
-    """One worker's reads. ``settings.reads_in_flight`` ids at most are under way at a node, and
-    as many again wait for each shard; whoever comes then is told Overloaded at once.
+    """One worker's reads. At most ``settings.reads_in_flight`` ids are under way at a node, and
+    twice as many at a shard, waiting ones included; whoever comes then is told Overloaded.
 
     ``lag_s`` bounds how old ``read_any`` may be while the primary answers. ``on_breaker`` is told
     which node's breaker changed to which state.
@@ -101,8 +140,8 @@ class Reads:
         self._clock = clock
         self._guards = Guards(self._limit, clock, on_breaker)
         self._positions: dict[Shard, _Position] = {}
-        self._waiting: dict[Shard, int] = {}
-        self._batches: TickBatch[_Group, bytes, Reading] = TickBatch(
+        self._under_way: dict[Shard, int] = {}
+        self._batches: TickBatch[tuple[Shard, _Way], bytes, Reading] = TickBatch(
             self._read,
             lambda _: 1,
             max_items=_IDS_MAX,
@@ -111,7 +150,7 @@ class Reads:
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:
-        """As of now or later, proved, while the primary answers; for readers with a permit.
+        """Proved, while the primary answers; for readers with a permit.
 
         The primary is asked after this was called. Raises ShardUnavailable, DatabaseTimeout,
         Overloaded, and BucketMoved where the shard does not own the id's bucket (any more).
@@ -119,12 +158,14 @@ class Reads:
         return await self._add(shard, _Way.FRESH, item_id)
 
     async def read_any(self, shard: Shard, item_id: bytes) -> Reading:
-        """At most ``lag_s`` old while the primary answers; what is missing is the primary's word.
+        """At most ``lag_s`` old while the primary answers, and what is missing is its own word.
 
-        Never proved unless the primary itself was asked. Raises as ``read_fresh`` does.
+        Proved only where the primary itself was asked. Raises as ``read_fresh`` does.
         """
         reading = await self._add(shard, _Way.ANY, item_id)
-        return await self._add(shard, _Way.PRIMARY, item_id) if reading.missing else reading
+        if reading.missing and not reading.proved:
+            return await self._add(shard, _Way.PRIMARY, item_id)
+        return reading
 
     async def read_primary(self, shard: Shard, item_id: bytes) -> Reading:
         """From the primary itself, while it answers: for owners and for readers of a marker.
@@ -134,61 +175,128 @@ class Reads:
         return await self._add(shard, _Way.PRIMARY, item_id)
 
     def statuses(self) -> dict[str, Status]:
-        """The breakers of all nodes that were asked so far, by name, for /readyz and metrics."""
+        """The breakers of all nodes asked so far, by name, for /readyz and metrics."""
         return self._guards.statuses()
 
     async def _add(self, shard: Shard, way: _Way, item_id: bytes) -> Reading:
-        waiting = self._waiting.get(shard, 0)
-        if waiting >= 2 * self._limit:
+        under_way = self._under_way.get(shard, 0)
+        if under_way >= 2 * self._limit:
             raise Overloaded("Too many reads are waiting for the database.", retry_after_s=1)
-        self._waiting[shard] = waiting + 1
+        self._under_way[shard] = under_way + 1
         try:
             return await self._batches.add((shard, way), item_id)
         finally:
-            self._waiting[shard] -= 1
+            self._under_way[shard] -= 1
 
-    async def _read(self, group: _Group, ids: Sequence[bytes]) -> Sequence[Reading | Exception]:
+    async def _read(
+        self, group: tuple[Shard, _Way], ids: Sequence[bytes]
+    ) -> Sequence[Reading | Exception]:
         shard, way = group
-        batch = _Batch(tuple(dict.fromkeys(ids)), self._buckets, self._clock() + self._timeout_s)
+        distinct = list(dict.fromkeys(ids))
+        step = _read_step(distinct, self._buckets)
+        batch = _Batch(distinct, step, self._clock() + self._timeout_s)
         try:
-            if way is _Way.PRIMARY or not shard.replicas:
+            found = None
+            if way is not _Way.PRIMARY and shard.replicas:
+                found = await self._from_replicas(shard, batch, way)
+            if found is None:
                 found = await self._from_primary(shard, batch)
-            else:
-                found = await self._from_replica(shard, batch, way)
-        except DependencyError:
-            found = await self._unproved(shard, batch)
+        except DependencyError as error:
+            found = await self._unproved(shard, batch, error)
         return [found[item_id] for item_id in ids]
 
-    async def _from_replica(self, shard: Shard, batch: "_Batch", way: _Way) -> "_Found":
+    async def _from_replicas(self, shard: Shard, batch: _Batch, way: _Way) -> _Found | None:
+        """None where none could answer; the errors of a primary that does not say its position."""
+        fresh = way is _Way.FRESH
         position = self._positions.get(shard)
-        if way is _Way.FRESH or position is None or not self._recent(position):
+        if fresh or position is None or self._clock() - position.asked_at >= self._lag_s:
             position = await self._ask_position(shard, batch)
-        patience_s = _CATCH_UP_S if way is _Way.FRESH else 0.0
-        for guard in self._guards.of_replicas(shard):
+        until = self._clock() + _CATCH_UP_S if fresh else 0.0
+        for node, guard in self._guards.of_replicas(shard):
+            work = self._caught_up(node, batch, position, until)
             try:
-                found = await guard.attempt(
-                    batch.size,
-                    min(_REPLICA_S, batch.until - self._clock()),
-                    lambda node=guard.node: _caught_up(node, batch, position, patience_s, way),
-                )
+                rows = await guard.attempt(len(batch.ids), self._left(batch, _REPLICA_S), work)
             except (DependencyError, Overloaded):
                 continue
-            if found is not None:
-                return found
-            break
-        return await self._from_primary(shard, batch)
+            return None if rows is None else batch.found(rows, position.timeline, fresh)
+        return None
 
-    def _recent(self, position: _Position) -> bool:
-        return self._clock() - position.asked_at < self._lag_s
+    def _caught_up(
+        self, node: Node, batch: _Batch, position: _Position, until: float
+    ) -> Callable[[], Coroutine[Any, Any, list[Row] | None]]:
+        proof = (statements.HAS_REPLAYED, (position.lsn, Int4(position.timeline)))
 
-    async def _ask_position(self, shard: Shard, batch: "_Batch") -> _Position:
+        async def read() -> list[Row] | None:
+            async with node.connection() as connection:
+                while True:
+                    [[(caught_up,)], rows] = await round_trip(connection, proof, batch.read)
+                    if caught_up:
+                        return rows
+                    if self._clock() >= until:
+                        return None
+                    await asyncio.sleep(_ASK_AGAIN_S)
+
+        return read
+
+    async def _ask_position(self, shard: Shard, batch: _Batch) -> _Position:
         asked_at = self._clock()
-
-        async def ask() -> _Position:
-            async with shard.primary() as connection:
-                [[row]] = await round_trip(connection, (statements.WAL_POSITION, ()))
-            return _position(row, asked_at)
-
-        position = await self._at_primary(shard, 1, batch, ask)
+        [[(lsn, timeline)]] = await self._at_primary(shard, batch, 1)
+        position = _Position(lsn, int(timeline, 16), asked_at)
         self._positions[shard] = position
         return position
+
+    async def _from_primary(self, shard: Shard, batch: _Batch) -> _Found:
+        [[(_, timeline)], rows] = await self._at_primary(shard, batch, len(batch.ids), batch.read)
+        return batch.found(rows, int(timeline, 16), proved=True)
+
+    async def _at_primary(
+        self, shard: Shard, batch: _Batch, ids: int, *steps: Step
+    ) -> list[list[Row]]:
+        """The primary's position and what else is asked of it; its connection may be lost once."""
+        guard = self._guards.of_primary(shard)
+
+        async def ask() -> list[list[Row]]:
+            async with shard.primary() as connection:
+                return await round_trip(connection, (statements.WAL_POSITION, ()), *steps)
+
+        try:
+            return await guard.attempt(ids, self._left(batch, _PRIMARY_S), ask)
+        except ShardUnavailable as error:
+            if not error.run_again:
+                raise
+        return await guard.attempt(ids, self._left(batch, _PRIMARY_S), ask)
+
+    async def _unproved(self, shard: Shard, batch: _Batch, error: DependencyError) -> _Found:
+        """What some replica says while the primary is away; raises ``error`` where none does."""
+        for node, guard in self._guards.of_replicas(shard):
+            try:
+                rows = await guard.attempt(
+                    len(batch.ids), self._left(batch, _REPLICA_S), _rows_of(node, batch)
+                )
+            except DependencyError:
+                continue
+            found = batch.found(rows, timeline=0, proved=False)
+            return {
+                i: error if isinstance(r, Reading) and r.missing else r for i, r in found.items()
+            }
+        raise error
+
+    def _left(self, batch: _Batch, at_most_s: float) -> float:
+        return min(at_most_s, batch.until - self._clock())
+
+
+def _read_step(ids: list[bytes], buckets: int) -> Step:
+    numbers = [Int4(native.bucket_of(item_id, buckets)) for item_id in ids]
+    uuids = [UUID(bytes=item_id) for item_id in ids]
+    if len(ids) == 1:
+        return statements.READ_OWNED, (uuids[0], uuids[0], numbers[0])
+    return statements.READ_MANY_OWNED, (uuids, numbers)
+
+
+def _rows_of(node: Node, batch: _Batch) -> Callable[[], Coroutine[Any, Any, list[Row]]]:
+    async def read() -> list[Row]:
+        async with node.connection() as connection:
+            [rows] = await round_trip(connection, batch.read)
+            return rows
+
+    return read

@@ -8,7 +8,7 @@ READ_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %s"
 
 # A row for the bucket if it is owned here, told by the same snapshot as whether the item is there.
 READ_OWNED = """
-    SELECT items.id, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
+    SELECT %b::uuid, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
       FROM owned_buckets LEFT JOIN items ON items.id = %b
      WHERE bucket = %b"""
 
