@@ -7,37 +7,44 @@ from urllib.parse import unquote_plus
 from service.model.errors import InvalidParameter, Place
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MAX_PLACES = 20
 
 
 def parameters(query_string: str, allowed: Collection[str]) -> dict[str, str]:
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
-    Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL.
+    Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
+    every place.
     """
     found: dict[str, str] = {}
-    for part in query_string.split("&"):
-        if not part:
-            continue
-        name, _, value = part.partition("=")
-        name, value = _decoded(name, name), _decoded(value, name)
-        if name not in allowed:
+    wrong: list[Place] = []
+    for part in filter(None, query_string.split("&")):
+        sent_name, _, sent_value = part.partition("=")
+        name, value = _decoded(sent_name), _decoded(sent_value)
+        if name is None or value is None:
+            wrong.append(_place("is not percent-encoded UTF-8", name or sent_name))
+        elif name not in allowed:
             known = f"known here: {', '.join(sorted(allowed))}" if allowed else "none is known here"
-            raise _invalid("An unknown query parameter was sent.", f"is unknown; {known}", name)
-        if name in found:
-            raise _invalid("A query parameter was sent twice.", "is repeated", name)
-        found[name] = value
+            wrong.append(_place(f"is unknown; {known}", name))
+        elif name in found:
+            wrong.append(_place("is repeated", name))
+        else:
+            found[name] = value
+    if wrong:
+        raise InvalidParameter("The query string cannot be used.", *wrong[:_MAX_PLACES])
     return found
 
 
-def _decoded(text: str, name: str) -> str:
+def _decoded(text: str) -> str | None:
+    """None for what cannot be decoded, or holds NUL."""
+    if _BROKEN_ESCAPE.search(text):
+        return None
     try:
         decoded = unquote_plus(text, errors="strict")
     except UnicodeDecodeError:
-        decoded = "\0"
-    if "\0" in decoded or _BROKEN_ESCAPE.search(text):
-        raise _invalid("The query string cannot be decoded.", "is not percent-encoded UTF-8", name)
-    return decoded
+        return None
+    return None if "\0" in decoded else decoded
 
 
-def _invalid(detail: str, place: str, name: str) -> InvalidParameter:
-    return InvalidParameter(detail, Place(place, parameter=name[:256]))
+def _place(detail: str, name: str) -> Place:
+    return Place(detail, parameter=name[:256])

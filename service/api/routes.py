@@ -13,6 +13,7 @@ from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.oauth2 import OAuth2
+from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
@@ -65,8 +66,7 @@ def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
             ("PATCH", f"{prefix}/items/:id", api.change_item.patch),
             ("DELETE", f"{prefix}/items/:id", api.change_item.delete),
         ]
-    return [
-        *items,
+    others: list[tuple[str, str, Endpoint]] = [
         ("GET", "/livez", api.health.livez),
         ("GET", "/readyz", api.health.readyz),
         ("POST", "/oauth2/token", api.oauth2.token),
@@ -74,6 +74,15 @@ def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("GET", "/.well-known/oauth-authorization-server", api.oauth2.authorization_server),
         ("GET", "/.well-known/oauth-protected-resource", api.oauth2.protected_resource),
     ]
+    return items + [(method, path, _without_query(endpoint)) for method, path, endpoint in others]
+
+
+def _without_query(endpoint: Endpoint) -> Endpoint:
+    async def run(context: RequestContext) -> Reply:
+        parameters(context.query_string, ())
+        return await endpoint(context)
+
+    return run
 
 
 def _robyn_endpoint(robyn: Any, endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:

@@ -41,3 +41,12 @@ def test_what_cannot_be_used_is_named(query: str, named: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
         parameters(query, ALLOWED)
     assert refused.value.places[0].parameter == named
+
+
+def test_every_place_is_named_up_to_twenty() -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        parameters("x=1&name=1&name=2&caf%C3%A9=%00", ALLOWED)
+    assert [place.parameter for place in refused.value.places] == ["x", "name", "café"]
+    with pytest.raises(InvalidParameter) as refused:
+        parameters("x&" * 1000, ALLOWED)
+    assert len(refused.value.places) == 20

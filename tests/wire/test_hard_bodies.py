@@ -22,10 +22,13 @@ every_way = pytest.mark.parametrize(
 def impatient(
     stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
-    """A service that waits half a second for a body."""
+    """A service that waits half a second for a body, and takes 2,000 bytes."""
     folder: Path = tmp_path_factory.mktemp("impatient")
     running = start_service(
-        Stack(stack.shards, stack.redis_url), folder, HOTSHELF_HTTP_BODY_TIMEOUT_S="0.5"
+        Stack(stack.shards, stack.redis_url),
+        folder,
+        HOTSHELF_HTTP_BODY_TIMEOUT_S="0.5",
+        HOTSHELF_HTTP_BODY_MAX_BYTES="2000",
     )
     yield running
     assert running.stop() == 0
@@ -154,6 +157,16 @@ def test_a_body_over_the_cap_is_refused_before_it_is_sent(
         for _ in range(3):
             sender.connection.send(_chunk(b" " * (1 << 19)))
         assert sender.answer().status == 413
+
+
+def test_the_cap_is_a_setting_for_patches_too(impatient: RunningService) -> None:
+    with impatient.client("hard-bodies") as client:
+        text = b'{"t":"' + b"x" * 1500 + b'"}'
+        url = new_item(client, text)
+        assert POST.send(client, text[:-2] + b"x" * 600 + b'"}').status_code == 413
+        grown = MERGE_PATCH.send(client, b'{"u":"' + b"x" * 600 + b'"}', url=url)
+        assert (grown.status_code, grown.json()["code"]) == (422, "patch-result-invalid")
+        assert MERGE_PATCH.send(client, b'{"u":"' + b"x" * 400 + b'"}', url=url).status_code == 200
 
 
 @every_way

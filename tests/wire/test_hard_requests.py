@@ -157,6 +157,25 @@ def test_a_query_that_is_not_known_or_not_readable(
     assert client.get(url).json()["version"] == 1
 
 
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/.well-known/jwks.json", "/.well-known/oauth-protected-resource"]
+)
+def test_paths_without_parameters_refuse_them(service: RunningService, path: str) -> None:
+    for query in ("t=1", "%00", "a=%C3%28"):
+        answer = httpx.get(f"{service.url}{path}?{query}")
+        assert _code(answer, 400) == "invalid-parameter"
+
+
+@READ_OR_WRITE
+def test_raw_bytes_in_a_target(client: httpx.Client, method: str) -> None:
+    url = new_item(client)
+    for byte in ("\xff", "\xc3\xa9", "\x80"):
+        assert _ask_item(client, method, f"{url}?{byte}=1") == 400
+        assert _ask_item(client, method, url + byte) in (400, 404)
+        assert _ask_item(client, method, f"/v1/items{byte}/{url[-26:]}") in (400, 404)
+    assert client.get(url).json()["version"] == 1
+
+
 @every_way
 @pytest.mark.parametrize("query", ["?fields=a", "?x", "?a=%00", "?access_token=t"])
 def test_writes_take_no_query(client: httpx.Client, way: WriteWay, query: str) -> None:
