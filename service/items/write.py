@@ -18,6 +18,7 @@ from service.flow.deadline import within
 from service.flow.retry import retried
 from service.flow.tick_batch import TickBatch
 from service.items.once import Once
+from service.items.outbox import Outbox
 from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import (
     DatabaseTimeout,
@@ -66,8 +67,11 @@ class ItemWriter:
     RequestInProgress and IdempotencyKeyReused, without one OutcomeUnknown.
     """
 
-    def __init__(self, shards: Shards, timeout_s: float, idempotency_ttl_s: float) -> None:
+    def __init__(
+        self, shards: Shards, outbox: Outbox, timeout_s: float, idempotency_ttl_s: float
+    ) -> None:
         self._shards = shards
+        self._outbox = outbox
         self._timeout_s = timeout_s
         self._ttl_s = idempotency_ttl_s
         self._once = Once()
@@ -165,7 +169,10 @@ class ItemWriter:
 
         async def attempt() -> Outcome:
             shard = await self._shards.of(item_id)
-            return await change_item(shard, request, decide, self._ttl_s)
+            outcome = await change_item(shard, request, decide, self._ttl_s)
+            if outcome.told is not None:
+                await self._outbox.announce(shard, outcome.told)
+            return outcome
 
         return await self._answer(attempt, claim, request)
 

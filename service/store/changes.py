@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg.types.json import Jsonb
-from psycopg.types.numeric import Int4
+from psycopg.types.numeric import Int4, Int8
 
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
 from service.model.item import Item
@@ -21,6 +21,7 @@ from service.store import statements
 from service.store.commit import Transaction, committed, confirm, refusals
 from service.store.idempotency import (
     Claim,
+    Committed,
     Kind,
     Outcome,
     in_progress,
@@ -40,6 +41,7 @@ _STATEMENTS: dict[Kind, str] = {
     "changed": statements.REPLACE_DATA,
     "deleted": statements.DELETE_ITEM,
 }
+_ALONE = {kind: statements.announced(change) for kind, change in _STATEMENTS.items()}
 _WITH_RECORD = {kind: statements.recorded(change) for kind, change in _STATEMENTS.items()}
 
 
@@ -79,7 +81,7 @@ class _Locked:
 
     item: Item | None
     free: bool
-    owned: bool
+    epoch: int | None
     transaction: Transaction | None
     record: Row | None
 
@@ -96,26 +98,27 @@ async def change_item(
     transaction: Transaction | None = None
     change: Change | None = None
     before: Item | None = None
+    epoch = 0
     try:
         async with shard.primary() as connection, _rolled_back(connection):
             locked = await _lock(connection, request, ttl_s)
             if locked.record is not None:
-                return await _replayed(connection, request, locked.record)
+                return await _replayed(connection, request, locked.record, locked.epoch)
             if not locked.free:
                 raise in_progress()
-            if locked.item is None and not locked.owned:
+            if locked.epoch is None:
                 raise BucketMoved
-            transaction, before = locked.transaction, locked.item
+            transaction, before, epoch = locked.transaction, locked.item, locked.epoch
             try:
                 change = decide(before)
             except HotshelfError as error:
                 return await _refused(connection, request, error, ttl_s)
-            return await _changed(connection, request, change, ttl_s)
+            return await _changed(connection, request, change, locked.epoch, ttl_s)
     except ShardUnavailable as lost:
         if not request.commit_sent or transaction is None or change is None:
             raise
         if await committed(shard, transaction):
-            return await _as_committed(shard, request, transaction, before, change)
+            return await _as_committed(shard, request, transaction, before, change, epoch)
         request.commit_sent = False
         raise lost
 
@@ -142,7 +145,9 @@ async def _lock(connection: Connection, request: ItemRequest, ttl_s: float) -> _
     return _Locked(item_of(rows[0]) if rows else None, is_free, found[0], None, record)
 
 
-async def _replayed(connection: Connection, request: ItemRequest, record: Row) -> Outcome:
+async def _replayed(
+    connection: Connection, request: ItemRequest, record: Row, epoch: int | None
+) -> Outcome:
     fingerprint, outcome, item_id, owner_id, version, created_at, recorded_at = record[:7]
     data_hash, result, problem = record[7:]
     claim = request.claim
@@ -164,7 +169,9 @@ async def _replayed(connection: Connection, request: ItemRequest, record: Row) -
     if result is not None:
         owner = owner_id or claim.caller
         item = Item(item_id.bytes, owner, version, created_at, recorded_at, result.encode())
-    return Outcome(outcome, item, None, fingerprint, replayed=True)
+    # Whoever made it may have died before caches were told.
+    told = None if epoch is None else Committed(request.item_id, epoch, version)
+    return Outcome(outcome, item, None, fingerprint, replayed=True, told=told)
 
 
 async def _refused(
@@ -180,7 +187,7 @@ async def _refused(
 
 
 async def _changed(
-    connection: Connection, request: ItemRequest, change: Change, ttl_s: float
+    connection: Connection, request: ItemRequest, change: Change, epoch: int, ttl_s: float
 ) -> Outcome:
     claim = request.claim
     parameters: tuple[Any, ...] = {
@@ -188,7 +195,7 @@ async def _changed(
         "changed": (change.data.decode(), request.uuid),
         "deleted": (request.uuid,),
     }[change.kind]
-    statement = _STATEMENTS[change.kind]
+    statement, parameters = _ALONE[change.kind], (*parameters, Int8(epoch))
     if claim is not None:
         statement = _WITH_RECORD[change.kind]
         kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
@@ -198,8 +205,11 @@ async def _changed(
         # Somebody created it since we looked; there was no row to lock.
         taken = "Too many writers want this id at once."
         raise Overloaded(taken, retry_after_s=1, run_again=True)
-    item = None if change.kind == "deleted" else item_of(row)
-    return Outcome(change.kind, item, fingerprint=None if claim is None else claim.fingerprint)
+    item = item_of(row)
+    told = Committed(item.id, epoch, item.version)
+    shown = None if item.deleted else item
+    fingerprint = None if claim is None else claim.fingerprint
+    return Outcome(change.kind, shown, fingerprint=fingerprint, told=told)
 
 
 async def _commit(
@@ -221,21 +231,26 @@ async def _commit(
 
 
 async def _as_committed(
-    shard: Shard, request: ItemRequest, done: Transaction, before: Item | None, change: Change
+    shard: Shard,
+    request: ItemRequest,
+    done: Transaction,
+    before: Item | None,
+    change: Change,
+    epoch: int,
 ) -> Outcome:
     """What the lost answer said, without looking at the row, which may be another by now."""
     request.commit_sent = False
+    version = 1 if before is None else before.version + 1
+    told = Committed(request.item_id, epoch, version)
     if change.kind == "deleted":
-        return Outcome("deleted")
+        return Outcome("deleted", told=told)
     async with shard.primary() as connection:
         [[row]] = await round_trip(connection, (statements.AS_STORED, (change.data.decode(),)))
-    created_at, owner_id, version = done.now, change.owner_id, 1
-    if before is not None:
-        version = before.version + 1
-        if change.kind == "changed":
-            created_at, owner_id = before.created_at, before.owner_id
+    created_at, owner_id = done.now, change.owner_id
+    if before is not None and change.kind == "changed":
+        created_at, owner_id = before.created_at, before.owner_id
     item = Item(request.item_id, owner_id, version, created_at, done.now, row[0].encode())
-    return Outcome(change.kind, item)
+    return Outcome(change.kind, item, told=told)
 
 
 @asynccontextmanager

@@ -68,10 +68,20 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A version that stands in the database; ``epoch`` as ``cache_epoch`` counts."""
+
+    item_id: bytes
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a write: an item as it was written, no item after a deletion, or ``error``.
 
-    ``fingerprint`` is that of the request it was recorded for, if it was.
+    ``fingerprint`` is that of the request it was recorded for, if it was. ``told`` is what caches
+    must be told of before this is acknowledged, None where nothing can be cached: a new id.
     """
 
     kind: Kind
@@ -79,6 +89,7 @@ class Outcome:
     error: HotshelfError | None = None
     fingerprint: bytes | None = None
     replayed: bool = False
+    told: "Committed | None" = None
 
     def again(self, claim: Claim) -> "Outcome":
         """The same for another request with the key. Raises IdempotencyKeyReused."""

@@ -87,15 +87,15 @@ LOCK_ITEM_IF_FREE = f"""
     SELECT {ITEM_COLUMNS} FROM items
      WHERE id = %b AND pg_try_advisory_xact_lock(%b) FOR UPDATE"""
 
-# Whether the bucket is ours, told by the same snapshot as that there is no row, and how to find
-# out afterwards what became of this transaction.
+# The bucket's epoch, null where it is not ours, told by the same snapshot as that there is no
+# row; and how to find out afterwards what became of this transaction.
 TRANSACTION = """
-    SELECT EXISTS (SELECT FROM owned_buckets WHERE bucket = %b), now(),
+    SELECT cache_epoch(%b), now(),
            pg_current_xact_id()::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
 
 # Both answers for a request with a key.
 READ_RECORD = f"""
-    SELECT EXISTS (SELECT FROM owned_buckets WHERE bucket = asked.bucket), now(),
+    SELECT cache_epoch(asked.bucket), now(),
            known.fingerprint, known.outcome, known.item_id, known.owner_id, known.version,
            known.item_created_at, known.recorded_at, known.data_hash, known.result::text,
            known.problem::text
@@ -149,14 +149,30 @@ RECORD_PROBLEM = f"""
     VALUES ({_RECORD_VALUES}, %b){_RECORD_AGAIN}"""
 
 
-def recorded(change: str) -> str:
-    """One of the three statements above, with the record of it.
+_OUTBOX = """
+    outbox AS (
+        INSERT INTO cache_outbox (item_id, version, epoch)
+        SELECT id, version, %b::bigint FROM changed
+        ON CONFLICT (item_id, version) DO UPDATE SET epoch = excluded.epoch)"""
 
-    Its parameters are followed by the record's: bucket, caller, scope, key, fingerprint, outcome,
-    caller again, whether the result is kept, and the records' life in seconds.
+
+def announced(change: str) -> str:
+    """One of the three statements above, with its outbox row.
+
+    Its parameters are followed by the epoch.
+    """
+    return f"WITH changed AS ({change}),{_OUTBOX} SELECT {ITEM_COLUMNS} FROM changed"
+
+
+def recorded(change: str) -> str:
+    """One of the three statements above, with its outbox row and the record of it.
+
+    Its parameters are followed by the epoch and by the record's: bucket, caller, scope, key,
+    fingerprint, outcome, caller again, whether the result is kept, and the records' life in
+    seconds.
     """
     return f"""
-    WITH changed AS ({change}),
+    WITH changed AS ({change}),{_OUTBOX},
     kept AS (
         INSERT INTO idempotency_keys AS known ({_RECORD_OF_ITEM})
         SELECT {_RECORD_VALUES}, id, nullif(owner_id, %b::text), version, created_at,
@@ -182,6 +198,12 @@ PURGE_TOMBSTONES = """
            AND (SELECT pg_try_advisory_xact_lock(%b, %b))
          ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
 
+READ_OUTBOX = "SELECT item_id, version, epoch FROM cache_outbox LIMIT %s"
+
+CLEAR_OUTBOX = """
+    DELETE FROM cache_outbox USING unnest(%s::uuid[], %s::bigint[]) AS told (item_id, version)
+     WHERE (cache_outbox.item_id, cache_outbox.version) = (told.item_id, told.version)"""
+
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"
 
 NODE_ROLE = "SELECT pg_is_in_recovery()"
@@ -203,7 +225,11 @@ MERGE_INCOMING = f"""
                created_at = excluded.created_at, updated_at = excluded.updated_at,
                deleted_at = NULL
          WHERE items.data IS NULL
-        RETURNING id)
+        RETURNING id, version, right(tableoid::regclass::text, 4)::integer AS bucket),
+    outbox AS (
+        INSERT INTO cache_outbox (item_id, version, epoch)
+        SELECT id, version, cache_epoch(bucket) FROM stored
+        ON CONFLICT DO NOTHING)
     SELECT n FROM incoming
      WHERE n NOT IN (SELECT n FROM first JOIN stored USING (id))
      ORDER BY n"""
