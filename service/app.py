@@ -30,11 +30,14 @@ from service.api.item_reply import ItemReplies
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
 from service.api.routes import Api, add_routes
+from service.cache import entries
+from service.cache.entries import Entries
 from service.cache.pipeline import RedisPipeline
 from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.expiry import Expiry
+from service.items.outbox import Outbox
 from service.items.write import ItemWriter
 from service.setting_sources import SettingsError
 from service.settings import Auth, Settings
@@ -58,8 +61,11 @@ async def open_worker() -> Worker:
         opened.push_async_callback(expiry.close)
         expiry.start()
         redis = await _open_redis(settings, opened)
+        outbox = Outbox(shards.all, None if redis is None else Entries(redis))
+        opened.push_async_callback(outbox.close)
+        outbox.start()
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
-        api = _build_api(settings, shards, redis, gate, oauth2, drain)
+        api = _build_api(settings, shards, redis, outbox, gate, oauth2, drain)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -77,7 +83,12 @@ async def open_worker() -> Worker:
 async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeline | None:
     if not settings.redis.url:
         return None
-    redis = RedisPipeline(settings.redis.url, timeout_s=settings.redis.timeout_s, scripts=SCRIPTS)
+    redis = RedisPipeline(
+        settings.redis.url,
+        timeout_s=settings.redis.timeout_s,
+        on_connect=entries.ON_CONNECT,
+        scripts=(*SCRIPTS, *entries.SCRIPTS),
+    )
     opened.push_async_callback(redis.close)
     await redis.open()
     return redis
@@ -111,13 +122,14 @@ def _build_api(
     settings: Settings,
     shards: Shards,
     redis: RedisPipeline | None,
+    outbox: Outbox,
     gate: Gate,
     oauth2: OAuth2,
     drain: DrainFlag,
 ) -> Api:
     timeout_s = settings.database.timeout_s
     replies = ItemReplies(settings.http.cache_control, settings.http.public_url)
-    writer = ItemWriter(shards, timeout_s, settings.writes.idempotency_ttl_s)
+    writer = ItemWriter(shards, outbox, timeout_s, settings.writes.idempotency_ttl_s)
     return Api(
         get_item=GetItem(gate.enter, shards, replies, timeout_s),
         change_item=ChangeItem(

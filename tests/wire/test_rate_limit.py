@@ -23,7 +23,6 @@ def limited(
     stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
     """Two workers; 20 at once, then one every 3 s."""
-    _age(stack.redis_url)
     running = start_service(
         Stack(stack.shards, stack.redis_url),
         tmp_path_factory.mktemp("limited"),
@@ -31,6 +30,8 @@ def limited(
         HOTSHELF_LIMITS_QUOTA=str(CAPACITY),
         HOTSHELF_HTTP_TRUSTED_PROXIES="127.0.0.0/8",
     )
+    # The first connection of a service empties a Redis that it does not know.
+    _age(stack.redis_url)
     yield running
     assert running.stop() == 0
 
@@ -119,8 +120,8 @@ def test_without_redis_a_reduced_limit_holds(
     small_stack: EmbeddedStack, tmp_path: Path, how: str
 ) -> None:
     stack = Stack(small_stack.shards, small_stack.redis_url)
-    _age(stack.redis_url)
     running = start_service(stack, tmp_path, HOTSHELF_LIMITS_QUOTA="100")
+    _age(stack.redis_url)
     server = small_stack.redis
     try:
         with running.client("someone") as client:
