@@ -84,7 +84,8 @@ def test_what_a_dead_writer_left_is_told_by_a_relay(
     assert item_id is not None
     execute(
         small_stack.shards[0][0],
-        f"INSERT INTO cache_outbox SELECT id, 7, cache_epoch(0) FROM items WHERE id = '{item_id.hex()}'",
+        "INSERT INTO cache_outbox SELECT id, 7, cache_epoch(0)"
+        f" FROM items WHERE id = '{item_id.hex()}'",
     )
     assert _until_none_is_pending(small_stack) == 0
     marker = _cached(small_stack, url)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from service import setting_sources
-from service.settings import Settings
 from service.api.problem import TABLE
 from service.model import errors
 from service.model.errors import CallerError, CapacityError, DependencyError, HotshelfError
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sorted(

@@ -49,7 +49,7 @@ def test_a_star_matches_what_exists() -> None:
     ["", " ", ",", "abc", BASE, "W/abc", 'w/"x"', '"a', '"a" "b"', '*, "a"', '"a"x', '"\t"'],
 )
 def test_malformed_lists_are_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="tags|empty"):
+    with pytest.raises(ValueError, match=r"tags|empty"):
         parse_tag_condition(value)
 
 
