@@ -144,7 +144,7 @@ class Reads:
         self._batches: TickBatch[tuple[Shard, _Way], bytes, Reading] = TickBatch(
             self._read,
             lambda _: 1,
-            max_items=_IDS_MAX,
+            max_items=min(_IDS_MAX, self._limit),
             max_bytes=_IDS_MAX,
             max_running=max(1, settings.pool_size // 2),
         )
@@ -240,7 +240,7 @@ class Reads:
 
     async def _ask_position(self, shard: Shard, batch: _Batch) -> _Position:
         asked_at = self._clock()
-        [[(lsn, timeline)]] = await self._at_primary(shard, batch, 1)
+        [[(lsn, timeline)]] = await self._at_primary(shard, batch, 0)
         position = _Position(lsn, int(timeline, 16), asked_at)
         self._positions[shard] = position
         return position
