@@ -1,3 +1,8 @@
 """Fixtures that every part of the suite may ask for by name."""
 
-pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.running", "tests.fixtures.bulk"]
+pytest_plugins = [
+    "tests.fixtures.stack",
+    "tests.fixtures.running",
+    "tests.fixtures.bulk",
+    "tests.fixtures.databases",
+]

@@ -8,9 +8,16 @@ from datetime import datetime
 
 import psycopg
 
-from service.model.errors import InvalidContent, OutcomeUnknown, Overloaded, Place
+from service.model.errors import (
+    HotshelfError,
+    InvalidContent,
+    OutcomeUnknown,
+    Overloaded,
+    Place,
+)
 from service.store import statements
 from service.store.nodes import Connection
+from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 
 _ASK_AGAIN_S = 0.05
@@ -43,18 +50,21 @@ async def committed(shard: Shard, transaction: Transaction) -> bool:
     """Whether a transaction whose COMMIT got no answer took place.
 
     Its server process may still be at it; then this waits, for as long as the caller lets it.
-    Raises OutcomeUnknown where the server cannot tell, and what ``shard.primary`` raises.
+    Raises OutcomeUnknown where no server can tell.
     """
     while True:
-        async with shard.primary() as connection:
-            cursor = await connection.execute(
-                statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid)
-            )
-            row = await cursor.fetchone()
-        if row is None or row[0] is None:
+        try:
+            async with shard.primary() as connection:
+                asked = (statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid))
+                [[[status]]] = await round_trip(connection, asked)
+        except HotshelfError as error:
+            if not error.run_again:
+                raise unknown() from None
+            status = "in progress"
+        if status is None:
             raise unknown()
-        if row[0] != "in progress":
-            return bool(row[0] == "committed")
+        if status != "in progress":
+            return bool(status == "committed")
         await asyncio.sleep(_ASK_AGAIN_S)
 
 
