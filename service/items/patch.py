@@ -21,7 +21,7 @@ from service.model.errors import (
     PatchTestFailed,
     Place,
 )
-from service.model.json_text import Number, places_of, problem_of, text_of, value_of
+from service.model.json_text import places_of, problem_of, text_of, value_of
 
 MAX_BYTES = 1 << 20
 # Each operation may shift a long array, and all of them run on the event loop.
@@ -142,7 +142,7 @@ def _wrong_places(pointer: str, operation: Any) -> list[Place]:
 
 
 def _is_pointer(value: Any) -> bool:
-    if not isinstance(value, str) or isinstance(value, Number):
+    if not isinstance(value, str):
         return False
     try:
         JsonPointer(value)

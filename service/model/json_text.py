@@ -4,9 +4,10 @@ All texts that are read here were checked by the scanner, or were written by Pos
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
@@ -17,39 +18,22 @@ from service.model.errors import InvalidContent, InvalidSyntax, Place
 _SYNTAX = {"syntax", "duplicate-member"}
 
 
-class Number(str):
-    """A number as it was written: never rounded, equal to other numbers of its value only.
-
-    A ``str`` because that is cheap to make and to copy; it equals no ``str`` and no ``bool``.
-    """
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Number):
-            return False
-        return str.__eq__(self, other) or Decimal(self) == Decimal(other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash(Decimal(self))
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
+# An int of fewer digits fits in 64 bits, which is as far as orjson writes.
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 
 def value_of(text: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The text as dict, list, str, bool, None and Number; the last of equal names wins.
+    """The text as dict, list, str, bool, None, int and Decimal; the last of equal names wins.
 
-    ``members`` makes another thing than a dict of an object's names and values.
+    No number is rounded. ``members`` makes another thing than a dict of an object's names and
+    values.
     """
-    return json.loads(text, parse_float=Number, parse_int=Number, object_pairs_hook=members)
+    integer = Decimal if _LONG_INTEGER.search(text) else int
+    return json.loads(text, parse_float=Decimal, parse_int=integer, object_pairs_hook=members)
 
 
 def text_of(value: Any) -> bytes:
-    """The text of such a value, without blanks, numbers as they were written.
+    """The text of such a value, without blanks.
 
     Raises orjson.JSONEncodeError when it is nested more than 254 deep.
     """
@@ -57,9 +41,7 @@ def text_of(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Number):
-        return orjson.Fragment(value.encode())
-    return dict(value)
+    return orjson.Fragment(str(value)) if isinstance(value, Decimal) else dict(value)
 
 
 def problem_of(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:

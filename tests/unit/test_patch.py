@@ -138,19 +138,36 @@ def test_examples_of_rfc_6902_that_fail() -> None:
 DIGITS = '{"a":0.10,"b":1e400,"c":123456789012345678901234567890.5,"d":-0.0,"e":[1E2]}'
 
 
-def test_untouched_numbers_stay_as_they_were_written() -> None:
-    assert apply_merge_patch(DIGITS.encode(), b"{}").decode() == DIGITS
-    assert patched(DIGITS) == DIGITS
-    assert patched(DIGITS, '{"op":"copy","from":"/e","path":"/f"}') == DIGITS[:-1] + ',"f":[1E2]}'
+def _digits(text: bytes | str) -> Any:
+    """The value with each number taken apart, so that 0.1 and 0.10 differ."""
+    return json.loads(text, parse_float=_tuple, parse_int=_tuple)
+
+
+def _tuple(number: str) -> tuple[object, ...]:
+    return Decimal(number).as_tuple()
+
+
+def test_untouched_numbers_keep_every_digit() -> None:
+    assert _digits(apply_merge_patch(DIGITS.encode(), b"{}")) == _digits(DIGITS)
+    assert _digits(patched(DIGITS)) == _digits(DIGITS)
+    copied = patched(DIGITS, '{"op":"copy","from":"/e","path":"/f"}')
+    assert _digits(copied) == _digits(DIGITS[:-1] + ',"f":[1E2]}')
     moved = patched(DIGITS, '{"op":"move","from":"/b","path":"/e/0"}')
-    assert moved.endswith('"e":[1e400,1E2]}')
+    assert _digits(moved)["e"] == [_tuple("1e400"), _tuple("1E2")]
 
 
-def test_numbers_of_the_patch_are_kept_too() -> None:
-    number = "-0.1000000000000000055511151231257827e-20"
-    patch = f'{{"n":{number}}}'
-    assert apply_merge_patch(b"{}", patch.encode()).decode() == patch
-    assert patched("{}", f'{{"op":"add","path":"/n","value":{number}}}') == patch
+@pytest.mark.parametrize(
+    "number",
+    [
+        "-0.1000000000000000055511151231257827e-20",
+        *("999999999999999999", "9223372036854775808", "-9223372036854775809", "9" * 1000),
+        *("18446744073709551616", "1e-400", "0.00", "-0.0", "0e-7", "1.0E+5"),
+    ],
+)
+def test_numbers_of_the_patch_are_kept_too(number: str) -> None:
+    patch = f'{{"n":{number},"m":1,"s":"{"9" * 20}"}}'
+    assert _digits(apply_merge_patch(b"{}", patch.encode())) == _digits(patch)
+    assert _digits(patched("{}", f'{{"op":"add","path":"","value":{patch}}}')) == _digits(patch)
 
 
 @pytest.mark.parametrize(
