@@ -1,0 +1,221 @@
+"""The service beside its peers, over HTTP: ``make bench-http``, or ``python -m bench.end_to_end``.
+
+One worker, 64 connections, a bearer token, all policies on. Rounds are interleaved (ours, a
+peer, ours, the next peer) and a ratio is made of two neighbours in time, so a machine that slows
+down slows both. Leaves the samples in bench/results/end_to_end.json and a chart beside it.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from bench import machine
+from bench.chart import chart
+from bench.load import CONNECTIONS, Measure, Sample, as_row, build_pacer
+from bench.processes import Server
+from bench.report import ratios, summary
+from bench.servers import NEAR_CACHE_OFF, Place, has_near_cache, missing, ours, peer, server_of
+from bench.workload import READER, Workload, fill, store_for_peers, write_requests
+from service.embedded import EmbeddedStack
+from tests.fixtures.running import RunningService
+from tests.fixtures.stack import short_directory
+
+RESULTS = Path(__file__).parent / "results"
+AGAINST = {"near": ("granian", "nginx", "webdis"), "redis": ("webdis", "fastapi", "go")}
+PACED_SHARE = 0.8
+_MISS_SIZE = 2000
+_MISS_TIMEOUT_S = 120
+
+Row = dict[str, Any]
+Asked = tuple[Server, Path]  # and the file of requests for it
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: ``seconds`` a sample, ``rounds`` pairs of ours and each peer."""
+
+    sizes: tuple[int, ...] = (300, 2000, 20_000)
+    items: int = 1000
+    misses: int = 5000
+    rounds: int = 5
+    seconds: int = 3
+    peers: tuple[str, ...] = ("granian", "nginx", "webdis", "fastapi", "go")
+
+
+@dataclass
+class Run:
+    """One run while it grows; ``rows`` are the samples, in the order they were taken."""
+
+    plan: Plan
+    folder: Path
+    stack: EmbeddedStack
+    measure: Measure
+    say: Say
+    rows: list[Row] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def skip(self, what: str, why: str) -> None:
+        self.skipped[what] = why
+        self.say(f"skipped {what}: {why}")
+
+    def add(
+        self, kind: str, variant: str, size: int, server: str, sample: Sample, **more: object
+    ) -> None:
+        """``kind`` is pair, paced, maximum or miss."""
+        place: Row = {"kind": kind, "variant": variant, "body_bytes": size, "server": server}
+        self.rows.append(place | more | as_row(sample))
+        self.say(
+            f"{kind} {variant} {size} B {server}: {sample.rate:.0f}/s,"
+            f" p99 {sample.p99_ms:.2f} ms, {sample.server_cpu_us or 0:.1f} µs CPU"
+        )
+
+
+def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row:
+    """Measure all of ``plan`` on a started stack; the result as it goes into the file."""
+    about = machine.describe()
+    state = Run(plan, folder, stack, _measure(stack), say)
+    if shutil.which("wrk") is None:
+        state.skip("wrk", "not installed (Debian: apt-get install wrk); pacer asks in its place")
+    for name in plan.peers:
+        if why := missing(name):
+            state.skip(name, why)
+    for variant in ("near", "redis"):
+        if variant == "near" and not has_near_cache():
+            state.skip("near", "this revision has no near cache")
+        else:
+            _variant(state, variant)
+    return {
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": about,
+        "plan": asdict(plan) | {"connections": CONNECTIONS, "paced_share": PACED_SHARE},
+        "skipped": state.skipped,
+        "ratios": ratios(state.rows),
+        "samples": state.rows,
+    }
+
+
+def _measure(stack: EmbeddedStack) -> Measure:
+    nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
+    postgres = [node.process.pid for node in nodes if node.process is not None]
+    assert stack.redis.process is not None
+    return Measure(build_pacer(), stack.redis.process.pid, tuple(postgres))
+
+
+def _variant(state: Run, variant: str) -> None:
+    off = {NEAR_CACHE_OFF: "0"} if variant == "redis" and has_near_cache() else {}
+    folder = state.folder / variant
+    folder.mkdir(exist_ok=True)
+    with ours(state.stack, folder, **off) as service:
+        for size in state.plan.sizes:
+            workload = fill(service, size, state.plan.items)
+            us = _asked(server_of(service), service, folder, workload, _targets(workload))
+            with _peers(state, variant, service, folder, workload) as peers:
+                _pairs(state, variant, us, peers, size)
+            _paced(state, variant, us, size)
+        if variant == "redis":
+            _misses(state, service, folder)
+
+
+@contextlib.contextmanager
+def _peers(
+    state: Run, variant: str, service: RunningService, folder: Path, workload: Workload
+) -> Iterator[list[Asked]]:
+    """The peers of this variant, running, with the same bytes to serve."""
+    with redis.Redis.from_url(state.stack.redis_url) as client:
+        store_for_peers(client, workload)
+    place = Place(folder, state.stack.redis_url, workload)
+    with contextlib.ExitStack() as running:
+        peers = []
+        for name in AGAINST[variant]:
+            if name in state.plan.peers and name not in state.skipped:
+                server, targets = running.enter_context(peer(name, place))
+                peers.append(_asked(server, service, folder, workload, targets))
+        yield peers
+
+
+def _asked(
+    server: Server, service: RunningService, folder: Path, workload: Workload, targets: list[str]
+) -> Asked:
+    """Raises RuntimeError unless the server gives the first item's own bytes."""
+    token = service.token(READER, "items:read")
+    first, expected = targets[0], next(iter(workload.bodies.values()))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", first, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        if answer.status != 200 or answer.read() != expected:
+            raise RuntimeError(f"{server.name} answers {first} with {answer.status}, or wrongly")
+    return server, write_requests(folder / f"{server.name}.requests", token, targets)
+
+
+def _targets(workload: Workload) -> list[str]:
+    return [f"/v1/items/{item_id}" for item_id in workload.ids]
+
+
+def _pairs(state: Run, variant: str, us: Asked, peers: list[Asked], size: int) -> None:
+    for asked in (us, *peers):
+        state.measure.fastest(*asked, 1)  # connections and caches warm, the sample thrown away
+    for number in range(state.plan.rounds):
+        for them in peers:
+            for asked in (us, them):
+                sample = state.measure.fastest(*asked, state.plan.seconds)
+                pair = {"round": number, "against": them[0].name}
+                state.add("pair", variant, size, asked[0].name, sample, **pair)
+
+
+def _paced(state: Run, variant: str, us: Asked, size: int) -> None:
+    """The highest rate as pacer itself reaches it, then latencies at a share of that."""
+    seconds = state.plan.seconds
+    fastest = state.measure.paced(*us, seconds)
+    state.add("maximum", variant, size, "ours", fastest)
+    sample = state.measure.paced(*us, seconds, fastest.rate * PACED_SHARE)
+    state.add("paced", variant, size, "ours", sample)
+
+
+def _misses(state: Run, service: RunningService, folder: Path) -> None:
+    """Every item once, right after Redis has lost them all."""
+    workload = fill(service, _MISS_SIZE, state.plan.misses)
+    us = _asked(server_of(service), service, folder, workload, _targets(workload))
+    with redis.Redis.from_url(state.stack.redis_url) as client:
+        for number in range(state.plan.rounds):
+            client.flushdb()
+            sample = state.measure.paced(*us, _MISS_TIMEOUT_S, count=state.plan.misses)
+            state.add("miss", "miss", _MISS_SIZE, "ours", sample, round=number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument("--seconds", type=int, default=Plan.seconds, help="of one sample")
+    parser.add_argument("--items", type=int, default=Plan.items, help="of each size")
+    parser.add_argument("--sizes", type=int, nargs="+", default=Plan.sizes, help="bytes of a body")
+    parser.add_argument("--misses", type=int, default=Plan.misses, help="items read uncached")
+    parser.add_argument("--peers", nargs="*", default=Plan.peers, choices=Plan.peers)
+    parser.add_argument("--output", type=Path, default=RESULTS / "end_to_end.json")
+    chosen = vars(parser.parse_args())
+    output: Path = chosen.pop("output")
+    plan = Plan(**{n: tuple(v) if isinstance(v, list) else v for n, v in chosen.items()})
+    folder = short_directory()
+    try:
+        with EmbeddedStack(folder / "stack", durable=False) as stack:
+            result = run(plan, stack, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    output.with_suffix(".svg").write_text(chart(result))
+    print(f"\n{summary(result)}\n\nin {output} and {output.with_suffix('.svg').name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Ratios out of samples, and the tables of docs/performance.md out of result files.
+
+``python -m bench.report`` writes the tables anew, each between its pair of markers
+(``<!-- NAME -->`` and ``<!-- /NAME -->``); no figure there has another source.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+# DESIGN's targets: the least that ours ÷ theirs should be.
+TARGETS = {
+    ("near", "webdis"): 1.25,
+    ("near", "granian"): 0.8,
+    ("redis", "webdis"): 1.0,
+    ("redis", "fastapi"): 5.0,
+    ("redis", "go"): 1.0,
+}
+VARIANTS = {"near": "near-cache hit", "redis": "Redis hit", "miss": "miss"}
+PEERS = {
+    "ours": "Hotshelf",
+    "granian": "plain Granian answer",
+    "nginx": "nginx, static file",
+    "webdis": "webdis",
+    "fastapi": "FastAPI + redis-py",
+    "go": "Go net/http + go-redis",
+}
+
+Row = dict[str, Any]
+
+
+def ratios(rows: Iterable[Row]) -> list[Row]:
+    """Ours ÷ theirs of every pair of neighbouring samples, with the median of the rounds."""
+    pairs: dict[tuple[str, int, str], dict[int, dict[str, float]]] = {}
+    for row in rows:
+        if row["kind"] == "pair":
+            key = (row["variant"], row["body_bytes"], row["against"])
+            rates = pairs.setdefault(key, {}).setdefault(row["round"], {})
+            rates["ours" if row["server"] == "ours" else "theirs"] = row["rate"]
+    return [
+        {
+            "variant": variant,
+            "body_bytes": size,
+            "against": against,
+            "rounds": (each := [round(r["ours"] / r["theirs"], 4) for r in rounds.values()]),
+            "median": round(statistics.median(each), 4),
+        }
+        for (variant, size, against), rounds in pairs.items()
+    ]
+
+
+def summary(result: Row) -> str:
+    """The ratios as lines for a terminal."""
+    lines = [
+        f"{VARIANTS[row['variant']]}, {row['body_bytes']} B, ÷ {PEERS[row['against']]}:"
+        f" {row['median']:.2f}{_target(row)}"
+        for row in result["ratios"]
+    ]
+    return "\n".join(lines)
+
+
+def _target(row: Row) -> str:
+    target = TARGETS.get((row["variant"], row["against"]))
+    return "" if target is None else f" (to reach {target:g})"
+
+
+def end_to_end_tables(result: Row) -> str:
+    """Machine, ratios, the servers one by one, latency at a fixed rate, misses."""
+    parts = [
+        _about(result),
+        "Requests/s, ours ÷ theirs, median of the rounds (lowest–highest):",
+        _ratio_table(result["ratios"]),
+        "Each server at its highest rate, medians:",
+        _server_table(result["samples"]),
+        f"Hotshelf at {result['plan']['paced_share']:.0%} of its highest rate, each latency counted"
+        " from when the request was due:",
+        _paced_table(result["samples"]),
+        _misses(result["samples"]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _about(result: Row) -> str:
+    about, plan = result["machine"], result["plan"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
+    return (
+        f"Measured {result['measured_at']} at revision {about['revision']} on {about['cores']} cores"
+        f" of {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']}, Python"
+        f" {about['python']}, {versions}; load average before the run {about['load_before']}."
+        f" {plan['rounds']} rounds of {plan['seconds']} s, {plan['connections']} connections,"
+        f" {plan['items']} items of each size.{skipped}"
+    )
+
+
+def _ratio_table(rows: list[Row]) -> str:
+    return _table(
+        ("read", "body", "÷", "ratio", "to reach"),
+        (
+            (
+                VARIANTS[row["variant"]],
+                _size(row["body_bytes"]),
+                PEERS[row["against"]],
+                f"**{row['median']:.2f}** ({min(row['rounds']):.2f}–{max(row['rounds']):.2f})",
+                f"{TARGETS.get((row['variant'], row['against']), '–')}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def _server_table(rows: list[Row]) -> str:
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        if row["kind"] == "pair":
+            groups.setdefault((row["variant"], row["body_bytes"], row["server"]), []).append(row)
+    heads = ("requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "Redis CPU µs")
+    return _table(
+        ("read", "body", "server", *heads),
+        (
+            (VARIANTS[variant], _size(size), PEERS[server], *_medians(group))
+            for (variant, size, server), group in sorted(groups.items(), key=lambda g: g[0][:2])
+        ),
+    )
+
+
+def _medians(group: list[Row]) -> tuple[str, ...]:
+    def median(name: str) -> float:
+        return statistics.median(row[name] for row in group)
+
+    latencies = (f"{median(name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
+    cpu = (f"{median(name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
+    return (f"{median('rate'):,.0f}", *latencies, *cpu)
+
+
+def _paced_table(rows: list[Row]) -> str:
+    return _table(
+        ("read", "body", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "generator late, p99 ms"),
+        (
+            (
+                *(VARIANTS[row["variant"]], _size(row["body_bytes"]), f"{row['rate']:,.0f}"),
+                *(f"{row[n]:.2f}" for n in ("p50_ms", "p99_ms", "p999_ms", "late_p99_ms")),
+            )
+            for row in rows
+            if row["kind"] == "paced"
+        ),
+    )
+
+
+def _misses(rows: list[Row]) -> str:
+    group = [row for row in rows if row["kind"] == "miss"]
+    if not group:
+        return ""
+    postgres = statistics.median(row["postgres_cpu_us"] for row in group)
+    rate, p50, p99, p999, cpu, redis_cpu = _medians(group)
+    return (
+        f"Misses, {_size(group[0]['body_bytes'])} bodies, each item once after Redis was emptied:"
+        f" {rate} requests/s, p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms; CPU per request"
+        f" {cpu} µs here, {redis_cpu} µs in Redis, {postgres:.1f} µs in PostgreSQL."
+    )
+
+
+def _size(body_bytes: int) -> str:
+    return f"{body_bytes / 1000:g} kB"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(heads)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def soak_table(result: Row) -> str:
+    """Memory of each worker, after a minute and at the end."""
+    table = _table(
+        ("worker", "after a minute", "at the end", "ratio"),
+        (
+            (
+                str(number),
+                *(f"{worker[at] / 2**20:.1f} MiB" for at in ("first_bytes", "last_bytes")),
+                f"{worker['ratio']:.3f}",
+            )
+            for number, worker in enumerate(result["workers"], 1)
+        ),
+    )
+    return (
+        f"Measured {result['measured_at']}: {result['minutes']:g} minutes,"
+        f" {result['requests']:,} requests, {result['failures']:,} failed.\n\n{table}"
+    )
+
+
+TABLES: dict[str, Callable[[Row], str]] = {"end_to_end": end_to_end_tables, "soak": soak_table}
+
+
+def rewrite(page: str, name: str, tables: str) -> str:
+    """``page`` with what is between the markers of ``name`` replaced. Raises ValueError."""
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    new, found = re.subn(pattern, lambda m: f"{m[1]}{tables}\n{m[2]}", page, flags=re.DOTALL)
+    if found != 1:
+        raise ValueError(f"{found} pairs of markers for {name}")
+    return new
+
+
+def main() -> None:
+    page = PAGE.read_text()
+    for name, tables in TABLES.items():
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            page = rewrite(page, name, tables(json.loads(file.read_text())))
+        else:
+            print(f"no {file.name}, its table stays as it is")
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

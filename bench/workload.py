@@ -1,0 +1,97 @@
+"""The items that a benchmark reads: written through the service, warm in Redis for everybody."""
+
+import asyncio
+import itertools
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import redis
+
+from tests.fixtures.running import RunningService
+
+OWNER, READER = "bench-owner", "bench-reader"
+PEER_ITEM, PEER_BODY = "peer:item:", "peer:body:"
+_WORDS = (
+    "library package development files documentation support interface simple fast network tool "
+    "server client data format module common shared runtime graphical terminal image sound text"
+).split()
+# What surrounds `data` in the answer of GET.
+_ENVELOPE_BYTES = 190
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``bodies`` and ``tags`` are what GET answers, by id; ``size`` is their nominal length."""
+
+    size: int
+    bodies: dict[str, bytes]
+    tags: dict[str, str]
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.bodies)
+
+    @property
+    def mean_bytes(self) -> float:
+        return sum(map(len, self.bodies.values())) / len(self.bodies)
+
+
+def fill(service: RunningService, size: int, count: int) -> Workload:
+    """POST ``count`` items of about ``size`` bytes as OWNER, and read each once as READER."""
+    return asyncio.run(_fill(service, size, count))
+
+
+async def _fill(service: RunningService, size: int, count: int) -> Workload:
+    dice = random.Random(size)
+    datas = [_data(dice, n, size) for n in range(count)]
+    bodies: dict[str, bytes] = {}
+    tags: dict[str, str] = {}
+    turns = asyncio.Semaphore(_AT_ONCE)
+    owner = {"authorization": f"Bearer {service.token(OWNER)}"}
+    reader = {"authorization": f"Bearer {service.token(READER, 'items:read')}"}
+
+    async def one(session: aiohttp.ClientSession, n: int) -> None:
+        async with turns:
+            key = {"idempotency-key": f"bench-{size}-{n}"}
+            request = session.post("/v1/items", json={"data": datas[n]}, headers=owner | key)
+            async with request as created:
+                created.raise_for_status()
+                item_id = (await created.json())["id"]
+            async with session.get(f"/v1/items/{item_id}", headers=reader) as read:
+                read.raise_for_status()
+                bodies[item_id], tags[item_id] = await read.read(), read.headers["etag"]
+
+    async with aiohttp.ClientSession(service.url) as session:
+        await asyncio.gather(*(one(session, n) for n in range(count)))
+    return Workload(size, bodies, tags)
+
+
+def _data(dice: random.Random, n: int, size: int) -> dict[str, object]:
+    """An object of words; numbers and a list too where there is room."""
+    data: dict[str, object] = {"name": f"item-{n}", "description": ""}
+    room = size - _ENVELOPE_BYTES - 40
+    if room > 400:
+        data |= {"size_bytes": dice.randrange(10**7), "tags": dice.sample(_WORDS, 5)}
+        room -= 90
+    words = itertools.accumulate(dice.choices(_WORDS, k=room), lambda text, word: f"{text} {word}")
+    data["description"] = next(text for text in words if len(text) >= room)[:room]
+    return data
+
+
+def store_for_peers(client: redis.Redis, workload: Workload) -> None:
+    """The same bytes under the peers' own keys: with the tag, and bare for webdis."""
+    with client.pipeline(transaction=False) as pipeline:
+        for item_id, body in workload.bodies.items():
+            pipeline.set(PEER_ITEM + item_id, workload.tags[item_id].encode() + b"\n" + body)
+            pipeline.set(PEER_BODY + item_id, body)
+        pipeline.execute()
+
+
+def write_requests(path: Path, token: str, targets: list[str]) -> Path:
+    """The file that both load generators read; it holds the token, so it is private."""
+    path.touch(mode=0o600)
+    path.write_text("\n".join([f"Authorization: Bearer {token}", "", *targets, ""]))
+    return path
