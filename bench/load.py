@@ -74,7 +74,7 @@ class Measure:
         after = self._cpu(server)
         seen = json.loads(done.stdout.splitlines()[-1])
         if seen["errors"] or not seen["requests"]:
-            raise RuntimeError(f"{server.name}: {seen}")
+            raise RuntimeError(f"not every answer of {server.name} was good: {seen}")
         spent = [(a - b) / seen["requests"] * 1e6 for a, b in zip(after, before, strict=True)]
         names = ("server_cpu_us", "redis_cpu_us", "postgres_cpu_us")
         return Sample(**seen, **dict(zip(names, spent, strict=True)))

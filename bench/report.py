@@ -74,7 +74,7 @@ def end_to_end_tables(result: Row) -> str:
     """Machine, ratios, the servers one by one, latency at a fixed rate, misses."""
     parts = [
         _about(result),
-        "Requests/s, ours ÷ theirs, median of the rounds (lowest–highest):",
+        "Requests/s, ours ÷ theirs, median of the rounds (lowest to highest):",
         _ratio_table(result["ratios"]),
         "Each server at its highest rate, medians:",
         _server_table(result["samples"]),
@@ -91,11 +91,11 @@ def _about(result: Row) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
     return (
-        f"Measured {result['measured_at']} at revision {about['revision']} on {about['cores']} cores"
-        f" of {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']}, Python"
-        f" {about['python']}, {versions}; load average before the run {about['load_before']}."
-        f" {plan['rounds']} rounds of {plan['seconds']} s, {plan['connections']} connections,"
-        f" {plan['items']} items of each size.{skipped}"
+        f"Measured {result['measured_at']} at revision {about['revision']} on"
+        f" {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB,"
+        f" Linux {about['kernel']}, Python {about['python']}, {versions}; load average before"
+        f" the run {about['load_before']}. {plan['rounds']} rounds of {plan['seconds']} s,"
+        f" {plan['connections']} connections, {plan['items']} items of each size.{skipped}"
     )
 
 
@@ -107,8 +107,8 @@ def _ratio_table(rows: list[Row]) -> str:
                 VARIANTS[row["variant"]],
                 _size(row["body_bytes"]),
                 PEERS[row["against"]],
-                f"**{row['median']:.2f}** ({min(row['rounds']):.2f}–{max(row['rounds']):.2f})",
-                f"{TARGETS.get((row['variant'], row['against']), '–')}",
+                f"**{row['median']:.2f}** ({min(row['rounds']):.2f} to {max(row['rounds']):.2f})",
+                f"{TARGETS.get((row['variant'], row['against']), '')}",
             )
             for row in rows
         ),

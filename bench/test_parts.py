@@ -47,7 +47,7 @@ def test_lease_hit(benchmark: BenchmarkFixture) -> None:
 def test_lease_hit_over_many_keys(benchmark: BenchmarkFixture) -> None:
     admit = with_a_lease(50_000).admit
     keys = [f"key:{n}" for n in range(50_000)]
-    random.Random(1).shuffle(keys)  # noqa: S311
+    random.Random(1).shuffle(keys)
     chosen = itertools.cycle(keys)
 
     def thousand() -> None:

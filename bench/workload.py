@@ -13,10 +13,8 @@ from tests.fixtures.running import RunningService
 
 OWNER, READER = "bench-owner", "bench-reader"
 PEER_ITEM, PEER_BODY = "peer:item:", "peer:body:"
-_WORDS = (
-    "library package development files documentation support interface simple fast network tool "
-    "server client data format module common shared runtime graphical terminal image sound text"
-).split()
+_WORDS = ["library", "package", "development", "files", "documentation", "support", "tool", "text"]
+_WORDS += ["simple", "network", "server", "client", "format", "runtime", "graphical", "terminal"]
 # What surrounds `data` in the answer of GET.
 _ENVELOPE_BYTES = 190
 _AT_ONCE = 16

@@ -11,7 +11,7 @@ _HEADERS = [
     ("etag", '"1-00000000"'),
     ("cache-control", "private, no-cache"),
     ("vary", "Accept, Accept-Encoding, Authorization, X-API-Key"),
-    ("ratelimit-policy", '"default";q=1000000;w=60'),
+    ("ratelimit-policy", '"default";q=1000000;w=1'),
     ("ratelimit", '"default";r=1000000;t=1'),
     ("x-request-id", "0" * 32),
 ]

@@ -27,7 +27,7 @@ import (
 
 const (
 	quota       = 1_000_000
-	windowS     = 60
+	windowS     = 1
 	leaseTokens = 20_000
 	lease       = 3 * time.Second
 )

@@ -1,0 +1,88 @@
+"""The benchmark runs here and reports what it measured; how fast anything is, is not asked."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from bench.chart import chart
+from bench.end_to_end import AGAINST, Plan, run
+from bench.report import Row, end_to_end_tables, summary
+from service.embedded import EmbeddedStack
+from tests.fixtures.stack import short_directory
+
+PLAN = Plan(sizes=(300,), items=10, misses=20, rounds=1, seconds=1, peers=("webdis", "fastapi"))
+
+
+@pytest.fixture(scope="module")
+def result(small_stack_files: Path) -> Row:
+    """A second of each server, as a result file holds it; on its own stack: Redis is emptied."""
+    folder = short_directory()
+    files = folder / "stack"
+    subprocess.run(["/bin/cp", "-a", str(small_stack_files), str(files)], check=True)
+    try:
+        with EmbeddedStack(files, shards=1, replicas=1, durable=False) as stack:
+            measured = run(PLAN, stack, folder, say=lambda _line: None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    parsed: Row = json.loads(json.dumps(measured))
+    return parsed
+
+
+def samples(result: Row, **wanted: object) -> list[Row]:
+    rows: list[Row] = result["samples"]
+    return [row for row in rows if wanted.items() <= row.items()]
+
+
+def test_every_peer_is_measured_or_named_as_left_out(result: Row) -> None:
+    for peer in PLAN.peers:
+        assert bool(samples(result, server=peer)) != (peer in result["skipped"])
+    assert "fastapi" not in result["skipped"]
+
+
+def test_every_sample_was_asked_and_answered(result: Row) -> None:
+    for row in result["samples"]:
+        assert row["requests"] > 0
+        assert row["errors"] == 0
+        assert row["rate"] == pytest.approx(row["requests"] / row["seconds"], rel=1e-2)
+        assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["p999_ms"]
+    # Together, since a clock tick is long beside what one of a few hundred requests takes.
+    for server in ("server_cpu_us", "redis_cpu_us", "postgres_cpu_us"):
+        assert sum(row[server] for row in result["samples"]) > 0
+
+
+def test_a_ratio_is_the_quotient_of_neighbouring_samples(result: Row) -> None:
+    assert {row["against"] for row in result["ratios"]} >= {"fastapi"}
+    for row in result["ratios"]:
+        place = {"kind": "pair", "variant": row["variant"], "against": row["against"]}
+        ours = samples(result, server="ours", **place)
+        theirs = samples(result, server=row["against"], **place)
+        quotients = [a["rate"] / b["rate"] for a, b in zip(ours, theirs, strict=True)]
+        assert row["rounds"] == pytest.approx(quotients, abs=1e-3)
+        assert row["median"] == pytest.approx(statistics.median(quotients), abs=1e-3)
+        assert row["against"] in AGAINST[row["variant"]]
+
+
+def test_paced_load_keeps_to_its_timetable(result: Row) -> None:
+    (highest,) = samples(result, kind="maximum", variant="redis")
+    (paced,) = samples(result, kind="paced", variant="redis")
+    due = highest["rate"] * result["plan"]["paced_share"] * PLAN.seconds
+    assert paced["requests"] <= due + 1
+    assert paced["late_p99_ms"] >= 0
+
+
+def test_misses_ask_for_every_item_once_and_reach_postgresql(result: Row) -> None:
+    rows = samples(result, kind="miss")
+    assert [row["requests"] for row in rows] == [PLAN.misses] * PLAN.rounds
+
+
+def test_the_report_shows_every_ratio(result: Row) -> None:
+    tables, lines = end_to_end_tables(result), summary(result)
+    for row in result["ratios"]:
+        assert f"**{row['median']:.2f}**" in tables
+        assert f"{row['median']:.2f}" in lines
+    ElementTree.fromstring(chart(result))  # noqa: S314
