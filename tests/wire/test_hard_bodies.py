@@ -159,6 +159,24 @@ def test_a_body_over_the_cap_is_refused_before_it_is_sent(
         assert sender.answer().status == 413
 
 
+def test_a_slow_head_and_an_idle_connection_are_closed_without_an_answer(
+    stack: EmbeddedStack, tmp_path: Path
+) -> None:
+    running = start_service(
+        Stack(stack.shards, stack.redis_url), tmp_path, HOTSHELF_HTTP_IDLE_TIMEOUT_S="0.3"
+    )
+    port = httpx.URL(running.url).port or 0
+    for sent in (b"", b"GET /livez HTTP/1.1\r\nHost:"):
+        with Connection(port) as connection:
+            connection.send(sent)
+            assert connection.is_closed()
+    with Connection(port) as connection:
+        connection.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.answer().status == 200
+        assert connection.is_closed()
+    assert running.stop() == 0
+
+
 def test_the_cap_is_a_setting_for_patches_too(impatient: RunningService) -> None:
     with impatient.client("hard-bodies") as client:
         text = b'{"t":"' + b"x" * 1500 + b'"}'
