@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 from psycopg.types.numeric import Int4, Int8
 
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
@@ -180,7 +180,7 @@ async def _refused(
     claim = request.claim
     if claim is None or not is_kept(error):
         raise error
-    record = (*claim.columns, error.code, Jsonb(problem_of(error)), float(ttl_s))
+    record = (*claim.columns, error.code, Json(problem_of(error)), float(ttl_s))
     await _commit(connection, request, statements.RECORD_PROBLEM, record)
     error.recorded = True
     return Outcome("changed", None, error, claim.fingerprint)

@@ -20,8 +20,8 @@ CREATE TABLE idempotency_keys (
     data_hash bigint,
     -- The data after a PATCH: the patch alone does not tell them.
     result jsonb,
-    -- The variable part of a problem document.
-    problem jsonb,
+    -- The variable part of a problem document; json keeps the order of its members.
+    problem json,
     -- Also the item's updated_at, since both are the transaction's time.
     recorded_at timestamptz NOT NULL,
     PRIMARY KEY (bucket, caller, scope, key)
