@@ -2,12 +2,10 @@
 
 import argparse
 import contextlib
-import gzip
 import os
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import psycopg
 
@@ -19,6 +17,7 @@ from service.items.bulk_import import ImportOptions, Totals, import_items
 from service.items.bulk_lanes import ImportStopped
 from service.items.bulk_seed import disk_need, seed_items
 from service.items.bulk_source import Source, SourceBroken
+from service.items.export_file import ExportFile, ExportFileInvalid
 from service.items.synthetic import KINDS, Plan, SeedInvalid
 from service.settings import Database
 from service.store.copy import ImportRefused
@@ -141,32 +140,41 @@ def _add_export(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     add_common(parser)
     parser.add_argument(
-        "--output", metavar="FILE", help="default: standard output; packed if it ends in .gz"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="default: standard output; packed if it ends in .gz",
     )
-    parser.add_argument("--after", metavar="ID", help="only items with a greater id, to go on")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--after", metavar="ID", help="only items with a greater id")
+    start.add_argument(
+        "--resume", action="store_true", help="go on behind the last whole line of --output"
+    )
     parser.set_defaults(run=_export)
 
 
 def _export(args: argparse.Namespace) -> int:
-    settings = load_settings(args)
+    settings = load_settings(args).database
     after = native.parse_id(args.after) if args.after else None
-    if args.after and after is None:
-        _say(f"hotshelf export: {args.after} is no id")
+    if (args.after and after is None) or (args.resume and not args.output):
+        _say("hotshelf export: --after takes an id, and --resume needs --output")
         return 2
     progress = Progress("items")
     count = 0
     try:
-        with _output(args.output) as output:
-            for count, (_, line) in enumerate(export_lines(settings.database, after), 1):
-                output.write(line)
-                if count % 1000 == 0:
-                    progress.show(count, None)
-            output.flush()
+        with contextlib.closing(_output(args.output, args.resume)) as output:
+            after = output.last_id if isinstance(output, ExportFile) and args.resume else after
+            with contextlib.closing(export_lines(settings, after)) as lines:
+                for line in lines:
+                    output.write(line)
+                    count += 1
+                    if count % 1000 == 0:
+                        progress.show(count, None)
     except BrokenPipeError:
         # Whoever read has enough. The interpreter must not flush into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE_EXIT
-    except (MigrationError, psycopg.Error, OSError) as error:
+    except (ExportFileInvalid, MigrationError, psycopg.Error, OSError) as error:
         progress.end(count)
         _say(f"hotshelf export: {error}")
         return 2
@@ -252,12 +260,18 @@ def _has_room(plan: Plan, settings: Database) -> bool:
     return need.missing_bytes == 0
 
 
-def _output(path: str | None) -> contextlib.AbstractContextManager[BinaryIO]:
-    if path is None:
-        return contextlib.nullcontext(cast(BinaryIO, sys.stdout.buffer))
-    if path.endswith(".gz"):
-        return cast(BinaryIO, gzip.open(path, "wb", compresslevel=5))
-    return Path(path).open("wb")
+def _output(path: Path | None, resume: bool) -> "ExportFile | _StandardOutput":
+    return ExportFile(path, resume) if path else _StandardOutput()
+
+
+class _StandardOutput:
+    """Lines to standard output, which stays open."""
+
+    def write(self, line: bytes) -> None:
+        sys.stdout.buffer.write(line)
+
+    def close(self) -> None:
+        sys.stdout.buffer.flush()
 
 
 def _fresh_name() -> str:

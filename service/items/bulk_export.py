@@ -4,8 +4,8 @@ Each shard streams one snapshot of its own; nothing is held but a few rows a sha
 """
 
 import heapq
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from datetime import datetime
 from operator import attrgetter
 
@@ -18,8 +18,8 @@ from service.store.copy import copy_items
 from service.store.migrate import connect_primary
 
 
-def export_lines(settings: Database, after: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    """Ids and lines (with their line end) of all items, or of those behind the id ``after``.
+def export_lines(settings: Database, after: bytes | None) -> Generator[bytes, None, None]:
+    """The lines, with their ends, of all items or of those behind the id ``after``.
 
     Raises MigrationError when a shard has no primary, psycopg.Error when one fails on the way.
     """
@@ -27,9 +27,10 @@ def export_lines(settings: Database, after: bytes | None) -> Iterator[tuple[byte
         streams = []
         for number, urls in enumerate(settings.shards):
             connection = opened.enter_context(connect_primary(number, urls, settings))
-            streams.append(copy_items(connection, after))
+            # Closed before its connection, which would wait for the end of the COPY for ever.
+            streams.append(opened.enter_context(closing(copy_items(connection, after))))
         for item in heapq.merge(*streams, key=attrgetter("id")):
-            yield item.id, _line(item)
+            yield _line(item)
 
 
 def _line(item: Item) -> bytes:

@@ -4,7 +4,7 @@ Rows travel in PostgreSQL's binary COPY format: JSON text goes through unescaped
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -194,10 +194,10 @@ class _RawJson(Loader):
         return bytes(data)[1:]
 
 
-def copy_items(connection: Connection[Row], after: bytes | None) -> Iterator[Item]:
+def copy_items(connection: Connection[Row], after: bytes | None) -> Generator[Item, None, None]:
     """All items of a shard, or those whose id is greater than ``after``, in the order of ids.
 
-    One snapshot, streamed: neither side holds more than a few rows.
+    One snapshot, streamed: neither side holds more than a few rows. To be closed by the caller.
     """
     connection.adapters.register_loader("uuid", _RawUuid)
     connection.adapters.register_loader("jsonb", _RawJson)

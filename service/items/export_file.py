@@ -1,0 +1,115 @@
+"""The file of an export, plain or gzip, that a later run can go on with.
+
+A packed one is a row of gzip members that each hold whole lines, so whatever a run was cut off in,
+everything up to the last whole member is good.
+"""
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from service import native
+
+_MEMBER_BYTES = 4 << 20
+_STEP_BYTES = 1 << 20
+_GZIP_WBITS = 31
+_LEVEL = 5
+
+
+class ExportFileInvalid(Exception):
+    """A file that no export can go on with; the message says why."""
+
+
+class ExportFile:
+    """A new file, or with ``resume`` the one that is there, cut behind its last whole line.
+
+    ``last_id`` is the id in that line. Raises ExportFileInvalid, OSError.
+    """
+
+    def __init__(self, path: Path, resume: bool) -> None:
+        self._packed = path.suffix == ".gz"
+        self._waiting = bytearray()
+        self.last_id: bytes | None = None
+        if resume and path.exists():
+            self._take_up(path)
+        self._file = path.open("ab" if resume else "wb")
+
+    def write(self, line: bytes) -> None:
+        """Add a line, its line end included."""
+        self._waiting += line
+        if len(self._waiting) >= _MEMBER_BYTES:
+            self._put_out()
+
+    def close(self) -> None:
+        """Write what is waiting, and close the file."""
+        with self._file:
+            self._put_out()
+
+    def _put_out(self) -> None:
+        if self._waiting:
+            text = bytes(self._waiting)
+            self._file.write(gzip.compress(text, _LEVEL, mtime=0) if self._packed else text)
+            self._waiting.clear()
+
+    def _take_up(self, path: Path) -> None:
+        with path.open("rb") as file:
+            end, line = (_gzip_end if self._packed else _plain_end)(file)
+        if line:
+            try:
+                item_id = orjson.loads(line)["id"]
+            except (orjson.JSONDecodeError, TypeError, KeyError):
+                item_id = None
+            self.last_id = native.parse_id(item_id) if isinstance(item_id, str) else None
+            if self.last_id is None:
+                raise ExportFileInvalid(f"{path}: its last whole line is not an exported item")
+        elif path.stat().st_size > end:
+            raise ExportFileInvalid(f"{path}: there is no whole line or gzip member in it")
+        os.truncate(path, end)
+
+
+def _plain_end(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the last whole line ends, and that line; 0 and no bytes if there is none."""
+    at = file.seek(0, os.SEEK_END)
+    tail = b""
+    while at and tail.count(b"\n") < 2:
+        step = min(_STEP_BYTES, at)
+        at = file.seek(at - step)
+        tail = file.read(step) + tail
+    line = _last_line(tail)
+    return at + tail.rfind(b"\n") + 1, line
+
+
+def _gzip_end(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the last whole member ends, and its last line; 0 and no bytes if there is none."""
+    end, line = 0, b""
+    packed = file.read(_STEP_BYTES)
+    while packed:
+        member, tail = zlib.decompressobj(wbits=_GZIP_WBITS), b""
+        while not member.eof:
+            if not packed:
+                return end, line
+            try:
+                tail = _last_line(tail) + _rest(tail) + member.decompress(packed)
+            except zlib.error:
+                return end, line
+            packed = b"" if member.eof else file.read(_STEP_BYTES)
+        packed = member.unused_data
+        end = file.tell() - len(packed)
+        line = _last_line(tail) or line
+        packed = packed or file.read(_STEP_BYTES)
+    return end, line
+
+
+def _last_line(text: bytes) -> bytes:
+    """The last whole line, with its line end."""
+    end = text.rfind(b"\n") + 1
+    return text[text.rfind(b"\n", 0, max(0, end - 1)) + 1 : end]
+
+
+def _rest(text: bytes) -> bytes:
+    """What follows the last line end."""
+    return text[text.rfind(b"\n") + 1 :]
