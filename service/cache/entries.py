@@ -140,6 +140,12 @@ def head_of(value: bytes) -> bytes:
     return value[:KIND_AT]
 
 
+def numbers_of(value: bytes) -> tuple[int, int]:
+    """Epoch and version."""
+    epoch, version, _ = _HEAD.unpack_from(value)
+    return epoch, version
+
+
 def kind_of(value: bytes, epoch: int) -> int:
     """The kind of what GET returned; 0 for what counts as nothing and may be swapped away.
 
@@ -212,6 +218,11 @@ class Entries:
     def get(self, item_id: bytes, callback: Callback) -> None:
         """``callback`` gets the value's bytes, None, or a CacheUnavailable instance."""
         self._pipeline.send_callback((b"GET", _key(item_id)), callback)
+
+    async def get_again(self, item_id: bytes) -> bytes | None:
+        """``get`` for coroutines."""
+        value: bytes | None = await self._pipeline.send((b"GET", _key(item_id)))
+        return value
 
     async def mark(self, item_id: bytes, epoch: int, version: int) -> None:
         """Say that this version was committed: from now on no older one is read from here.

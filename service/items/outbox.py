@@ -36,6 +36,7 @@ class Outbox:
         self._entries = entries
         self._clock = asyncio.get_running_loop().time
         self._trusted_until_s = [0.0 for _ in shards]
+        self._epochs: dict[int, int] = {}
         self._told: list[list[Committed]] = [[] for _ in shards]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -61,6 +62,10 @@ class Outbox:
         """
         return self._clock() < self._trusted_until_s[shard.number]
 
+    def epoch_of(self, bucket: int) -> int:
+        """The bucket's epoch as the last poll told it; 0, below all, before the first."""
+        return self._epochs.get(bucket, 0)
+
     async def announce(self, shard: Shard, change: Committed) -> None:
         """Return when the change, whose COMMIT has just returned, may be acknowledged."""
         if self._entries is None:
@@ -77,7 +82,8 @@ class Outbox:
         """One poll, and more at once while there is more than a poll takes on."""
         while True:
             sent_s = self._clock()
-            left = await read_outbox(shard, _BATCH)
+            left, epochs = await read_outbox(shard, _BATCH)
+            self._epochs.update(epochs)
             if self._entries is not None:
                 marks = (self._entries.mark(c.item_id, c.epoch, c.version) for c in left)
                 await asyncio.gather(*marks)

@@ -3,25 +3,31 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from psycopg.types.numeric import Int8
+
 from service.store import statements
 from service.store.idempotency import Committed
+from service.store.round_trip import round_trip
 from service.store.shards import Shard
 
 
-async def read_outbox(shard: Shard, at_most: int) -> list[Committed]:
-    """Rows in no order. Locked ones too: a relay that stalls must not hide what it holds.
+async def read_outbox(shard: Shard, at_most: int) -> tuple[list[Committed], dict[int, int]]:
+    """Rows in no order, and the epoch of each bucket that the shard owns.
 
-    Raises ShardUnavailable, Overloaded, DatabaseTimeout.
+    Locked rows too: a relay that stalls must not hide what it holds. Raises ShardUnavailable,
+    Overloaded, DatabaseTimeout.
     """
     async with shard.primary() as connection:
-        cursor = await connection.execute(statements.READ_OUTBOX, (at_most,))
-        rows = await cursor.fetchall()
-    return [Committed(row[0].bytes, row[2], row[1]) for row in rows]
+        rows, epochs = await round_trip(
+            connection, (statements.READ_OUTBOX, (Int8(at_most),)), (statements.EPOCHS, ())
+        )
+    left = [Committed(item_id.bytes, epoch, version) for item_id, version, epoch in rows]
+    return left, {bucket: epoch for bucket, epoch in epochs}  # noqa: C416  # names the columns
 
 
 async def clear_outbox(shard: Shard, told: Sequence[Committed]) -> None:
     """Delete the rows of changes that caches were told of; raises as ``read_outbox`` does."""
     ids = [UUID(bytes=change.item_id) for change in told]
-    versions = [change.version for change in told]
+    versions = [Int8(change.version) for change in told]
     async with shard.primary() as connection:
-        await connection.execute(statements.CLEAR_OUTBOX, (ids, versions))
+        await round_trip(connection, (statements.CLEAR_OUTBOX, (ids, versions)))

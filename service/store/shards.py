@@ -150,6 +150,10 @@ class Shards:
             await self.load_map()
         return self._owner[native.bucket_of(item_id, self.buckets)]
 
+    def owner_of(self, item_id: bytes) -> Shard | None:
+        """As ``of``, without waiting: None before the map was ever read."""
+        return self._owner[native.bucket_of(item_id, self.buckets)] if self._owner else None
+
     async def load_map(self) -> None:
         """Read the shard map anew. Raises ShardUnavailable when no shard answers."""
         for shard in self.all:

@@ -201,10 +201,12 @@ PURGE_TOMBSTONES = """
            AND (SELECT pg_try_advisory_xact_lock(%b, %b))
          ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
 
-READ_OUTBOX = "SELECT item_id, version, epoch FROM cache_outbox LIMIT %s"
+READ_OUTBOX = "SELECT item_id, version, epoch FROM cache_outbox LIMIT %b"
+
+EPOCHS = "SELECT bucket, cache_epoch(bucket) FROM owned_buckets"
 
 CLEAR_OUTBOX = """
-    DELETE FROM cache_outbox USING unnest(%s::uuid[], %s::bigint[]) AS told (item_id, version)
+    DELETE FROM cache_outbox USING unnest(%b::uuid[], %b::bigint[]) AS told (item_id, version)
      WHERE (cache_outbox.item_id, cache_outbox.version) = (told.item_id, told.version)"""
 
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"

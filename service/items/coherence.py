@@ -1,0 +1,214 @@
+"""What may be believed of a cached item, and how to learn more where it may not.
+
+The reader's side of the cache protocol (docs/cache-protocol.md), as far as it takes waiting: a
+miss, a marker, somebody's permit, an owner without a lease of trust, Redis out of reach.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from service import native
+from service.cache.entries import (
+    ITEM,
+    KIND_AT,
+    MARKER,
+    PERMIT,
+    Entries,
+    ItemEntry,
+    encode_item,
+    encode_missing,
+    epoch_of,
+    kind_of,
+    new_permit,
+    numbers_of,
+)
+from service.items.last_seen import LastSeen
+from service.items.outbox import Outbox
+from service.model.errors import (
+    CacheUnavailable,
+    Overloaded,
+    ShardUnavailable,
+)
+from service.model.item import Item
+from service.store.reads import Reading, Reads
+from service.store.shards import BucketMoved, Shard, Shards
+
+_PERMIT_WAIT_S = 0.003
+_PERMIT_WAITS = 3
+
+
+class Stored:
+    """A living item in this worker: its entry, and ``forms``, whatever was made of it to send."""
+
+    __slots__ = ("entry", "forms")
+
+    def __init__(self, entry: ItemEntry) -> None:
+        self.entry = entry
+        self.forms: dict[Any, Any] = {}
+
+
+# None: there is no such item. An exception is for whoever waits to raise.
+Found: TypeAlias = Stored | Exception | None
+Waiter: TypeAlias = Callable[[Found], None]
+# Who asks (the caller's subject), and whom to tell.
+Waiters: TypeAlias = list[tuple[str, Waiter]]
+# One of Reads' methods.
+Ask: TypeAlias = Callable[[Shard, bytes], Coroutine[Any, Any, Reading]]
+Way: TypeAlias = Callable[[bytes, Waiters], Coroutine[Any, Any, Stored | None]]
+
+
+class Coherence:
+    """What one worker believes; belongs to its event loop.
+
+    ``entries`` None: there is no Redis. ``render`` makes a living item's v1 body. The methods
+    that read raise ShardUnavailable, DatabaseTimeout and Overloaded.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        reads: Reads,
+        outbox: Outbox,
+        entries: Entries | None,
+        render: Callable[[Item], bytes],
+    ) -> None:
+        self._shards = shards
+        self._reads = reads
+        self._outbox = outbox
+        self._entries = entries
+        self._render = render
+        self._last_seen = LastSeen(asyncio.get_running_loop().time)
+        self._fills: set[asyncio.Task[None]] = set()
+
+    def kind(self, item_id: bytes, value: bytes | None) -> int:
+        """0 for nothing, and for what stems from before a failover or a move."""
+        return 0 if value is None else kind_of(value, self._epoch_of(item_id))
+
+    def is_behind(self, item_id: bytes, value: bytes) -> bool:
+        """Whether a database has told this worker of a newer version than this entry's."""
+        return self._last_seen.is_behind(item_id, *numbers_of(value))
+
+    def doubtful(self, item_id: bytes, found: Stored | None, waiters: Waiters) -> Waiters:
+        """Owners while no lease of trust lives. Whose a missing item would be, nobody knows."""
+        shard = self._shards.owner_of(item_id)
+        if shard is not None and self._outbox.trusts(shard):
+            return []
+        return [w for w in waiters if found is None or w[0] == found.entry.owner_id]
+
+    async def after(self, seen: bytes | None, item_id: bytes, waiters: Waiters) -> Stored | None:
+        """A miss, a marker or a permit: read as the protocol says, and fill where it allows."""
+        try:
+            held = await self._hold(seen, item_id)
+        except (CacheUnavailable, Overloaded):
+            return await self.without_redis(item_id, waiters)
+        kind = 0 if held is None else held[KIND_AT]
+        if held is None:
+            return self._noted(item_id, await self._read(self._reads.read_fresh, item_id))
+        if kind == MARKER:
+            return await self._filling(item_id, held, self._reads.read_primary)
+        if kind == PERMIT:
+            return await self._filling(item_id, held, self._reads.read_fresh)
+        found = Stored(ItemEntry(held)) if kind == ITEM else None
+        if self.is_behind(item_id, held) or self.doubtful(item_id, found, waiters):
+            return await self.of_primary(item_id, waiters)
+        return found
+
+    async def _hold(self, seen: bytes | None, item_id: bytes) -> bytes | None:
+        """A marker that is there, or a permit of ours: either gives the right to fill.
+
+        Else an entry that came in between, or None after waiting in vain for another's permit.
+        """
+        assert self._entries is not None
+        for _ in range(_PERMIT_WAITS + 1):
+            kind = self.kind(item_id, seen)
+            if kind == 0:
+                permit = new_permit(self._epoch_of(item_id))
+                there = await self._entries.place_permit(item_id, permit, seen)
+                if there is True:
+                    return permit
+                seen = there
+            elif kind == PERMIT:
+                await asyncio.sleep(_PERMIT_WAIT_S)
+                seen = await self._entries.get_again(item_id)
+            else:
+                return seen
+        return None
+
+    async def _filling(self, item_id: bytes, held: bytes, ask: Ask) -> Stored | None:
+        """Read after what is held was seen; the answer does not wait for the fill."""
+        assert self._entries is not None
+        try:
+            reading = await self._read(ask, item_id)
+        except BaseException:
+            self._spawn(self._entries.give_back(item_id, held))
+            raise
+        value = self._value(reading)
+        if reading.proved:
+            self._spawn(self._entries.fill(item_id, held, value))
+        else:
+            self._spawn(self._entries.give_back(item_id, held))
+        return self._noted(item_id, reading, value)
+
+    async def of_primary(self, item_id: bytes, _: Waiters) -> Stored | None:
+        return self._noted(item_id, await self._read(self._reads.read_primary, item_id))
+
+    async def without_redis(self, item_id: bytes, waiters: Waiters) -> Stored | None:
+        """A replica within the lag limit; the owner's answer is the primary's."""
+        reading = await self._read(self._reads.read_any, item_id)
+        owned = reading.item is not None and any(w[0] == reading.item.owner_id for w in waiters)
+        behind = self._last_seen.is_behind(item_id, _epoch(reading), _version(reading))
+        if not reading.proved and (owned or behind):
+            reading = await self._read(self._reads.read_primary, item_id)
+        return self._noted(item_id, reading)
+
+    async def _read(self, ask: Ask, item_id: bytes) -> Reading:
+        try:
+            return await ask(await self._shards.of(item_id), item_id)
+        except BucketMoved:
+            await self._shards.load_map()
+        try:
+            return await ask(await self._shards.of(item_id), item_id)
+        except BucketMoved:
+            moving = "This item is moving to another shard."
+            raise ShardUnavailable(moving, retry_after_s=1) from None
+
+    def _value(self, reading: Reading) -> bytes:
+        """The entry that would be stored."""
+        item, epoch = reading.item, _epoch(reading)
+        if item is None or item.data is None:
+            return encode_missing(epoch, item)
+        body = self._render(item)
+        data_at = len(body) - len(item.data) - 1
+        return encode_item(epoch, item, body, data_at, int(time.time()))
+
+    def _noted(self, item_id: bytes, reading: Reading, value: bytes | None = None) -> Stored | None:
+        if reading.proved:
+            self._last_seen.note(item_id, _epoch(reading), _version(reading))
+        if reading.missing:
+            return None
+        return Stored(ItemEntry(value or self._value(reading)))
+
+    def _epoch_of(self, item_id: bytes) -> int:
+        return self._outbox.epoch_of(native.bucket_of(item_id, self._shards.buckets))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(_quietly(work))
+        self._fills.add(task)
+        task.add_done_callback(self._fills.discard)
+
+
+def _epoch(reading: Reading) -> int:
+    return epoch_of(reading.map_epoch, reading.timeline)
+
+
+def _version(reading: Reading) -> int:
+    return 0 if reading.item is None else reading.item.version
+
+
+async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
+    """A fill that Redis does not take is no harm: its permit ends by itself."""
+    with contextlib.suppress(CacheUnavailable, Overloaded):
+        await work

@@ -1,0 +1,33 @@
+"""The versions that databases gave this worker lately, so that it never answers with an older."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+_REMEMBER_S = 15.0
+_MAX_IDS = 50_000
+
+
+class LastSeen:
+    """id to (epoch, version), for 15 s and for the 50,000 latest ids."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._heads: OrderedDict[bytes, tuple[tuple[int, int], float]] = OrderedDict()
+
+    def note(self, item_id: bytes, epoch: int, version: int) -> None:
+        """A database said that the item is at this version (0: that it is not there)."""
+        before = self._heads.pop(item_id, None)
+        head = max((epoch, version), before[0] if before is not None else (0, 0))
+        self._heads[item_id] = (head, self._clock() + _REMEMBER_S)
+        if len(self._heads) > _MAX_IDS:
+            self._heads.popitem(last=False)
+
+    def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
+        """Whether a cached version is older than what a database has said."""
+        known = self._heads.get(item_id)
+        if known is None:
+            return False
+        if known[1] <= self._clock():
+            del self._heads[item_id]
+            return False
+        return (epoch, version) < known[0]

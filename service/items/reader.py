@@ -1,0 +1,149 @@
+"""Where the bytes of an item are: near cache, Redis, or one of the slow ways.
+
+``Reader.find`` is a plain function as far as one reply of Redis is all there is to wait for;
+only the other ways (items/coherence.py) become tasks.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from service.cache.entries import (
+    ITEM,
+    MARKER,
+    PERMIT,
+    Entries,
+    ItemEntry,
+)
+from service.cache.near import NearCache
+from service.flow.deadline import within
+from service.items.coherence import Coherence, Found, Stored, Waiter, Waiters, Way
+from service.model.errors import (
+    CacheUnavailable,
+    DatabaseTimeout,
+    Overloaded,
+)
+
+
+class _Get:
+    """A GET that has not been written yet: who asks for the same id in its tick joins it."""
+
+    __slots__ = ("ticket", "waiters")
+
+    def __init__(self, ticket: int) -> None:
+        self.ticket = ticket
+        self.waiters: Waiters = []
+
+
+class Reader:
+    """Finds items for one worker; belongs to its event loop.
+
+    ``entries`` None: there is no Redis, and every read asks a database. ``tick`` is the
+    pipeline's number of the write being gathered.
+    """
+
+    def __init__(
+        self,
+        coherence: Coherence,
+        entries: Entries | None,
+        near: NearCache[Stored],
+        tick: Callable[[], int],
+        timeout_s: float,
+    ) -> None:
+        self._coherence = coherence
+        self._entries = entries
+        self._near = near
+        self._tick = tick
+        self._timeout_s = timeout_s
+        self._gets: dict[bytes, _Get] = {}
+        self._gets_tick = -1
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, item_id: bytes, subject: str, waiter: Waiter) -> Stored | None:
+        """A near hit at once; else None, and ``waiter`` is called exactly once, later.
+
+        ``subject`` is who asks: an item's owner is never answered from what may be behind.
+        """
+        near = self._near.get(item_id)
+        if near is not None and near.entry.owner_id != subject:
+            return near
+        tick = self._tick()
+        if self._gets_tick != tick:
+            self._gets_tick, self._gets = tick, {}
+        get = self._gets.get(item_id)
+        if get is None:
+            get = self._gets[item_id] = _Get(self._near.ticket())
+            self._ask_redis(item_id, get)
+        get.waiters.append((subject, waiter))
+        return None
+
+    async def found(self, item_id: bytes, subject: str) -> Stored | None:
+        """``find`` for coroutines. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        found: Found = self.find(item_id, subject, partial(_settle, future)) or await future
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _ask_redis(self, item_id: bytes, get: _Get) -> None:
+        try:
+            if self._entries is None:
+                raise CacheUnavailable("There is no Redis.")
+            self._entries.get(item_id, partial(self._replied, item_id, get))
+        except (CacheUnavailable, Overloaded):
+            del self._gets[item_id]
+            self._start(self._coherence.without_redis, item_id, get.waiters)
+
+    def _replied(self, item_id: bytes, get: _Get, reply: Any) -> None:
+        """What GET returned decides: answer now, or which way on."""
+        if isinstance(reply, CacheUnavailable):
+            self._start(self._coherence.without_redis, item_id, get.waiters)
+            return
+        kind = self._coherence.kind(item_id, reply)
+        if kind in (0, MARKER, PERMIT):
+            self._start(partial(self._coherence.after, reply), item_id, get.waiters)
+        elif self._coherence.is_behind(item_id, reply):
+            self._start(self._coherence.of_primary, item_id, get.waiters)
+        else:
+            self._tell(item_id, self._believed(item_id, kind, reply, get.ticket), get.waiters)
+
+    def _believed(self, item_id: bytes, kind: int, value: bytes, ticket: int) -> Stored | None:
+        """What an entry stands for; the near cache takes it where no message spoke against it."""
+        if kind != ITEM:
+            return None
+        stored = Stored(ItemEntry(value))
+        self._near.store(item_id, ticket, stored, len(value))
+        if self._entries is not None:
+            self._entries.slide(item_id, stored.entry)
+        return stored
+
+    def _tell(self, item_id: bytes, found: Stored | None, waiters: Waiters) -> None:
+        """Answer all but owners without a lease of trust, who ask the primary."""
+        doubtful = self._coherence.doubtful(item_id, found, waiters)
+        if doubtful:
+            self._start(self._coherence.of_primary, item_id, doubtful)
+        for who in waiters:
+            if who not in doubtful:
+                who[1](found)
+
+    def _start(self, way: Way, item_id: bytes, waiters: Waiters) -> None:
+        task = asyncio.create_task(self._run(way, item_id, waiters))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, way: Way, item_id: bytes, waiters: Waiters) -> None:
+        found: Found
+        try:
+            found = await within(self._timeout_s, way(item_id, waiters))
+        except TimeoutError:
+            found = DatabaseTimeout("The database took too long.", retry_after_s=1)
+        except Exception as error:
+            found = error
+        for _, waiter in waiters:
+            waiter(found)
+
+
+def _settle(future: asyncio.Future[Found], found: Found) -> None:
+    if not future.done():
+        future.set_result(found)
