@@ -21,6 +21,7 @@ from service.access.limiter import SCRIPTS, Limiter
 from service.access.peer import TrustedProxies
 from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
+from service.api import v1
 from service.api.change_item import ChangeItem
 from service.api.finish import finished
 from service.api.gate import Gate
@@ -32,16 +33,21 @@ from service.api.problem import problem_reply
 from service.api.routes import Api, add_routes
 from service.cache import entries
 from service.cache.entries import Entries
+from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
+from service.cache.subscription import Subscription
 from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
+from service.items.coherence import Coherence, Stored
 from service.items.expiry import Expiry
 from service.items.outbox import Outbox
+from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.setting_sources import SettingsError
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
+from service.store.reads import Reads
 from service.store.shards import Shards
 
 # Our own database may be asked more often than someone's issuer.
@@ -61,11 +67,17 @@ async def open_worker() -> Worker:
         opened.push_async_callback(expiry.close)
         expiry.start()
         redis = await _open_redis(settings, opened)
-        outbox = Outbox(shards.all, None if redis is None else Entries(redis))
-        opened.push_async_callback(outbox.close)
-        outbox.start()
+        outbox, reader = await _open_cache(settings, shards, redis, opened)
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
-        api = _build_api(settings, shards, redis, outbox, gate, oauth2, drain)
+        replies = ItemReplies(settings.http.cache_control, settings.http.public_url)
+        writer = ItemWriter(
+            shards, outbox, settings.database.timeout_s, settings.writes.idempotency_ttl_s
+        )
+        changes = ChangeItem(
+            writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
+        )
+        health = Health(shards, lambda: _redis_available(redis), lambda: bool(drain))
+        api = Api(GetItem(gate.enter, reader, replies), changes, health, oauth2)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -94,6 +106,35 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
     return redis
 
 
+async def _open_cache(
+    settings: Settings, shards: Shards, redis: RedisPipeline | None, opened: AsyncExitStack
+) -> tuple[Outbox, Reader]:
+    """Both sides of the cache protocol: who tells Redis of changes, and who reads from it."""
+    kept = None
+    near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
+    if redis is not None:
+        cache = settings.cache
+        kept = Entries(
+            redis, ttl_s=cache.ttl_s, max_age_s=cache.max_age_s, max_bytes=cache.max_bytes
+        )
+        messages = Subscription(
+            settings.redis.url,
+            entries.CHANNEL,
+            near.invalidate,
+            near.subscribed,
+            timeout_s=settings.redis.timeout_s,
+        )
+        opened.push_async_callback(messages.close)
+        await messages.open()
+        await entries.warn_of_noeviction(redis)
+    outbox = Outbox(shards.all, kept)
+    opened.push_async_callback(outbox.close)
+    outbox.start()
+    coherence = Coherence(shards, Reads(settings.database), outbox, kept, v1.render)
+    tick = (lambda: 0) if redis is None else (lambda: redis.tick)
+    return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
+
+
 async def _open_access(
     settings: Settings, shards: Shards, redis: RedisPipeline | None, opened: AsyncExitStack
 ) -> tuple[Gate, OAuth2]:
@@ -115,28 +156,6 @@ async def _open_access(
     return (
         Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
         OAuth2(issuer, records, base_url, list(key_sets)),
-    )
-
-
-def _build_api(
-    settings: Settings,
-    shards: Shards,
-    redis: RedisPipeline | None,
-    outbox: Outbox,
-    gate: Gate,
-    oauth2: OAuth2,
-    drain: DrainFlag,
-) -> Api:
-    timeout_s = settings.database.timeout_s
-    replies = ItemReplies(settings.http.cache_control, settings.http.public_url)
-    writer = ItemWriter(shards, outbox, timeout_s, settings.writes.idempotency_ttl_s)
-    return Api(
-        get_item=GetItem(gate.enter, shards, replies, timeout_s),
-        change_item=ChangeItem(
-            writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
-        ),
-        health=Health(shards, lambda: _redis_available(redis), lambda: bool(drain)),
-        oauth2=oauth2,
     )
 
 

@@ -1,15 +1,26 @@
 """An item as an answer: body, entity tag, and the fields that caches and clients go by."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from service import native
 from service.api import v1
+from service.api.codings import encode
 from service.api.fields import select, tag_suffix
 from service.api.request import Reply
-from service.model.entity_tag import entity_tag
+from service.items.coherence import Stored
+from service.model.entity_tag import Tagged, entity_tag
 from service.model.item import Item
 
 VARY = "Accept, Accept-Encoding, Authorization, X-API-Key"
+
+
+class Form(NamedTuple):
+    """One stored form of an item, ready to be sent: its tag, its fields, its bytes."""
+
+    etag: str
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
 class ItemReplies:
@@ -19,8 +30,16 @@ class ItemReplies:
         self._headers = [("cache-control", cache_control), ("vary", VARY)]
         self._public_url = public_url.rstrip("/")
 
+    def form(self, stored: Stored, media_type: str, coding: str) -> Form:
+        """The item in this form; made once for as long as this worker keeps the item."""
+        form: Form | None = stored.forms.get((media_type, coding))
+        if form is None:
+            form = self._made(stored, media_type, coding)
+            stored.forms[media_type, coding] = form
+        return form
+
     def whole(self, item: Item, media_type: str, status: int = 200) -> Reply:
-        """The item itself; with 201 its Location too."""
+        """An item that was just written; with 201 its Location too."""
         headers = [("content-type", media_type), *self._validators(item)]
         if status == 201:
             headers.append(("location", f"{self._public_url}/v1/items/{native.format_id(item.id)}"))
@@ -29,7 +48,7 @@ class ItemReplies:
     def selected(self, item: Item, media_type: str, fields: frozenset[str]) -> Reply:
         """The item with only these members of its data."""
         assert item.data is not None
-        headers = [("content-type", media_type), *self._validators(item, fields)]
+        headers = [("content-type", media_type), *self._validators(item, tag_suffix(fields))]
         return Reply(200, headers, v1.render(replace(item, data=select(item.data, fields))))
 
     def changed(self, item: Item, media_type: str, status: int, minimal: bool) -> Reply:
@@ -41,11 +60,18 @@ class ItemReplies:
         headers.append(("preference-applied", "return=minimal"))
         return Reply(201 if status == 201 else 204, headers)
 
-    def not_modified(self, item: Item, fields: frozenset[str] | None = None) -> Reply:
+    def not_modified(self, item: Tagged, suffix: str) -> Reply:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
-        return Reply(304, self._validators(item, fields))
+        return Reply(304, self._validators(item, suffix))
 
-    def _validators(
-        self, item: Item, fields: frozenset[str] | None = None
-    ) -> list[tuple[str, str]]:
-        return [("etag", entity_tag(item, tag_suffix(fields))), *self._headers]
+    def _made(self, stored: Stored, media_type: str, coding: str) -> Form:
+        entry = stored.entry
+        coded = encode(entry.body, coding)
+        suffix = "" if coded is None else f"-{coding}"
+        headers = [("content-type", media_type), *self._validators(entry, suffix)]
+        if coded is not None:
+            headers.append(("content-encoding", coding))
+        return Form(entity_tag(entry, suffix), headers, entry.body if coded is None else coded)
+
+    def _validators(self, item: Tagged, suffix: str = "") -> list[tuple[str, str]]:
+        return [("etag", entity_tag(item, suffix)), *self._headers]

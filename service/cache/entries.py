@@ -100,6 +100,11 @@ class ItemEntry:
         self._times = value[_ITEM.size : _OWNER_AT]
 
     @property
+    def tag(self) -> tuple[int, str]:
+        """As ``Item.tag``."""
+        return self.version, self.content_hash.decode()
+
+    @property
     def data(self) -> bytes:
         """The JSON text that any other representation wraps."""
         return self.body[self.data_at : -1]

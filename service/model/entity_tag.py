@@ -8,9 +8,9 @@ current tag of the item, whichever form it was given with.
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from service.model.errors import Place, PreconditionFailed
-from service.model.item import Item
 
 _ENTITY_TAG = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*)"')
 _OURS = re.compile(
@@ -18,7 +18,16 @@ _OURS = re.compile(
 )
 
 
-def entity_tag(item: Item, suffix: str = "") -> str:
+class Tagged(Protocol):
+    """An item in whatever shape, as far as its tags go."""
+
+    @property
+    def tag(self) -> tuple[int, str]:
+        """Version, and 8 hex digits of the content's hash."""
+        ...
+
+
+def entity_tag(item: Tagged, suffix: str = "") -> str:
     """The strong tag, quoted, of one stored form of an item."""
     version, digest = item.tag
     return f'"{version}-{digest}{suffix}"'
@@ -35,11 +44,11 @@ class TagCondition:
     strong: frozenset[tuple[int, str]]
     weak: frozenset[tuple[int, str]]
 
-    def matches_strongly(self, item: Item | None) -> bool:
+    def matches_strongly(self, item: Tagged | None) -> bool:
         """Strong comparison, for If-Match: a weak tag never matches. None is no item."""
         return item is not None and (self.any or item.tag in self.strong)
 
-    def matches_weakly(self, item: Item | None) -> bool:
+    def matches_weakly(self, item: Tagged | None) -> bool:
         """Weak comparison, for If-None-Match."""
         return item is not None and (self.any or item.tag in self.strong or item.tag in self.weak)
 
@@ -68,9 +77,9 @@ def parse_tag_condition(value: str) -> TagCondition:
     return TagCondition(False, frozenset(strong), frozenset(weak))
 
 
-def precondition_failed(header: str, current: Item | None) -> PreconditionFailed:
+def precondition_failed(header: str, current: Tagged | None) -> PreconditionFailed:
     """The error of a condition that does not hold, with the state that it met."""
     state: dict[str, str | int]
-    state = {} if current is None else {"version": current.version, "etag": entity_tag(current)}
+    state = {} if current is None else {"version": current.tag[0], "etag": entity_tag(current)}
     detail = f"The item is not in a state that {header} allows."
     return PreconditionFailed(detail, Place("does not hold", header=header), extra=state)

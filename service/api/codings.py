@@ -1,0 +1,55 @@
+"""Content codings of answers (RFC 9110 sections 8.4.1 and 12.5.3)."""
+
+from functools import lru_cache
+
+from service import native
+from service.model.errors import NotAcceptable, Place
+
+# The quickest to make first: it wins where a client likes several as much. Levels and the
+# threshold by measurement on the catalog, docs/performance.md.
+_LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
+_WORTHWHILE_BYTES = 1024
+
+
+@lru_cache(maxsize=1024)
+def choose_coding(accept_encoding: str) -> str:
+    """The coding to use for a large body by the value of Accept-Encoding; "" for none.
+
+    Raises NotAcceptable where every coding and the plain body are refused.
+    """
+    qualities = dict(_member(part) for part in accept_encoding.split(",") if part.strip(" \t"))
+    others = qualities.get("*", 0.0)
+    best, best_quality = "", qualities.get("identity", 0.0 if "*" not in qualities else others)
+    refused = ("identity" in qualities or "*" in qualities) and best_quality == 0.0
+    for coding in _LEVELS:
+        quality = qualities.get(coding, others)
+        if quality > 0.0 and quality >= best_quality and (quality > best_quality or not best):
+            best, best_quality = coding, quality
+    if refused and not best:
+        raise NotAcceptable(
+            "No content coding is acceptable.",
+            Place("refuses every coding", header="accept-encoding"),
+            extra={"available": ", ".join((*_LEVELS, "identity"))},
+        )
+    return best
+
+
+def encode(body: bytes, coding: str) -> bytes | None:
+    """The body in the coding; None where that is not worth it."""
+    if not coding or len(body) < _WORTHWHILE_BYTES:
+        return None
+    coded = native.compress(body, coding, _LEVELS[coding])
+    return coded if len(coded) < len(body) else None
+
+
+def _member(part: str) -> tuple[str, float]:
+    coding, _, weight = part.partition(";")
+    name, _, text = weight.strip(" \t").partition("=")
+    quality = 1.0
+    if name.strip(" \t").lower() == "q":
+        try:
+            quality = min(1.0, max(0.0, float(text)))
+        except ValueError:
+            quality = 0.0
+    coding = coding.strip(" \t").lower()
+    return {"x-gzip": "gzip"}.get(coding, coding), quality

@@ -1,0 +1,49 @@
+import gzip
+
+import pytest
+
+from service.api.codings import choose_coding, encode
+from service.model.errors import NotAcceptable
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "chosen"),
+    [
+        ("", ""),
+        ("identity", ""),
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("x-gzip", "gzip"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, br;q=0.9", "gzip"),
+        ("gzip;q=0.5, br;q=0.9", "br"),
+        ("gzip;q=0", ""),
+        ("*", "zstd"),
+        ("*;q=0", "refused"),
+        ("identity;q=0, gzip", "gzip"),
+        ("identity;q=0", "refused"),
+        ("identity;q=0.9, gzip;q=0.5", ""),
+        ("identity;q=0.5, gzip;q=0.5", "gzip"),
+        ("*;q=0, gzip", "gzip"),
+        ("zstd;q=0, *", "gzip"),
+        ("deflate", ""),
+        ("gzip;q=nonsense", ""),
+    ],
+)
+def test_the_coding_follows_the_weights(accept_encoding: str, chosen: str) -> None:
+    if chosen == "refused":
+        with pytest.raises(NotAcceptable):
+            choose_coding(accept_encoding)
+    else:
+        assert choose_coding(accept_encoding) == chosen
+
+
+def test_only_what_shrinks_is_coded() -> None:
+    text = b"hotshelf " * 1000
+    coded = encode(text, "gzip")
+    assert coded is not None
+    assert gzip.decompress(coded) == text
+    assert encode(text[:100], "gzip") is None
+    assert encode(coded * 100 + bytes(range(256)) * 0, "") is None
