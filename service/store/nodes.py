@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 import psycopg
 import psycopg.types.json
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, waiting
+from psycopg.abc import RV, PQGen
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
@@ -28,6 +29,9 @@ from service.settings import Database
 from service.store import statements
 
 Row: TypeAlias = tuple[Any, ...]
+
+# How often psycopg looks whether it was interrupted while it waits.
+WAIT_INTERVAL_S = 0.1
 
 # A reconnecting pool pauses twice as long after each failure and for minutes in the end; one
 # that gave up connects as soon as it is asked.
@@ -69,6 +73,24 @@ class Connection(AsyncConnection[Row]):
 
         self.add_notice_handler(notice)
 
+    async def wait(
+        self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_S, timeout: float | None = None
+    ) -> RV:
+        """As psycopg's, but cancelling a statement costs its connection.
+
+        psycopg would ask the server to cancel, with libpq before 17 from a thread that keeps
+        the interpreter's lock until the server answers: a stopped one would stop this worker.
+        The server ends the statement when it finds the connection gone.
+        """
+        try:
+            return await waiting.wait_async(
+                gen, self.pgconn.socket, interval=interval, timeout=timeout
+            )
+        except asyncio.CancelledError:
+            if not self.idle:
+                await self.close()
+            raise
+
     @property
     def idle(self) -> bool:
         """Outside of any transaction, nothing sent that was not answered."""
@@ -84,6 +106,7 @@ def conninfo(url: str, settings: Database) -> str:
     options = (
         f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
         " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC"
+        " -c client_connection_check_interval=500"
         # Each statement with a snapshot of its own: what proves a replica fresh relies on it.
         r" -c default_transaction_isolation=read\ committed"
     )

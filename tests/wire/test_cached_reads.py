@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import httpx
 import pytest
 import redis
