@@ -49,7 +49,7 @@ def _cached(stack: EmbeddedStack, url: str) -> bytes | None:
 
 
 def _pending(stack: EmbeddedStack) -> int:
-    return int(execute(stack.shards[0][0], PENDING)[0][0])
+    return int(str(execute(stack.shards[0][0], PENDING)[0][0]))
 
 
 def _until_none_is_pending(stack: EmbeddedStack) -> int:
