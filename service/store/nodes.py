@@ -173,6 +173,12 @@ class Node:
 
     async def is_primary(self) -> bool | None:
         """Ask the server over a connection of its own; None when it does not answer."""
+        known = self._watch is not None
+        answer = await self._ask_role()
+        # A connection that was there may have ended with what it stood for, and a new one work.
+        return await self._ask_role() if answer is None and known else answer
+
+    async def _ask_role(self) -> bool | None:
         try:
             if self._watch is None:
                 self._watch = await Connection.connect(self._conninfo, autocommit=True)
