@@ -60,7 +60,9 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     add_common(parser)
     parser.add_argument("file", metavar="FILE", help="the input; - is standard input")
-    parser.add_argument("--owner", required=True, metavar="O", help="owner of lines that name none")
+    parser.add_argument(
+        "--owner", type=_owner, required=True, metavar="O", help="owner of lines that name none"
+    )
     parser.add_argument(
         "--format",
         choices=["ndjson", "csv"],
@@ -80,6 +82,16 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.set_defaults(run=_import)
 
 
+def _owner(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("is not UTF-8") from None
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
 def _import(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     import_id = args.import_id or _fresh_name()
@@ -93,7 +105,6 @@ def _import(args: argparse.Namespace) -> int:
         skip_duplicates=args.on_conflict == "skip",
         line_max_bytes=settings.http.body_max_bytes,
     )
-    _say(f"import {import_id}; to go on after an interruption: --import-id {import_id}")
     progress = Progress("items")
     stored = 0
 
@@ -103,6 +114,7 @@ def _import(args: argparse.Namespace) -> int:
         progress.show(stored, source.consumed / source.size if source.size else None)
 
     try:
+        _say(f"import {import_id}; to go on after an interruption: --import-id {import_id}")
         source = Source(args.file)
         with contextlib.closing(source):
             totals = import_items(source, options, settings.database, show)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -94,6 +95,35 @@ def test_foreign_input_is_refused(bulk: Bulk, content: bytes, message: str) -> N
     assert done.returncode == 2
     assert message.encode() in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "message"),
+    [
+        ("nowhere.ndjson", "o", "No such file"),
+        (".", "o", "Is a directory"),
+        ("-", "", "is empty"),
+        ("-", "\udcff", "is not UTF-8"),
+    ],
+)
+def test_a_command_that_makes_no_sense_says_so(
+    bulk: Bulk, name: str, owner: str, message: str
+) -> None:
+    done = bulk.run("import", name, "--owner", owner)
+    assert done.returncode == 2
+    assert message.encode() in done.stderr
+
+
+def test_an_interrupt_ends_it_at_once(bulk: Bulk) -> None:
+    process = bulk.start(
+        "import", "-", "--owner", "o", stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"import ")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert stderr == b"hotshelf import: interrupted\n"
+    assert process.returncode == 130
 
 
 def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -> None:
