@@ -6,7 +6,7 @@ NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup run test check format lint types layers unit contract fuzz docs clean \
+.PHONY: soak-writes setup run test check format lint types layers unit contract model fuzz docs clean \
   bench bench-parts bench-http bench-report flame soak
 
 setup: $(READY)
@@ -48,6 +48,10 @@ contract: setup
 test: setup
 	cargo test --quiet
 	$(PYTEST) tests
+
+# The cache protocol with more actors than `test` has, and a trace for every rule left out.
+model: setup
+	$(BIN)/python -m tests.model all --states $(or $(STATES),500000)
 
 # Minutes to hours, by coverage; what runs in `test` needs neither it nor its tools.
 fuzz: setup
