@@ -46,9 +46,10 @@ class Guard:
         try:
             result = await within(max(0.0, seconds), work())
             well = True
-        except Overloaded:
-            # No connection was free: that says something of us and nothing of the node.
-            well = True
+        except (Overloaded, ShardUnavailable) as error:
+            # That no connection was free says something of us, that one was lost little of the
+            # node: it costs no waiting, and the next may work.
+            well = error.run_again or isinstance(error, Overloaded)
             raise
         except TimeoutError:
             raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
