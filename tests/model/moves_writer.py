@@ -1,0 +1,165 @@
+"""What a write does: COMMIT with its outbox row, mark, acknowledge, delete the row; or die."""
+
+from collections.abc import Iterator
+
+from tests.model.scripts import Case, mark
+from tests.model.state import (
+    COMMITTED,
+    DIED,
+    EARLY,
+    FIRST,
+    OVER,
+    SURE,
+    TOLD,
+    WAIT,
+    Move,
+    State,
+    Value,
+    Writer,
+)
+
+
+def show(value: Value) -> str:
+    """A value as traces print it: v2, or v2' for one committed after a failover."""
+    return "nothing" if not value & 7 else f"v{value & 7}" + "'" * (value >> 3)
+
+
+def with_writer(s: State, i: int, writer: Writer) -> tuple[Writer, ...]:
+    """All writers with this one in its place."""
+    return (*s.writers[:i], writer, *s.writers[i + 1 :])
+
+
+def without_row(s: State, value: Value) -> tuple[Value, ...]:
+    """The outbox after this version's row is deleted."""
+    return tuple(row for row in s.outbox if row != value)
+
+
+def acknowledged(s: State, value: Value, *, sure: bool) -> State:
+    """The client has its answer. A version that a failover took back promises nothing."""
+    if value not in s.history:
+        return s
+    return s._replace(
+        acked=max(s.acked, value) if sure else s.acked, acked_any=max(s.acked_any, value)
+    )
+
+
+def _next_value(s: State) -> Value:
+    return s.epoch * 8 + (s.now & 7) + 1
+
+
+def _commit(case: Case, s: State, i: int, pc: int) -> State:
+    value = _next_value(s)
+    outbox = s.outbox
+    if case.rules.outbox_in_transaction and (case.rules.known_id_is_marked or s.now):
+        outbox = (*outbox, value)
+    log, moved = s.log, s.moved
+    if moved:
+        moved = (*moved, value)
+    else:
+        log = (*log, value)
+    writer = Writer(pc, value, s.epoch)
+    return s._replace(
+        log=log,
+        moved=moved,
+        outbox=outbox,
+        unflushed=not case.rules.commit_is_flushed,
+        writers=with_writer(s, i, writer),
+    )
+
+
+def _begin(case: Case, s: State, i: int) -> Iterator[Move]:
+    name = f"writer {i + 1}"
+    if any(w.pc == EARLY for w in s.writers):
+        return
+    if not case.rules.mark_after_commit:
+        value = _next_value(s)
+        early = Writer(EARLY, value, s.epoch)
+        marked = mark(case, s, s.epoch, value)
+        yield (
+            f"{name}: marks {show(value)} before its COMMIT",
+            marked._replace(writers=with_writer(s, i, early)),
+        )
+        return
+    if not case.rules.known_id_is_marked and not s.now:
+        after = _commit(case, s, i, OVER)
+        yield (
+            f"{name}: creates v1 without outbox row or mark, acknowledges",
+            acknowledged(after, after.now, sure=True),
+        )
+        return
+    after = _commit(case, s, i, COMMITTED)
+    row = "with its outbox row" if after.outbox != s.outbox else "without an outbox row"
+    yield f"{name}: COMMIT {show(after.now)} {row}", after
+
+
+def _mark(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
+    if s.cold:
+        return
+    marked = mark(case, s, w.epoch, w.value)
+    sure = marked._replace(writers=with_writer(s, i, w._replace(pc=SURE, age=0)))
+    yield f"writer {i + 1}: marks {show(w.value)}, Redis says yes", sure
+    if case.scope.lost_replies:
+        yield f"writer {i + 1}: marks {show(w.value)}, the yes is lost", marked
+
+
+def _acknowledge(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
+    name = f"writer {i + 1}"
+    told = s._replace(writers=with_writer(s, i, w._replace(pc=TOLD, age=0)))
+    over = s._replace(writers=with_writer(s, i, w._replace(pc=OVER, age=0)))
+    if w.pc == SURE:
+        yield f"{name}: acknowledges {show(w.value)}", acknowledged(told, w.value, sure=True)
+        return
+    if w.value not in s.outbox:
+        yield (
+            f"{name}: its row is gone, acknowledges {show(w.value)}",
+            acknowledged(over, w.value, sure=True),
+        )
+        return
+    wait = WAIT if case.rules.wait_outlasts_lease else WAIT - 1
+    if not case.rules.ack_waits:
+        wait = 0
+    if not case.scope.clock or w.age >= wait:
+        yield (
+            f"{name}: acknowledges {show(w.value)} without Redis's yes",
+            acknowledged(over, w.value, sure=False),
+        )
+
+
+def _replay(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
+    if not case.rules.replay_marks_first:
+        over = s._replace(writers=with_writer(s, i, w._replace(pc=OVER)))
+        yield f"replay of write {i + 1}: yes at once", acknowledged(over, w.value, sure=False)
+        return
+    again = w._replace(pc=COMMITTED, age=0)
+    yield (
+        f"replay of write {i + 1}: finds its record and begins to mark",
+        s._replace(writers=with_writer(s, i, again)),
+    )
+
+
+def writer_moves(case: Case, s: State) -> Iterator[Move]:
+    """Every step that some writer can take now. Writes are alike, so they commit in order."""
+    for i, w in enumerate(s.writers):
+        if w.pc == FIRST:
+            yield from _begin(case, s, i)
+            return
+        if w.pc == EARLY:
+            after = _commit(case, s, i, SURE)
+            yield f"writer {i + 1}: COMMIT {show(after.now)} with its outbox row", after
+        elif w.pc == COMMITTED:
+            yield from _mark(case, s, i, w)
+        if w.pc in (COMMITTED, SURE):
+            yield from _acknowledge(case, s, i, w)
+            if case.scope.replays:
+                died = w._replace(pc=DIED, age=0)
+                yield f"writer {i + 1}: dies", s._replace(writers=with_writer(s, i, died))
+        may_delete = w.pc in (SURE, TOLD) or (
+            w.pc in (COMMITTED, OVER) and not case.rules.delete_only_marked
+        )
+        if may_delete and w.value in s.outbox:
+            yield (
+                f"writer {i + 1}: deletes the outbox row of {show(w.value)}",
+                s._replace(outbox=without_row(s, w.value)),
+            )
+        elif w.pc == DIED:
+            yield from _replay(case, s, i, w)
