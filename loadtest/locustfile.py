@@ -43,6 +43,8 @@ class Caller(FastHttpUser):
 
     @task(70)
     def read(self) -> None:
+        if not _known:
+            return
         item = random.choice(_known)
         with self._send("GET", item, (200, 404), "GET") as answer:
             if answer.status_code == 200:
