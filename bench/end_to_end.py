@@ -50,6 +50,7 @@ class Plan:
     rounds: int = 5
     seconds: int = 3
     peers: tuple[str, ...] = ("granian", "nginx", "webdis", "fastapi", "go")
+    reads: tuple[str, ...] = ("near", "redis", "miss")
 
 
 @dataclass
@@ -76,24 +77,16 @@ class Run:
         self.rows.append(place | more | as_row(sample))
         self.say(
             f"{kind} {variant} {size} B {server}: {sample.rate:.0f}/s,"
-            f" p99 {sample.p99_ms:.2f} ms, {sample.server_cpu_us or 0:.1f} µs CPU"
+            f" p99 {sample.p99_ms:.2f} ms, {sample.server_cpu_us:.1f} µs CPU"
         )
 
 
 def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row:
     """Measure all of ``plan`` on a started stack; the result as it goes into the file."""
     about = machine.describe()
-    state = Run(plan, folder, stack, _measure(stack), say)
-    if shutil.which("wrk") is None:
-        state.skip("wrk", "not installed (Debian: apt-get install wrk); pacer asks in its place")
-    for name in plan.peers:
-        if why := missing(name):
-            state.skip(name, why)
-    for variant in ("near", "redis"):
-        if variant == "near" and not has_near_cache():
-            state.skip("near", "this revision has no near cache")
-        else:
-            _variant(state, variant)
+    with redis.Redis.from_url(stack.redis_url) as client:
+        state = Run(plan, folder, stack, _measure(stack, client), say)
+        _measure_all(state)
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": about,
@@ -104,26 +97,40 @@ def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row
     }
 
 
-def _measure(stack: EmbeddedStack) -> Measure:
+def _measure_all(state: Run) -> None:
+    if shutil.which("wrk") is None:
+        state.skip("wrk", "not installed (Debian: apt-get install wrk); pacer asks in its place")
+    for name in state.plan.peers:
+        if why := missing(name):
+            state.skip(name, why)
+    for read in state.plan.reads:
+        if read == "near" and not has_near_cache():
+            state.skip("near", "this revision has no near cache")
+        else:
+            _measure_read(state, read)
+
+
+def _measure(stack: EmbeddedStack, client: redis.Redis) -> Measure:
     nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
     postgres = [node.process.pid for node in nodes if node.process is not None]
     assert stack.redis.process is not None
-    return Measure(build_pacer(), stack.redis.process.pid, tuple(postgres))
+    return Measure(build_pacer(), client, stack.redis.process.pid, tuple(postgres))
 
 
-def _variant(state: Run, variant: str) -> None:
-    off = {NEAR_CACHE_OFF: "0"} if variant == "redis" and has_near_cache() else {}
+def _measure_read(state: Run, variant: str) -> None:
+    off = {NEAR_CACHE_OFF: "0"} if variant != "near" and has_near_cache() else {}
     folder = state.folder / variant
     folder.mkdir(exist_ok=True)
     with ours(state.stack, folder, **off) as service:
+        if variant == "miss":
+            _misses(state, service, folder)
+            return
         for size in state.plan.sizes:
             workload = fill(service, size, state.plan.items)
             us = _asked(server_of(service), service, folder, workload, _targets(workload))
             with _peers(state, variant, service, folder, workload) as peers:
                 _pairs(state, variant, us, peers, size)
             _paced(state, variant, us, size)
-        if variant == "redis":
-            _misses(state, service, folder)
 
 
 @contextlib.contextmanager
@@ -131,8 +138,7 @@ def _peers(
     state: Run, variant: str, service: RunningService, folder: Path, workload: Workload
 ) -> Iterator[list[Asked]]:
     """The peers of this variant, running, with the same bytes to serve."""
-    with redis.Redis.from_url(state.stack.redis_url) as client:
-        store_for_peers(client, workload)
+    store_for_peers(state.measure.redis, workload)
     place = Place(folder, state.stack.redis_url, workload)
     with contextlib.ExitStack() as running:
         peers = []
@@ -186,11 +192,10 @@ def _misses(state: Run, service: RunningService, folder: Path) -> None:
     """Every item once, right after Redis has lost them all."""
     workload = fill(service, _MISS_SIZE, state.plan.misses)
     us = _asked(server_of(service), service, folder, workload, _targets(workload))
-    with redis.Redis.from_url(state.stack.redis_url) as client:
-        for number in range(state.plan.rounds):
-            client.flushdb()
-            sample = state.measure.paced(*us, _MISS_TIMEOUT_S, count=state.plan.misses)
-            state.add("miss", "miss", _MISS_SIZE, "ours", sample, round=number)
+    for number in range(state.plan.rounds):
+        state.measure.redis.flushdb()
+        sample = state.measure.paced(*us, _MISS_TIMEOUT_S, count=state.plan.misses)
+        state.add("miss", "miss", _MISS_SIZE, "ours", sample, round=number)
 
 
 def main() -> None:
@@ -201,6 +206,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=Plan.sizes, help="bytes of a body")
     parser.add_argument("--misses", type=int, default=Plan.misses, help="items read uncached")
     parser.add_argument("--peers", nargs="*", default=Plan.peers, choices=Plan.peers)
+    parser.add_argument("--reads", nargs="*", default=Plan.reads, choices=Plan.reads)
     parser.add_argument("--output", type=Path, default=RESULTS / "end_to_end.json")
     chosen = vars(parser.parse_args())
     output: Path = chosen.pop("output")

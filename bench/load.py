@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import redis
+
 from bench.processes import Server, cpu_s
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +22,7 @@ _SLACK_S = 30
 
 @dataclass(frozen=True)
 class Sample:
-    """One run against one server. Latencies in ms; CPU in µs a request, None: not asked."""
+    """One run against one server. Latencies in ms; CPU in µs and keys found in Redis a request."""
 
     requests: int
     errors: int
@@ -29,9 +31,10 @@ class Sample:
     p99_ms: float
     p999_ms: float
     late_p99_ms: float | None = None
-    server_cpu_us: float | None = None
-    redis_cpu_us: float | None = None
-    postgres_cpu_us: float | None = None
+    server_cpu_us: float = 0.0
+    redis_cpu_us: float = 0.0
+    postgres_cpu_us: float = 0.0
+    redis_hits: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -40,9 +43,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Measure:
-    """Runs load and reads the CPU time of the servers around it."""
+    """Runs load and reads before and after it what the servers count themselves."""
 
     pacer: Path
+    redis: redis.Redis
     redis_pid: int
     postgres_pids: tuple[int, ...]
 
@@ -67,24 +71,24 @@ class Measure:
         return self._run(server, [str(self.pacer), address, str(requests), *plan], seconds)
 
     def _run(self, server: Server, arguments: list[str], seconds: float) -> Sample:
-        before = self._cpu(server)
+        before = self._counters(server)
         done = subprocess.run(
             arguments, capture_output=True, text=True, check=True, timeout=seconds + _SLACK_S
         )
-        after = self._cpu(server)
+        after = self._counters(server)
         seen = json.loads(done.stdout.splitlines()[-1])
         if seen["errors"] or not seen["requests"]:
             raise RuntimeError(f"not every answer of {server.name} was good: {seen}")
-        spent = [(a - b) / seen["requests"] * 1e6 for a, b in zip(after, before, strict=True)]
-        names = ("server_cpu_us", "redis_cpu_us", "postgres_cpu_us")
-        return Sample(**seen, **dict(zip(names, spent, strict=True)))
+        each = {name: (after[name] - before[name]) / seen["requests"] for name in after}
+        return Sample(**seen, **each)
 
-    def _cpu(self, server: Server) -> tuple[float, float, float]:
-        return (
-            cpu_s(server.pid),
-            cpu_s(self.redis_pid),
-            sum(cpu_s(pid) for pid in self.postgres_pids),
-        )
+    def _counters(self, server: Server) -> dict[str, float]:
+        return {
+            "server_cpu_us": cpu_s(server.pid) * 1e6,
+            "redis_cpu_us": cpu_s(self.redis_pid) * 1e6,
+            "postgres_cpu_us": sum(map(cpu_s, self.postgres_pids)) * 1e6,
+            "redis_hits": self.redis.info("stats")["keyspace_hits"],
+        }
 
 
 def as_row(sample: Sample) -> dict[str, float | int | None]:

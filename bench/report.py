@@ -7,7 +7,7 @@
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ TARGETS = {
     ("redis", "go"): 1.0,
 }
 VARIANTS = {"near": "near-cache hit", "redis": "Redis hit", "miss": "miss"}
+SOURCES = {"near": "near cache", "redis": "Redis"}
+# Far above what the relay's polls come to, far below what one statement takes.
+_DATABASE_READ_US = 20.0
 PEERS = {
     "ours": "Hotshelf",
     "granian": "plain Granian answer",
@@ -58,11 +61,34 @@ def ratios(rows: Iterable[Row]) -> list[Row]:
 def summary(result: Row) -> str:
     """The ratios as lines for a terminal."""
     lines = [
+        f"not what it should be: {VARIANTS[variant]}, {size} B, was read from {place}"
+        for variant, size, place in _misplaced(result["samples"])
+    ]
+    lines += [
         f"{VARIANTS[row['variant']]}, {row['body_bytes']} B, ÷ {PEERS[row['against']]}:"
         f" {row['median']:.2f}{_target(row)}"
         for row in result["ratios"]
     ]
     return "\n".join(lines)
+
+
+def source(rows: list[Row]) -> str:
+    """Where our own reads came from, by what PostgreSQL and Redis had to do for them."""
+    if statistics.median(row["postgres_cpu_us"] for row in rows) > _DATABASE_READ_US:
+        return "PostgreSQL"
+    # Fewer than one a request: who asks for the same item at the same moment shares a GET.
+    return "Redis" if statistics.median(row["redis_hits"] for row in rows) > 0.5 else "near cache"
+
+
+def _misplaced(rows: Iterable[Row]) -> Iterator[tuple[str, int, str]]:
+    """Near-cache and Redis hits that were none, with where they came from."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        if row["kind"] == "pair" and row["server"] == "ours":
+            groups.setdefault((row["variant"], row["body_bytes"]), []).append(row)
+    for (variant, size), group in groups.items():
+        if SOURCES[variant] != (place := source(group)):
+            yield variant, size, place
 
 
 def _target(row: Row) -> str:
@@ -74,6 +100,10 @@ def end_to_end_tables(result: Row) -> str:
     """Machine, ratios, the servers one by one, latency at a fixed rate, misses."""
     parts = [
         _about(result),
+        *(
+            f"**Not valid**: {VARIANTS[variant]}, {_size(size)}: was read from {place}."
+            for variant, size, place in _misplaced(result["samples"])
+        ),
         "Requests/s, ours ÷ theirs, median of the rounds (lowest to highest):",
         _ratio_table(result["ratios"]),
         "Each server at its highest rate, medians:",

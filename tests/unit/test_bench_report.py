@@ -13,7 +13,8 @@ from bench.flame import stacks_of
 from bench.flame_svg import flame_svg
 from bench.load import Measure, build_pacer
 from bench.processes import Server, cpu_s, tree
-from bench.report import Row, ratios, rewrite
+from bench.report import Row, ratios, rewrite, source, summary
+from tests.fixtures.redis_server import redis_server
 
 
 def pair(number: int, server: str, rate: float) -> Row:
@@ -91,6 +92,21 @@ def not_found() -> Iterator[int]:
 def test_answers_that_are_errors_are_no_sample(not_found: int, tmp_path: Path) -> None:
     requests = tmp_path / "requests"
     requests.write_text("Authorization: Bearer x\n\n/v1/items/1\n")
-    measure = Measure(build_pacer(), os.getpid(), ())
-    with pytest.raises(RuntimeError, match="not every answer of broken"):
-        measure.paced(Server("broken", not_found, os.getpid()), requests, 5, count=64)
+    with redis_server() as server, server.client() as client:
+        measure = Measure(build_pacer(), client, os.getpid(), ())
+        with pytest.raises(RuntimeError, match="not every answer of broken"):
+            measure.paced(Server("broken", not_found, os.getpid()), requests, 5, count=64)
+
+
+@pytest.mark.parametrize(
+    ("postgres_cpu_us", "redis_hits", "place"),
+    [(150.0, 0.0, "PostgreSQL"), (2.0, 0.9, "Redis"), (2.0, 0.01, "near cache")],
+)
+def test_a_read_is_named_by_where_it_came_from(
+    postgres_cpu_us: float, redis_hits: float, place: str
+) -> None:
+    row = pair(0, "ours", 1.0) | {"postgres_cpu_us": postgres_cpu_us, "redis_hits": redis_hits}
+    assert source([row]) == place
+    assert ("not what it should be" in summary({"ratios": [], "samples": [row]})) == (
+        place != "Redis"
+    )
