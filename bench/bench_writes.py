@@ -177,7 +177,7 @@ def measure(bench: Bench, rounds: int) -> dict[str, dict[str, object]]:
 
 def tell(line: str) -> None:
     """Into the terminal, at once."""
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 def main() -> None:

@@ -218,9 +218,20 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=1) + "\n")
+    output.write_text(_as_text(result))
     output.with_suffix(".svg").write_text(chart(result))
     print(f"\n{summary(result)}\n\nin {output} and {output.with_suffix('.svg').name}")
+
+
+def _as_text(result: Row) -> str:
+    """JSON with one line for each sample, so that two runs can be compared line by line."""
+    members = []
+    for name, value in result.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        members.append(f' "{name}": {text}')
+    return "{\n" + ",\n".join(members) + "\n}\n"
 
 
 if __name__ == "__main__":

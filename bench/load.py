@@ -92,9 +92,9 @@ class Measure:
 
 
 def as_row(sample: Sample) -> dict[str, float | int | None]:
-    """What goes into a result file, rounded to what was measured."""
+    """What goes into a result file, rounded to what can be told apart."""
     row = asdict(sample) | {"rate": sample.rate}
-    return {n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}
+    return {n: round(v, 6) if isinstance(v, float) else v for n, v in row.items()}
 
 
 def build_pacer() -> Path:
