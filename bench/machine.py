@@ -27,7 +27,7 @@ def describe() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
-        "revision": _output(["git", "rev-parse", "--short", "HEAD"]).strip() or None,
+        "revision": _output(["git", "describe", "--always", "--dirty"]).strip() or None,
         "versions": _versions(),
     }
 
