@@ -6,8 +6,8 @@ NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: soak-writes setup run test check format lint types layers unit contract model fuzz docs clean \
-  bench bench-parts bench-http bench-report flame soak
+.PHONY: setup run test check format lint types layers unit contract model fuzz docs clean \
+  bench bench-parts bench-http bench-writes bench-report flame soak soak-writes
 
 setup: $(READY)
 
@@ -58,7 +58,7 @@ fuzz: setup
 	tests/fuzz/coverage_guided.sh $(BIN)/python $(or $(FUZZ_SECONDS),60)
 
 # The parts, then the service beside its peers, then the tables of docs/performance.md.
-bench: bench-parts bench-http bench-report
+bench: bench-parts bench-http bench-writes bench-report
 
 bench-parts: setup
 	$(PYTEST) bench --benchmark-only
@@ -66,6 +66,10 @@ bench-parts: setup
 # ARGS as `python -m bench.end_to_end --help` tells; peers that are not installed are left out.
 bench-http: setup
 	$(BIN)/python -m bench.end_to_end $(ARGS)
+
+# Writes and replays beside pgbench running the same SQL; ARGS="--rounds 9 --seconds 10".
+bench-writes: setup
+	$(BIN)/python -m bench.bench_writes $(ARGS)
 
 bench-report: setup
 	$(BIN)/python -m bench.report
@@ -77,6 +81,10 @@ flame: setup
 # Mixed load for so long; what grows in a worker is printed.
 soak: setup
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),60) $(ARGS)
+
+# Blind retries through a broken network while workers die, for hours: about 100 creates a second.
+soak-writes: setup
+	HOTSHELF_TEST_CREATES=$(or $(CREATES),1000000) $(PYTEST) -s tests/faults/test_writes.py
 
 # Write the generated table of docs/settings.md anew.
 docs: setup
