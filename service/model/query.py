@@ -1,0 +1,117 @@
+"""A list as plain data: which items, in which order, from where on.
+
+Names of attributes are paths into an item's data, written with dots between members' names;
+``\\.`` is a dot inside a name, ``\\\\`` a backslash before one.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from service.model.errors import Place
+
+Path: TypeAlias = tuple[str, ...]
+# JSON text for what is looked up in data; plain text for owner_id, a time for created_at.
+Value: TypeAlias = str | datetime
+
+ID: Path = ("id",)
+OWNER_ID: Path = ("owner_id",)
+CREATED_AT: Path = ("created_at",)
+FIELDS = (OWNER_ID, CREATED_AT)
+
+RANGES = ("gt", "gte", "lt", "lte")
+# What an index can find, and what only sorts out among what was found.
+INDEXED = ("eq", *RANGES, "in", "prefix")
+SIFTING = ("ne", "nin", "exists", "contains")
+OPERATORS = (*INDEXED, *SIFTING)
+
+# Longer values are in no index: a btree entry has to fit into a third of a page.
+VALUE_MAX_BYTES = 1000
+
+_NAME_MAX_BYTES = 256
+_PATH_MAX_NAMES = 64
+_PIECE = re.compile(r"\\[.\\]|\.|[^.\\]+|\\")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One filter. ``values`` holds one, or any number for ``in`` and ``nin``; for ``exists``
+    it is the JSON text true or false. ``where`` is the place in the request, its detail empty.
+    """
+
+    path: Path
+    operator: str
+    values: tuple[Value, ...]
+    where: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """By one key, ties by id in the same direction; items without the key come last."""
+
+    path: Path = ID
+    descending: bool = False
+
+    @property
+    def by_attribute(self) -> bool:
+        return self.path not in (ID, CREATED_AT)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a list holds, all conditions together, and its order."""
+
+    conditions: tuple[Condition, ...] = ()
+    sort: Sort = Sort()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two items of a list, beside the one that has this key and id.
+
+    ``key`` is the sort key: JSON text of an attribute, None where the item lacks it; an ISO
+    time for created_at; None for id. ``backwards`` tells the way on from there, and
+    ``inclusive`` whether that item itself is on it.
+    """
+
+    key: str | None
+    item_id: bytes
+    backwards: bool = False
+    inclusive: bool = False
+
+
+def parse_path(text: str) -> Path:
+    """The names that a dotted path stands for. ValueError, with a clause, if it is none."""
+    names = [""]
+    for piece in _PIECE.findall(text):
+        if piece == ".":
+            names.append("")
+        else:
+            names[-1] += piece[1] if len(piece) == 2 and piece in ("\\.", "\\\\") else piece
+    if not all(names):
+        raise ValueError("has an empty name")
+    if len(names) > _PATH_MAX_NAMES:
+        raise ValueError(f"has more than {_PATH_MAX_NAMES} names")
+    if any(len(name.encode()) > _NAME_MAX_BYTES for name in names):
+        raise ValueError(f"has a name of more than {_NAME_MAX_BYTES} bytes")
+    return tuple(names)
+
+
+def format_path(path: Path) -> str:
+    """The path as it is written in requests and settings."""
+    return ".".join(re.sub(r"\\(?=[.\\]|$)|\.", r"\\\g<0>", name) for name in path)
+
+
+def parse_attributes(names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The declared attributes of the settings. ValueError names one that cannot be declared."""
+    paths = []
+    for name in names:
+        try:
+            path = parse_path(name)
+        except ValueError as error:
+            raise ValueError(f"{name!r} {error}") from None
+        if path in (ID, *FIELDS) or "\0" in name:
+            raise ValueError(f"{name!r} is a field of every item, not an attribute of its data")
+        paths.append(path)
+    return tuple(dict.fromkeys(paths))
