@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from service.model.query import Path as AttributePath
+from service.model.query import parse_attributes
 from service.settings import Settings
 
 ENV_PREFIX = "HOTSHELF_"
@@ -75,6 +77,14 @@ def load(
         for section, cls in _sections()
     }
     return Settings(**sections), sources
+
+
+def declared_attributes(settings: Settings) -> tuple[AttributePath, ...]:
+    """The paths of ``lists.attributes``. Raises SettingsError for one that is none."""
+    try:
+        return parse_attributes(settings.lists.attributes)
+    except ValueError as error:
+        raise SettingsError(f"lists.attributes: {error}") from None
 
 
 def describe(settings: Settings, sources: Mapping[str, str]) -> list[Described]:

@@ -118,6 +118,15 @@ class Writes:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    attributes: tuple[str, ...] = _setting(
+        (),
+        "attributes of data that lists can be sorted by and filtered by range; `hotshelf migrate` "
+        "builds an index for each (dots between nested names)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = _setting("info", "debug, info, warning or error")
 
@@ -133,4 +142,5 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     cors: Cors = field(default_factory=Cors)
     writes: Writes = field(default_factory=Writes)
+    lists: Lists = field(default_factory=Lists)
     log: Log = field(default_factory=Log)

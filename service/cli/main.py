@@ -75,7 +75,9 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    migrate(load_settings(args).database, lambda line: print(line, file=sys.stderr))
+    settings = load_settings(args)
+    attributes = setting_sources.declared_attributes(settings)
+    migrate(settings.database, lambda line: print(line, file=sys.stderr), attributes)
     return 0
 
 

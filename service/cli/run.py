@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         stack = EmbeddedStack(args.data_dir, args.shards, args.replicas, progress=_say)
         with stack:
             settings = _settle(args, Stack(stack.shards, stack.redis_url))
-            migrate(settings.database, _say)
+            migrate(settings.database, _say, setting_sources.declared_attributes(settings))
             if not args.no_sample:
                 _load_sample(settings, args.data_dir)
             token = _write_token(args.data_dir, settings)

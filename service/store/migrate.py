@@ -1,16 +1,19 @@
-"""Bring every shard's schema up to date: numbered SQL files, then the partitions it owns.
+"""Bring every shard's schema up to date: numbered SQL files, indexes, the partitions it owns.
 
 Safe to run again at any time and from several machines at once (an advisory lock on each
 shard). Why no migration library: docs/decisions/0003-migrations.md.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import psycopg
 from psycopg import Connection, sql
 
+from service.model.query import Path
 from service.settings import Database
+from service.store.indexes import build_indexes, declare_indexes
 from service.store.nodes import Row, conninfo
 from service.store.shards import ShardMapError
 
@@ -24,16 +27,38 @@ class MigrationError(Exception):
     """A shard that cannot be brought up to date; the message says which and why."""
 
 
-def migrate(settings: Database, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Migrate every shard. Raises MigrationError, and ShardMapError for changed settings."""
+def migrate(
+    settings: Database,
+    progress: Callable[[str], None] = lambda _: None,
+    attributes: Sequence[Path] = (),
+) -> None:
+    """Migrate every shard. Raises MigrationError, and ShardMapError for changed settings.
+
+    ``attributes`` are the declared ones: they get their indexes, and no others keep theirs.
+    """
     if not settings.shards:
         raise MigrationError("no shards are configured: set database.shards")
     for number, urls in enumerate(settings.shards):
         with connect_primary(number, urls, settings) as connection:
-            _check_collation(connection, number)
-            applied = _apply_files(connection)
-            _own_partitions(connection, number, len(settings.shards), settings.buckets)
-            progress(f"shard {number}: {len(applied)} migrations applied")
+            _migrate_shard(connection, number, settings, progress, attributes)
+
+
+def _migrate_shard(
+    connection: Connection[Row],
+    number: int,
+    settings: Database,
+    progress: Callable[[str], None],
+    attributes: Sequence[Path],
+) -> None:
+    _check_collation(connection, number)
+    applied = _apply_files(connection)
+    if number == 0:
+        _make_cursor_key(connection)
+    # Before the partitions, since a new one copies what is declared.
+    declare_indexes(connection, attributes)
+    _own_partitions(connection, number, len(settings.shards), settings.buckets)
+    build_indexes(connection, attributes, lambda text: progress(f"shard {number}: {text}"))
+    progress(f"shard {number}: {len(applied)} migrations applied")
 
 
 def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Connection[Row]:
@@ -86,6 +111,15 @@ def _apply_files(connection: Connection[Row]) -> list[str]:
             connection.execute((folder / name).read_bytes())
             connection.execute("INSERT INTO schema_migrations (name) VALUES (%s)", (name,))
     return new
+
+
+def _make_cursor_key(connection: Connection[Row]) -> None:
+    """What the cursors of all workers are authenticated with; made once, never shown."""
+    connection.execute(
+        "INSERT INTO cursor_key (secret) VALUES (%s) ON CONFLICT DO NOTHING",
+        (secrets.token_bytes(32),),
+    )
+    connection.commit()
 
 
 def _own_partitions(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:

@@ -1,0 +1,32 @@
+"""SQL for what is looked up in an item's data, the same in the indexes and in the lists."""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from service.model.query import VALUE_MAX_BYTES, Path
+
+
+def indexed(path: Path) -> sql.Composed:
+    """The value of a declared attribute, its names written out so that the index is found.
+
+    For statements with parameters, in which the driver reads two percent signs as one.
+    """
+    return declared(tuple(name.replace("%", "%%") for name in path))
+
+
+def declared(path: Path) -> sql.Composed:
+    """The same for statements without parameters."""
+    return value_at([sql.SQL("{}::text").format(name) for name in path])
+
+
+def value_at(names: Sequence[sql.Composable]) -> sql.Composed:
+    """The jsonb under these names (expressions of type text); NULL where it is absent.
+
+    A value that is too long for an index counts as absent, with or without an index: so what a
+    list holds does not depend on what is declared. ``->`` by text never looks into an array.
+    """
+    value = sql.SQL("(data -> {})").format(sql.SQL(" -> ").join(names))
+    return sql.SQL("(CASE WHEN octet_length({0}::text) <= {1} THEN {0} END)").format(
+        value, sql.SQL(str(VALUE_MAX_BYTES))
+    )

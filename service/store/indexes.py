@@ -1,0 +1,160 @@
+"""The indexes that lists are answered from, built without holding up writes.
+
+An index of ``items`` is one on the parent table, which every new partition copies, and one on
+each partition, attached to it. The parent's is declared in an instant; on partitions with rows
+the work is done by CREATE INDEX CONCURRENTLY, which may be cut off anywhere: what it leaves is
+an invalid index that is dropped and built anew. Names end in a hash of the definition, so an
+index whose definition changes is another one.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+import psycopg
+from psycopg import sql
+
+from service.model.query import Path
+from service.store.attributes import declared
+from service.store.nodes import Row
+
+Connection: TypeAlias = psycopg.Connection[Row]
+
+_LOCK = 0x696E6478
+_PREFIX = "items_list_"
+_LIVING = sql.SQL("WHERE data IS NOT NULL")
+
+# Taking a table's lock makes every later writer wait, so we rather give up and come back.
+_LOCK_TIMEOUT = "2s"
+_ATTEMPTS = 60
+_PAUSE_S = 0.5
+
+
+class _Index(NamedTuple):
+    name: str
+    definition: sql.Composable
+
+
+def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
+    """Make the parents of missing indexes, drop those of attributes no longer declared.
+
+    On a shard whose partitions are yet to be made this is all there is to do.
+    """
+    wanted = _wanted(connection, attributes)
+    query = """SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                WHERE i.indrelid = 'items'::regclass AND starts_with(c.relname, %s)"""
+    present = {name for (name,) in connection.execute(query, (_PREFIX,)).fetchall()}
+    connection.commit()
+    for name in sorted(present - {index.name for index in wanted}):
+        _patiently(connection, sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
+    for index in wanted:
+        if index.name not in present:
+            statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON ONLY items {}")
+            name = sql.Identifier(index.name)
+            _patiently(connection, statement.format(name, index.definition))
+
+
+def build_indexes(
+    connection: Connection, attributes: Iterable[Path], progress: Callable[[str], None]
+) -> None:
+    """Build and attach what the partitions lack. One process at a time does it in a database."""
+    missing = [
+        (index, partition)
+        for index in _wanted(connection, attributes)
+        for partition in _partitions_without(connection, index.name)
+    ]
+    if not missing:
+        connection.commit()
+        return
+    with _alone(connection):
+        for number, (index, partition) in enumerate(missing, 1):
+            progress(f"index {number} of {len(missing)}: {index.name} on {partition}")
+            _build(connection, index, partition)
+        for partition in sorted({partition for _, partition in missing}):
+            # The planner knows an expression's values only from its index's statistics.
+            connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(partition)))
+
+
+def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[_Index]:
+    definitions = {
+        "living": sql.SQL("(id)"),
+        "owner": sql.SQL("(owner_id, id)"),
+        "created": sql.SQL("(created_at, id)"),
+        # A reader looks through the whole pending list, so it is kept short.
+        "data": sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)"),
+    }
+    wanted = [_index(connection, label, columns) for label, columns in definitions.items()]
+    columns = sql.SQL("({}, id)")
+    return wanted + [
+        _index(connection, "attribute", columns.format(declared(path))) for path in attributes
+    ]
+
+
+def _index(connection: Connection, label: str, columns: sql.Composable) -> _Index:
+    definition = sql.SQL(" ").join([columns, _LIVING])
+    digest = hashlib.sha256(definition.as_string(connection).encode()).hexdigest()[:12]
+    return _Index(f"{_PREFIX}{label}_{digest}", definition)
+
+
+def _partitions_without(connection: Connection, name: str) -> list[str]:
+    query = """
+        SELECT child.relname
+          FROM pg_inherits p JOIN pg_class child ON child.oid = p.inhrelid
+         WHERE p.inhparent = 'items'::regclass
+           AND NOT EXISTS (
+               SELECT FROM pg_index i JOIN pg_inherits attached ON attached.inhrelid = i.indexrelid
+                WHERE i.indrelid = child.oid AND attached.inhparent = to_regclass(%s))
+         ORDER BY child.relname"""
+    return [child for (child,) in connection.execute(query, (name,)).fetchall()]
+
+
+def _build(connection: Connection, index: _Index, partition: str) -> None:
+    parent, table = sql.Identifier(index.name), sql.Identifier(partition)
+    name = f"{partition}_{index.name.removeprefix(_PREFIX)}"
+    child = sql.Identifier(name)
+    query = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+    row = connection.execute(query, (name,)).fetchone()
+    if row is not None and not row[0]:
+        connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(child))
+    if row is None or not row[0]:
+        statement = sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} {}")
+        connection.execute(statement.format(child, table, index.definition))
+    attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(parent, child)
+    _patiently(connection, attach)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Outside of transactions, holding a lock; asked for again and again, never waited for.
+
+    A statement that waits is a transaction that CREATE INDEX CONCURRENTLY would wait for in turn.
+    """
+    connection.commit()
+    connection.autocommit = True
+    try:
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() != (True,):
+            time.sleep(_PAUSE_S)
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            connection.autocommit = False
+
+
+def _patiently(connection: Connection, statement: sql.Composed) -> None:
+    """Run a statement that locks a whole table for an instant, once nobody holds it long."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                connection.execute(statement)
+        except psycopg.errors.LockNotAvailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            break
+    if not connection.autocommit:
+        connection.commit()
