@@ -23,6 +23,8 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.InvalidSyntax: Row(400, "The body cannot be read"),
     errors.IncompleteBody: Row(400, "The body ended too early"),
     errors.InvalidParameter: Row(400, "A query parameter cannot be used"),
+    errors.InvalidCursor: Row(400, "The cursor cannot be used"),
+    errors.UnindexedQuery: Row(400, "No index can answer this"),
     errors.InvalidHeader: Row(400, "A header field cannot be used"),
     errors.InvalidId: Row(400, "The id is not a ULID"),
     errors.IdempotencyKeyMissing: Row(400, "An idempotency key is needed"),
@@ -54,6 +56,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.ShardUnavailable: Row(503, "A database cannot be reached"),
     errors.OutcomeUnknown: Row(503, "The outcome of the write is not known"),
     errors.DatabaseTimeout: Row(503, "The database took too long"),
+    errors.QueryTooExpensive: Row(503, "The list takes too long"),
     errors.CacheUnavailable: Row(503, "The cache cannot be reached"),
 }
 

@@ -79,6 +79,18 @@ class InvalidParameter(CallerError):
     code = "invalid-parameter"
 
 
+class InvalidCursor(CallerError):
+    """Forged, cut off, or made for another list or caller."""
+
+    code = "invalid-cursor"
+
+
+class UnindexedQuery(CallerError):
+    """A list that no index can answer; ``extra`` names what is allowed."""
+
+    code = "unindexed-query"
+
+
 class InvalidHeader(CallerError):
     code = "invalid-header"
 
@@ -220,6 +232,12 @@ class OutcomeUnknown(DependencyError):
 
 class DatabaseTimeout(DependencyError):
     code = "database-timeout"
+
+
+class QueryTooExpensive(DependencyError):
+    """A list that is allowed, but takes longer than it may on the data as it is."""
+
+    code = "query-too-expensive"
 
 
 # 500

@@ -109,6 +109,8 @@ def conninfo(url: str, settings: Database) -> str:
         " -c client_connection_check_interval=500"
         # Each statement with a snapshot of its own: what proves a replica fresh relies on it.
         r" -c default_transaction_isolation=read\ committed"
+        # Compiling, or starting helpers, takes longer than our longest good statement.
+        " -c jit=off -c max_parallel_workers_per_gather=0"
     )
     return make_conninfo(
         url,

@@ -1,0 +1,92 @@
+"""Cursors: positions in a list that clients hand back to us.
+
+A cursor is the position and a message authentication code over it and over what it belongs to,
+so one that was not made here, for this list and this caller, cannot be told from a forged one.
+Its form is part of the contract between releases: clients keep cursors across deploys.
+"""
+
+import base64
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+
+from service.model.errors import InvalidCursor, Place
+from service.model.query import Position, Query, format_path
+
+_CODE_BYTES = 16
+_ID_BYTES = 16
+_MAX_CHARACTERS = 8192
+_ALPHABET = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_PURPOSE = b"hotshelf list cursor 1"
+
+# Bits of the byte between code and id.
+_BACKWARDS, _INCLUSIVE, _HAS_KEY = 1, 2, 4
+
+
+class Cursors:
+    """Makes and reads cursors. ``load_secret`` is asked once, when the first one is needed."""
+
+    def __init__(self, load_secret: Callable[[], Awaitable[bytes]]) -> None:
+        self._load_secret = load_secret
+        self._secret: bytes | None = None
+
+    async def open(self) -> None:
+        """Be ready to encode and decode. Raises ShardUnavailable, DatabaseTimeout."""
+        if self._secret is None:
+            self._secret = await self._load_secret()
+
+    def encode(self, position: Position, query: Query, subject: str) -> str:
+        """The cursor of a position in the list that ``subject`` asked for."""
+        flags = _BACKWARDS * position.backwards | _INCLUSIVE * position.inclusive
+        key = b""
+        if position.key is not None:
+            flags |= _HAS_KEY
+            key = position.key.encode()
+        payload = bytes([flags]) + position.item_id + key
+        return _text(self._code(payload, query, subject) + payload)
+
+    def decode(self, cursor: str, query: Query, subject: str, where: Place) -> Position:
+        """The position. Raises InvalidCursor, at ``where``, for anything but our own cursor."""
+        content = _content(cursor)
+        code, payload = content[:_CODE_BYTES], content[_CODE_BYTES:]
+        if not hmac.compare_digest(code, self._code(payload, query, subject)) or not payload:
+            raise InvalidCursor(
+                "The cursor is not one that was made for this list and this caller.", where
+            )
+        flags, item_id, key = payload[0], payload[1 : 1 + _ID_BYTES], payload[1 + _ID_BYTES :]
+        return Position(
+            key.decode() if flags & _HAS_KEY else None,
+            item_id,
+            bool(flags & _BACKWARDS),
+            bool(flags & _INCLUSIVE),
+        )
+
+    def _code(self, payload: bytes, query: Query, subject: str) -> bytes:
+        assert self._secret is not None
+        code = hmac.new(self._secret, digestmod="sha256")
+        for part in (_PURPOSE, subject.encode(), *_identity(query), payload):
+            code.update(len(part).to_bytes(4, "big") + part)
+        return code.digest()[:_CODE_BYTES]
+
+
+def _identity(query: Query) -> list[bytes]:
+    """What tells one list from another, whatever the order of its filters."""
+    sort = ("-" if query.sort.descending else "") + format_path(query.sort.path)
+    conditions = sorted(
+        "\0".join((format_path(one.path), one.operator, *map(str, one.values)))
+        for one in query.conditions
+    )
+    return [sort.encode(), *(condition.encode() for condition in conditions)]
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _content(cursor: str) -> bytes:
+    """The bytes of a cursor; none where it is not spelled as we spell it."""
+    if len(cursor) > _MAX_CHARACTERS or not _ALPHABET.fullmatch(cursor) or len(cursor) % 4 == 1:
+        return b""
+    content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    # The last character may hold bits that are not used: only one spelling is ours.
+    return content if _text(content) == cursor else b""

@@ -1,0 +1,81 @@
+"""Which lists are allowed: those that an index can answer.
+
+One index gives the order of a list, and finds what its filters ask for. Sorted by id, any
+index may do the finding, since what was found is sorted then; under any other order only the
+index that gives it, or the one of an owner's items, keeps a page from reading everything.
+Operators that no index knows only sift what another filter found.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from service.model.errors import Place, UnindexedQuery
+from service.model.json_text import value_of
+from service.model.query import (
+    CREATED_AT,
+    FIELDS,
+    ID,
+    INDEXED,
+    OWNER_ID,
+    SIFTING,
+    Condition,
+    Path,
+    Query,
+    Sort,
+    format_path,
+)
+
+
+def check_allowed(query: Query, declared: frozenset[Path], sort_place: Place) -> None:
+    """Raises UnindexedQuery, which names each filter that is not allowed here, and what is."""
+    sortable = {ID, CREATED_AT} | declared
+    if query.sort.path not in sortable:
+        place = replace(sort_place, detail="is no sort key here")
+        raise _unindexed("There is no index in this order.", [place], declared)
+    refused = [
+        replace(one.where, detail=reason)
+        for one in query.conditions
+        if one.operator in INDEXED and (reason := _why_not(one, query.sort, declared))
+    ]
+    if not refused and not any(one.operator in INDEXED for one in query.conditions):
+        refused = [
+            replace(one.where, detail="is allowed only beside a filter that an index answers")
+            for one in query.conditions
+        ]
+    if refused:
+        raise _unindexed("No index answers this filter.", refused, declared)
+
+
+def _why_not(one: Condition, sort: Sort, declared: frozenset[Path]) -> str | None:
+    indexed = one.path in declared or one.path in FIELDS
+    if one.operator != "eq" and not indexed:
+        return "needs a declared attribute; other attributes are found by equality only"
+    if not indexed and not _has_scalar(value_of(str(one.values[0]).encode())):
+        return "holds no value to be found by; declare the attribute"
+    if sort.path not in (ID, one.path) and one.path != OWNER_ID:
+        return (
+            f"cannot be beside sort={format_path(sort.path)}; sort by id or by the same attribute"
+        )
+    return None
+
+
+def _has_scalar(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_scalar(member) for member in value.values())
+    if isinstance(value, list):
+        return any(_has_scalar(element) for element in value)
+    return True
+
+
+def _unindexed(detail: str, places: Iterable[Place], declared: frozenset[Path]) -> UnindexedQuery:
+    names = [format_path(path) for path in sorted(declared)]
+    return UnindexedQuery(
+        detail,
+        *places,
+        extra={
+            "sort_keys": ", ".join(["id", "created_at", *names]),
+            "range_filters": ", ".join(["owner_id", "created_at", *names]),
+            "always_allowed": "equality on any attribute, sorted by id",
+            "beside_others_only": ", ".join(SIFTING),
+        },
+    )

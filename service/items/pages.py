@@ -1,0 +1,178 @@
+"""Pages of a list over all shards.
+
+Every shard is asked at the same time for as much as the whole page could need; what comes back
+is merged by sort key and id, and the page ends where it is full. A page is found by its
+position alone, so it costs the same wherever it lies, and nothing that is created or deleted
+elsewhere moves it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from service.flow.deadline import within
+from service.flow.retry import retried
+from service.model.errors import DatabaseTimeout, QueryTooExpensive
+from service.model.item import Item
+from service.model.json_order import sort_key
+from service.model.query import CREATED_AT, Path, Position, Query, Sort
+from service.store.lists import (
+    ListedItem,
+    Part,
+    Share,
+    count_exactly,
+    count_roughly,
+    read_share,
+)
+from service.store.shards import Shard, Shards
+
+T = TypeVar("T")
+
+PAGE_MAX_BYTES = 4 << 20
+
+# A statement's own timeout, which says that the question was too hard, is to come first.
+_GRACE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items in the order of the list, and the positions before and behind them.
+
+    A position is None where the list is known to end.
+    """
+
+    items: list[Item]
+    previous: Position | None
+    next: Position | None
+
+
+class Pages:
+    """Reads lists. ``declared`` are the attributes that have an index."""
+
+    def __init__(self, shards: Shards, declared: frozenset[Path], timeout_s: float) -> None:
+        self._shards = shards
+        self._declared = declared
+        self._timeout_s = timeout_s
+
+    async def read(self, query: Query, position: Position | None, limit: int) -> Page:
+        """Up to ``limit`` items from the position on, or from the beginning.
+
+        The page also ends with the item that makes its data 4 MiB or more. Raises
+        QueryTooExpensive, DatabaseTimeout, ShardUnavailable and Overloaded.
+        """
+        parts = traversal(query.sort, position)
+
+        def share(shard: Shard) -> Awaitable[Share]:
+            # One more than asked for tells whether there is more.
+            return read_share(shard, query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
+
+        found, more = cut(await self._from_all(share), query.sort, parts, limit)
+        return _page(found, more, query.sort, position)
+
+    async def count(self, query: Query, exactly: bool) -> int | None:
+        """How many items the whole list has; None if counting takes longer than it may.
+
+        If not ``exactly``, what the database's statistics say. Raises as ``read`` does.
+        """
+        one = count_exactly if exactly else count_roughly
+        try:
+            counts = await self._from_all(lambda shard: one(shard, query, self._declared))
+        except QueryTooExpensive:
+            return None
+        return sum(counts)
+
+    async def _from_all(self, ask: Callable[[Shard], Awaitable[T]]) -> list[T]:
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        asked = [retried(partial(ask, shard), until_s) for shard in self._shards.all]
+        try:
+            return await within(self._timeout_s + _GRACE_S, _together(asked))
+        except TimeoutError:
+            raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
+        except DatabaseTimeout:
+            raise QueryTooExpensive(
+                "No index answers this list in time: narrow its filter.", retry_after_s=1
+            ) from None
+
+
+async def _together(asked: Sequence[Awaitable[T]]) -> list[T]:
+    """All results, or the first failure, after which nobody waits for the others."""
+    tasks = [asyncio.ensure_future(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def traversal(sort: Sort, position: Position | None) -> list[Part]:
+    """The scans that lead from a position to the end of the list, in order."""
+    backwards = position is not None and position.backwards
+    way = sort.descending != backwards
+    halves = [False, True] if sort.by_attribute else [False]
+    if backwards:
+        halves.reverse()
+    if position is None:
+        return [Part(absent, way, None) for absent in halves]
+    here = sort.by_attribute and position.key is None
+    return [
+        Part(absent, way, position if absent == here else None)
+        for absent in halves[halves.index(here) :]
+    ]
+
+
+def cut(
+    shares: Sequence[Share], sort: Sort, parts: Sequence[Part], limit: int
+) -> tuple[list[ListedItem], bool]:
+    """The items of the page in the order of the parts, and whether there are more behind it."""
+    # Behind the last item of a shard that gave only some, others of its items may come.
+    frontier = {share.items[-1].item.id for share in shares if share.cut}
+    page: list[ListedItem] = []
+    size = 0
+    total = sum(len(share.items) for share in shares)
+    for listed in _merged(shares, sort, parts):
+        page.append(listed)
+        size += len(listed.item.data or b"")
+        if len(page) == limit or size >= PAGE_MAX_BYTES or listed.item.id in frontier:
+            break
+    return page, len(page) < total or bool(frontier)
+
+
+def _merged(shares: Sequence[Share], sort: Sort, parts: Sequence[Part]) -> Iterator[ListedItem]:
+    for part in parts:
+        found = [one for share in shares for one in share.items if one.absent == part.absent]
+        # Each share is sorted already, which this sort makes use of.
+        yield from sorted(found, key=partial(_order, sort), reverse=part.descending)
+
+
+def _order(sort: Sort, listed: ListedItem) -> tuple[Any, ...]:
+    if sort.path == CREATED_AT:
+        return listed.item.created_at, listed.item.id
+    if listed.key is None:
+        return ((), listed.item.id)
+    return sort_key(listed.key), listed.item.id
+
+
+def _page(found: list[ListedItem], more: bool, sort: Sort, position: Position | None) -> Page:
+    backwards = position is not None and position.backwards
+    if not found:
+        # What the position stood beside is gone, and so is all on this side of it.
+        turned = None
+        if position is not None:
+            turned = Position(position.key, position.item_id, not backwards, inclusive=True)
+        return Page([], *((None, turned) if backwards else (turned, None)))
+    if backwards:
+        found.reverse()
+    first, last = _position(found[0], sort, True), _position(found[-1], sort, False)
+    items = [listed.item for listed in found]
+    if backwards:
+        return Page(items, first if more else None, last)
+    return Page(items, None if position is None else first, last if more else None)
+
+
+def _position(listed: ListedItem, sort: Sort, backwards: bool) -> Position:
+    key = listed.key
+    if sort.path == CREATED_AT:
+        key = listed.item.created_at.isoformat()
+    return Position(key, listed.item.id, backwards)

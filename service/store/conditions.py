@@ -1,0 +1,174 @@
+"""Filters as SQL: every name and value of a request is a parameter.
+
+What PostgreSQL would do beyond what a filter means is fenced in: containment by equality, the
+order of jsonb by the bounds of each type.
+"""
+
+from typing import Any
+
+import orjson
+from psycopg import sql
+
+from service.model.query import CREATED_AT, FIELDS, VALUE_MAX_BYTES, Condition, Path, Value
+from service.store.attributes import indexed, value_at
+
+_COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+# Below every number that can be stored, and above every text.
+_BELOW_NUMBERS = "-1e1001"
+_LAST_CHARACTER = "\U0010ffff"
+
+
+class Parameters:
+    """The values of one statement, by the names of their placeholders."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def add(self, value: Any, kind: str) -> sql.Composed:
+        """A placeholder for a value of an SQL type."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return sql.SQL("{}::{}").format(sql.Placeholder(name), sql.SQL(kind))
+
+
+def condition(one: Condition, declared: frozenset[Path], parameters: Parameters) -> sql.Composed:
+    """The SQL expression that is true for the items which meet the condition."""
+    if one.path in FIELDS:
+        return _on_field(one, parameters)
+    if one.path in declared:
+        return _on_value(one, indexed(one.path), parameters)
+    if one.operator == "eq":
+        return _by_containment(one, parameters)
+    return _on_value(one, _looked_up(one.path, parameters), parameters)
+
+
+def _looked_up(path: Path, parameters: Parameters) -> sql.Composed:
+    return value_at([parameters.add(name, "text") for name in path])
+
+
+def _by_containment(one: Condition, parameters: Parameters) -> sql.Composed:
+    """The GIN index finds what contains the value; scalars that are contained are equal."""
+    (value,) = one.values
+    document = str(value)
+    for name in reversed(one.path):
+        document = f"{{{orjson.dumps(name).decode()}: {document}}}"
+    contains = sql.SQL("data @> {}").format(parameters.add(document, "jsonb"))
+    names = sql.SQL(" -> ").join(parameters.add(name, "text") for name in one.path)
+    if _is(value, "[{"):
+        same = sql.SQL("{} = {}").format(
+            _looked_up(one.path, parameters), parameters.add(value, "jsonb")
+        )
+    else:
+        same = sql.SQL("octet_length((data -> {})::text) <= {}").format(
+            names, sql.SQL(str(VALUE_MAX_BYTES))
+        )
+    return sql.SQL("({} AND {})").format(contains, same)
+
+
+def _on_field(one: Condition, parameters: Parameters) -> sql.Composed:
+    kind, column = ("timestamptz", "created_at") if one.path == CREATED_AT else ("text", "owner_id")
+    by = sql.SQL("{}").format(sql.SQL(column))
+    value = one.values[0] if one.values else None
+    match one.operator:
+        case "exists":
+            return sql.SQL("{}").format(parameters.add(value == "true", "boolean"))
+        case "contains":
+            return sql.SQL("strpos({}, {}) > 0").format(by, parameters.add(value, "text"))
+        case "prefix":
+            bounds = [sql.SQL("{} >= {}").format(by, parameters.add(value, "text"))]
+            following = _following(str(value))
+            if following is not None:
+                bounds.append(sql.SQL("{} < {}").format(by, parameters.add(following, "text")))
+            return sql.SQL("({})").format(sql.SQL(" AND ").join(bounds))
+        case "gt" | "gte" | "lt" | "lte":
+            comparison = sql.SQL(_COMPARISONS[one.operator])
+            return sql.SQL("{} {} {}").format(by, comparison, parameters.add(value, kind))
+    return _equalities(one, by, kind, parameters)
+
+
+def _on_value(one: Condition, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+    value = one.values[0] if one.values else ""
+    match one.operator:
+        case "exists":
+            return sql.SQL("{} IS NOT NULL" if value == "true" else "{} IS NULL").format(by)
+        case "contains":
+            return _contains(str(value), by, parameters)
+        case "prefix":
+            text = orjson.loads(str(value))
+            following = _following(text)
+            end = _BELOW_NUMBERS if following is None else orjson.dumps(following).decode()
+            return _between(by, ">=", str(value), "<", end, parameters)
+        case "gt" | "gte" | "lt" | "lte":
+            return _range(one.operator, str(value), by, parameters)
+    return _equalities(one, by, "jsonb", parameters)
+
+
+def _equalities(
+    one: Condition, by: sql.Composed, kind: str, parameters: Parameters
+) -> sql.Composed:
+    if one.operator in ("in", "nin"):
+        listed = list(one.values)
+        # An array of jsonb has no driver type of its own: it travels as text.
+        values = parameters.add(listed, f"text[]::{kind}[]" if kind == "jsonb" else f"{kind}[]")
+        shape = "{} = ANY({})" if one.operator == "in" else "({0} IS NOT NULL AND {0} <> ALL({1}))"
+        return sql.SQL(shape).format(by, values)
+    comparison = sql.SQL("=" if one.operator == "eq" else "<>")
+    return sql.SQL("{} {} {}").format(by, comparison, parameters.add(one.values[0], kind))
+
+
+def _contains(value: str, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+    """A part of a text, or an element of an array."""
+    element = parameters.add(f"[{value}]", "jsonb")
+    found = sql.SQL("jsonb_typeof({0}) = 'array' AND {0} @> {1}").format(by, element)
+    if _is(value, '"'):
+        part = parameters.add(orjson.loads(value), "text")
+        within = sql.SQL("jsonb_typeof({0}) = 'string' AND strpos({0} #>> '{{}}', {1}) > 0")
+        found = sql.SQL("{} OR {}").format(found, within.format(by, part))
+    return sql.SQL("({})").format(found)
+
+
+def _range(operator: str, value: str, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+    """What is on one side of the value and of its own type."""
+    upwards = operator in ("gt", "gte")
+    comparison = _COMPARISONS[operator]
+    if _is(value, "n"):
+        # There is one null, so nothing lies beyond it.
+        shape = "{} = {}" if comparison.endswith("=") else "false"
+        return sql.SQL(shape).format(by, parameters.add(value, "jsonb"))
+    if _is(value, '"'):
+        first, (end, last) = '""', ("<", _BELOW_NUMBERS)
+    elif _is(value, "tf"):
+        first, (end, last) = "false", ("<=", "true")
+    else:
+        first, (end, last) = _BELOW_NUMBERS, ("<", "false")
+    if upwards:
+        return _between(by, comparison, value, end, last, parameters)
+    return _between(by, ">=", first, comparison, value, parameters)
+
+
+def _between(
+    by: sql.Composed, above: str, low: str, below: str, high: str, parameters: Parameters
+) -> sql.Composed:
+    return sql.SQL("({0} {1} {2} AND {0} {3} {4})").format(
+        by,
+        sql.SQL(above),
+        parameters.add(low, "jsonb"),
+        sql.SQL(below),
+        parameters.add(high, "jsonb"),
+    )
+
+
+def _following(prefix: str) -> str | None:
+    """The least text after all those that begin so; None where there is none."""
+    kept = prefix.rstrip(_LAST_CHARACTER)
+    if not kept:
+        return None
+    last = ord(kept[-1]) + 1
+    # There is no text with half a surrogate pair.
+    return kept[:-1] + chr(0xE000 if last == 0xD800 else last)
+
+
+def _is(value: Value, first: str) -> bool:
+    """Whether a JSON text is of the type, or types, that begin so."""
+    return str(value)[0] in first

@@ -1,0 +1,206 @@
+"""One shard's share of a page, in one statement of one round trip.
+
+A page is made of parts, each one scan of one index in its own order: the items that have the
+sort key, and those that lack it. (Sorting them in one go, NULLS LAST, would read backwards
+everything that there is.) A part that is not needed to fill the page is not begun.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+from psycopg import sql
+
+from service.model.errors import ShardUnavailable
+from service.model.item import Item
+from service.model.query import CREATED_AT, ID, Path, Position, Query
+from service.store.attributes import indexed
+from service.store.conditions import Parameters, condition
+from service.store.nodes import Connection
+from service.store.shards import Shard
+
+_COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
+_LIVING = sql.SQL("data IS NOT NULL")
+
+# Sizes are looked at twice: as stored, which costs nothing, so that not all of a page of large
+# items is unpacked; then as text, which is what goes out and may be far larger.
+_SELECT = sql.SQL(
+    """
+    SELECT {columns}, body, key, absent, found
+      FROM (SELECT *, sum(octet_length(body)) OVER before - octet_length(body) AS text_before
+              FROM (SELECT {columns}, data::text AS body, {key} AS key, absent, found
+                      FROM (SELECT *, count(*) OVER () AS found,
+                                   sum(pg_column_size(data)) OVER before - pg_column_size(data)
+                                       AS stored_before
+                              FROM (SELECT * FROM ({parts}) AS scans LIMIT {limit}) AS taken
+                            WINDOW before AS (ROWS UNBOUNDED PRECEDING)) AS counted
+                     WHERE stored_before < {max_bytes} OFFSET 0) AS texts
+            WINDOW before AS (ROWS UNBOUNDED PRECEDING)) AS measured
+     WHERE text_before < {max_bytes}"""
+)
+_PART = sql.SQL(
+    "(SELECT {columns}, data, {absent} AS absent FROM items"
+    " WHERE {conditions} ORDER BY {order} LIMIT {limit})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One scan: over the items that have the sort key or those that lack it, one way.
+
+    ``start`` is where it begins; None for its end.
+    """
+
+    absent: bool
+    descending: bool
+    start: Position | None
+
+
+class ListedItem(NamedTuple):
+    """An item with the sort key it was found under, as in Position."""
+
+    item: Item
+    key: str | None
+    absent: bool
+
+
+class Share(NamedTuple):
+    """A shard's items in the order of the parts; ``cut`` if it has more than it gave."""
+
+    items: list[ListedItem]
+    cut: bool
+
+
+def reader(shard: Shard) -> AbstractAsyncContextManager[Connection]:
+    """Where a shard's lists are read: the one place that chooses between its nodes."""
+    return shard.primary()
+
+
+async def read_share(
+    shard: Shard,
+    query: Query,
+    parts: Sequence[Part],
+    declared: frozenset[Path],
+    limit: int,
+    max_bytes: int,
+) -> Share:
+    """Up to ``limit`` items, and not many more than ``max_bytes`` of data.
+
+    Raises ShardUnavailable, DatabaseTimeout, Overloaded.
+    """
+    parameters = Parameters()
+    statement = _SELECT.format(
+        columns=_COLUMNS,
+        parts=sql.SQL(" UNION ALL ").join(
+            _part(query, part, declared, limit, parameters) for part in parts
+        ),
+        key=_key_text(query.sort.path),
+        limit=sql.Literal(limit),
+        max_bytes=sql.Literal(max_bytes),
+    )
+    # With conditions, the best plan depends on the values: no plan is kept for others.
+    prepare = False if query.conditions else None
+    async with reader(shard) as connection:
+        cursor = await connection.execute(statement, parameters.values, prepare=prepare)
+        rows = await cursor.fetchall()
+    return Share([_listed(row) for row in rows], bool(rows) and rows[0][8] > len(rows))
+
+
+async def count_exactly(shard: Shard, query: Query, declared: frozenset[Path]) -> int:
+    """How many items of the shard meet the conditions. Raises as ``read_share`` does."""
+    parameters = Parameters()
+    statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(
+        _where(query, declared, parameters)
+    )
+    row = await _first_row(shard, statement, parameters)
+    return int(row[0])
+
+
+async def count_roughly(shard: Shard, query: Query, declared: frozenset[Path]) -> int:
+    """What the planner expects instead, at once. Raises as ``read_share`` does."""
+    parameters = Parameters()
+    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(
+        _where(query, declared, parameters)
+    )
+    row = await _first_row(shard, statement, parameters)
+    return int(orjson.loads(row[0])[0]["Plan"]["Plan Rows"])
+
+
+async def read_cursor_key(first_shard: Shard) -> bytes:
+    """The secret of all cursors. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
+    async with first_shard.primary() as connection:
+        cursor = await connection.execute("SELECT secret FROM cursor_key")
+        row = await cursor.fetchone()
+    if row is None:
+        raise ShardUnavailable("The first shard has not been migrated.", retry_after_s=1)
+    return bytes(row[0])
+
+
+async def _first_row(
+    shard: Shard, statement: sql.Composed, parameters: Parameters
+) -> tuple[Any, ...]:
+    async with reader(shard) as connection:
+        cursor = await connection.execute(statement, parameters.values, prepare=False)
+        row = await cursor.fetchone()
+    assert row is not None
+    return row
+
+
+def _part(
+    query: Query, part: Part, declared: frozenset[Path], limit: int, parameters: Parameters
+) -> sql.Composed:
+    where = [_where(query, declared, parameters)]
+    by = _key(query.sort.path)
+    if query.sort.by_attribute:
+        where.append(sql.SQL("{} IS NULL" if part.absent else "{} IS NOT NULL").format(by))
+    if part.start is not None:
+        where.append(_beyond(query.sort.path, part, part.start, parameters))
+    way = sql.SQL(" DESC" if part.descending else "")
+    # Where the key is absent it is still named: only so does the planner see the index's order.
+    keys = [by, sql.SQL("id")] if by is not None else [sql.SQL("id")]
+    return _PART.format(
+        columns=_COLUMNS,
+        absent=sql.SQL("true" if part.absent else "false"),
+        conditions=sql.SQL(" AND ").join(where),
+        order=sql.SQL(", ").join(key + way for key in keys),
+        limit=sql.Literal(limit),
+    )
+
+
+def _where(query: Query, declared: frozenset[Path], parameters: Parameters) -> sql.Composed:
+    conditions = [condition(one, declared, parameters) for one in query.conditions]
+    return sql.SQL(" AND ").join([_LIVING, *conditions])
+
+
+def _key(path: Path) -> sql.Composed | None:
+    if path == ID:
+        return None
+    return sql.SQL("{}").format(sql.SQL("created_at") if path == CREATED_AT else indexed(path))
+
+
+def _key_text(path: Path) -> sql.Composable:
+    return (
+        sql.SQL("NULL") if path in (ID, CREATED_AT) else sql.SQL("{}::text").format(indexed(path))
+    )
+
+
+def _beyond(path: Path, part: Part, start: Position, parameters: Parameters) -> sql.Composed:
+    operator = sql.SQL(("<" if part.descending else ">") + ("=" if start.inclusive else ""))
+    item_id = parameters.add(UUID(bytes=start.item_id), "uuid")
+    if part.absent or path == ID:
+        return sql.SQL("id {} {}").format(operator, item_id)
+    assert start.key is not None
+    if path == CREATED_AT:
+        key = parameters.add(datetime.fromisoformat(start.key), "timestamptz")
+    else:
+        key = parameters.add(start.key, "jsonb")
+    return sql.SQL("({}, id) {} ({}, {})").format(_key(path), operator, key, item_id)
+
+
+def _listed(row: tuple[Any, ...]) -> ListedItem:
+    item = Item(row[0].bytes, row[1], row[2], row[3], row[4], row[5].encode())
+    return ListedItem(item, row[6], row[7])
