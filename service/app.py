@@ -28,6 +28,7 @@ from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
+from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
 from service.api.routes import Api, add_routes
@@ -40,13 +41,16 @@ from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
+from service.items.cursor import Cursors
 from service.items.expiry import Expiry
 from service.items.outbox import Outbox
+from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
-from service.setting_sources import SettingsError
+from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
+from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
 
@@ -77,7 +81,8 @@ async def open_worker() -> Worker:
             writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
         )
         health = Health(shards, lambda: _redis_available(redis), lambda: bool(drain))
-        api = Api(GetItem(gate.enter, reader, replies), changes, health, oauth2)
+        lists = _build_lists(settings, shards)
+        api = Api(GetItem(gate.enter, reader, replies), changes, lists, health, oauth2)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -156,6 +161,17 @@ async def _open_access(
     return (
         Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
         OAuth2(issuer, records, base_url, list(key_sets)),
+    )
+
+
+def _build_lists(settings: Settings, shards: Shards) -> ListItems:
+    declared = frozenset(declared_attributes(settings))
+    return ListItems(
+        Pages(shards, declared, settings.database.timeout_s),
+        Cursors(partial(read_cursor_key, shards.all[0])),
+        declared,
+        settings.http.cache_control,
+        settings.http.public_url,
     )
 
 

@@ -10,11 +10,13 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MAX_PLACES = 20
 
 
-def parameters(query_string: str, allowed: Collection[str]) -> dict[str, str]:
+def parameters(
+    query_string: str, allowed: Collection[str], family: str | None = None
+) -> dict[str, str]:
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
     Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
-    every place.
+    every place. ``family`` is how further allowed names begin.
     """
     found: dict[str, str] = {}
     wrong: list[Place] = []
@@ -23,8 +25,9 @@ def parameters(query_string: str, allowed: Collection[str]) -> dict[str, str]:
         name, value = _decoded(sent_name), _decoded(sent_value)
         if name is None or value is None:
             wrong.append(_place("is not percent-encoded UTF-8", name or sent_name))
-        elif name not in allowed:
-            known = f"known here: {', '.join(sorted(allowed))}" if allowed else "none is known here"
+        elif name not in allowed and not (family and name.startswith(family)):
+            names = ", ".join([*sorted(allowed), *([f"{family}…"] if family else [])])
+            known = f"known here: {names}" if names else "none is known here"
             wrong.append(_place(f"is unknown; {known}", name))
         elif name in found:
             wrong.append(_place("is repeated", name))

@@ -12,6 +12,7 @@ from service.api.change_item import ChangeItem
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
+from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
@@ -33,6 +34,7 @@ class Api:
 
     get_item: GetItem
     change_item: ChangeItem
+    list_items: ListItems
     health: Health
     oauth2: OAuth2
 
@@ -60,6 +62,8 @@ def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
     items: list[tuple[str, str, Endpoint]] = []
     for prefix in ("", "/v1"):
         items += [
+            ("GET", f"{prefix}/items", api.list_items.get),
+            ("POST", f"{prefix}/items/search", api.list_items.search),
             ("POST", f"{prefix}/items", api.change_item.post),
             ("GET", f"{prefix}/items/:id", api.get_item),
             ("PUT", f"{prefix}/items/:id", api.change_item.put),

@@ -1,6 +1,6 @@
 """Version 1 of the representation: an envelope around the item's own JSON text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import orjson
@@ -30,6 +30,20 @@ def render(item: Item) -> bytes:
             item.data,
         )
     )
+
+
+def render_entry(item: Item, tag: str) -> bytes:
+    """The body as one of a list, which names its entity tag too."""
+    return b'%b,"etag":%b}' % (render(item)[:-1], orjson.dumps(tag))
+
+
+def render_page(
+    entries: Sequence[bytes], cursors: Mapping[str, str | None], total: int | None
+) -> bytes:
+    """A list: its entries, the cursors by their relation, and the total where there is one."""
+    around = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
+    counted = {} if total is None else {"total": total}
+    return b'{"items":[%b],%b' % (b",".join(entries), orjson.dumps(around | counted)[1:])
 
 
 def timestamp(moment: datetime) -> str:

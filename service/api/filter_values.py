@@ -1,0 +1,107 @@
+"""Values that filters compare with: their JSON type, and which operator takes which."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import orjson
+
+from service import native
+from service.model.errors import Place
+from service.model.query import (
+    CREATED_AT,
+    FIELDS,
+    OPERATORS,
+    RANGES,
+    Condition,
+    Path,
+    Value,
+)
+
+_MAX_VALUES = 1000
+_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"(?:[Zz]|[-+][0-9]{2}:[0-9]{2})"
+)
+_string_from = json.JSONDecoder().raw_decode
+
+
+def json_text(text: str, as_text: bool = False) -> str:
+    """A parameter's value as JSON: a number, true, false or null where it is one, else text.
+
+    A JSON string is the text that it spells; ``as_text`` takes the rest as text whatever it is.
+    """
+    if not as_text and _SCALAR.fullmatch(text):
+        return text
+    if len(text) > 1 and text[0] == text[-1] == '"' and _end_of_string(text, 0) == len(text):
+        return text
+    return orjson.dumps(text).decode()
+
+
+def json_texts(text: str, as_text: bool = False) -> list[str]:
+    """Values between commas; one in quotes may hold commas of its own."""
+    values = []
+    start = 0
+    while start <= len(text):
+        end = _end_of_string(text, start)
+        if end is None or text[end : end + 1] not in ("", ","):
+            end = text.find(",", start)
+            end = len(text) if end < 0 else end
+        values.append(json_text(text[start:end], as_text))
+        start = end + 1
+    return values
+
+
+def checked_condition(path: Path, operator: str, values: list[str], where: Place) -> Condition:
+    """The condition with these JSON texts. ValueError, with a clause, if there is none such."""
+    if operator not in OPERATORS:
+        raise ValueError(f"has no operator that is known; there are {', '.join(OPERATORS)}")
+    if len(values) > _MAX_VALUES:
+        raise ValueError(f"has more than {_MAX_VALUES} values")
+    for value in values:
+        # Before anything else reads them: what cannot be stored cannot be found either.
+        problems = native.scan_value(value.encode())
+        if problems:
+            raise ValueError(problems[0].detail)
+    if operator == "exists":
+        if values[0] not in ("true", "false"):
+            raise ValueError("is neither true nor false")
+    elif path in FIELDS:
+        return Condition(path, operator, _field_values(path, operator, values), where)
+    elif operator == "prefix" and values[0][0] != '"':
+        raise ValueError("is not text")
+    elif operator in RANGES and values[0][0] in "[{":
+        raise ValueError("is neither text nor a number, true, false or null")
+    return Condition(path, operator, tuple(values), where)
+
+
+def _field_values(path: Path, operator: str, values: list[str]) -> tuple[Value, ...]:
+    if any(value[0] != '"' for value in values):
+        raise ValueError("is not text")
+    texts = [str(orjson.loads(value)) for value in values]
+    if path != CREATED_AT:
+        return tuple(texts)
+    if operator in ("prefix", "contains"):
+        raise ValueError("cannot be asked of a time")
+    return tuple(map(_time, texts))
+
+
+def _time(text: str) -> datetime:
+    """RFC 3339, to the microsecond."""
+    if not _TIME.fullmatch(text):
+        raise ValueError("is not a time such as 2026-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that exists") from None
+
+
+def _end_of_string(text: str, start: int) -> int | None:
+    """Where the JSON string that begins at ``start`` ends; None if none does."""
+    if text[start : start + 1] != '"':
+        return None
+    try:
+        return int(_string_from(text, start)[1])
+    except ValueError:
+        return None
