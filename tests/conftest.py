@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.running",
     "tests.fixtures.bulk",
     "tests.fixtures.databases",
+    "tests.fixtures.lists",
 ]
