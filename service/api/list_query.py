@@ -10,7 +10,7 @@ from service.api.fields import chosen_fields
 from service.api.filter_values import checked_condition, json_text, json_texts
 from service.api.query import parameters
 from service.model.errors import InvalidContent, InvalidParameter, Place
-from service.model.json_text import Number, problem_of, text_of, value_of
+from service.model.json_text import problem_of, text_of, value_of
 from service.model.query import CREATED_AT, ID, OWNER_ID, Condition, Path, Query, Sort, parse_path
 
 DEFAULT_LIMIT = 20
@@ -57,7 +57,7 @@ def from_body(body: bytes) -> ListRequest:
     if isinstance(found, list):
         raise problem_of(found)
     sent = {name: value_of(text) for name, text in found.items()}
-    limit = _member(sent, "limit", Number, "is not a number")
+    limit = _member(sent, "limit", int, f"is not a whole number from 1 to {MAX_LIMIT}")
     fields = _member(sent, "fields", list, "is not an array of names")
     if fields is not None and any(type(name) is not str for name in fields):
         raise _bad_member("/fields", "is not an array of names")
@@ -149,7 +149,7 @@ def _in_member(pointer: str, parse: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _member(sent: Mapping[str, Any], name: str, wanted: type, problem: str) -> Any:
-    """The member if it was sent; Number is a kind of str, so types are compared as they are."""
+    """The member if it was sent. A bool is a kind of int, so types are compared as they are."""
     value = sent.get(name)
     if name in sent and type(value) is not wanted:
         raise _bad_member(f"/{name}", problem)
