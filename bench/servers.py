@@ -19,6 +19,7 @@ from service.settings import Settings
 from tests.fixtures.running import AUDIENCE, ISSUER, RunningService, free_port, start_service
 
 PEERS_FOLDER = Path(__file__).parent / "peers"
+_GO_BUILD_S = 300
 NEAR_CACHE_OFF = "HOTSHELF_NEAR_CACHE_BYTES"
 
 
@@ -169,12 +170,17 @@ def _built_go() -> Path | str:
     if shutil.which("go") is None:
         return "go is not installed"
     target = PEERS_FOLDER.parents[1] / "target" / "bench-go-peer"
-    done = subprocess.run(
-        ["go", "build", "-o", str(target), "."],
-        cwd=PEERS_FOLDER / "go",
-        capture_output=True,
-        text=True,
-    )
+    target.parent.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            ["go", "build", "-o", str(target), "."],
+            cwd=PEERS_FOLDER / "go",
+            capture_output=True,
+            text=True,
+            timeout=_GO_BUILD_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"go build took longer than {_GO_BUILD_S} s"
     if done.returncode:
         return f"go build failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
     return target
