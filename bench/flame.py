@@ -7,6 +7,7 @@ profile, so no build of its own is needed.
 """
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -118,7 +119,9 @@ def stacks_of(script: str) -> dict[tuple[str, ...], int]:
         head, *frames = sample.strip("\n").split("\n")
         names = [_name(*found.groups()) for frame in frames if (found := _FRAME.match(frame))]
         if names:
-            stack = (" ".join(head.split()), *reversed(names))
+            # Code without symbols shows as its file, once, however deep it went.
+            calls = [name for name, _ in itertools.groupby(reversed(names))]
+            stack = (" ".join(head.split()), *calls)
             counts[stack] = counts.get(stack, 0) + 1
     return counts
 

@@ -45,7 +45,7 @@ def teststacks_of_are_counted_outermost_first() -> None:
     script = (
         "python   12 \n\t ffff send ([kernel.kallsyms])\n\t 7f write (/usr/lib/libc.so.6)\n\n"
         "python   12 \n\t ffff send ([kernel.kallsyms])\n\t 7f write (/usr/lib/libc.so.6)\n\n"
-        "tokio    13 \n\t 7f [unknown] (/x/_granian.so)\n\n"
+        "tokio    13 \n\t 7f [unknown] (/x/_granian.so)\n\t 7e [unknown] (/x/_granian.so)\n\n"
     )
     assert stacks_of(script) == {
         ("python 12", "write", "send [k]"): 2,
