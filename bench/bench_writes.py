@@ -191,7 +191,11 @@ def main() -> None:
         with EmbeddedStack(folder / "stack", shards=1, replicas=0) as stack:
             running = Stack(stack.shards, stack.redis_url)
             service = start_service(
-                running, folder, HOTSHELF_HTTP_WORKERS="1", HOTSHELF_LIMITS_QUOTA="1000000"
+                running,
+                folder,
+                HOTSHELF_HTTP_WORKERS="1",
+                HOTSHELF_LIMITS_QUOTA="1000000",
+                HOTSHELF_DATABASE_POOL_SIZE=str(PGBENCH_CLIENTS),
             )
             try:
                 bench = Bench(stack.shards[0][0], service, folder, options.seconds)
@@ -201,7 +205,12 @@ def main() -> None:
                 service.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report = {"cpus": os.cpu_count(), "machine": platform.platform(), "kinds": kinds}
+    report = {
+        "cpus": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "machine": platform.platform(),
+        "kinds": kinds,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "writes.json").write_text(json.dumps(report, indent=2) + "\n")
     for kind, figures in kinds.items():
