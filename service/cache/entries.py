@@ -1,16 +1,4 @@
-"""Items in Redis: what the bytes under a key mean, and the only scripts that touch them.
-
-A value is its head (epoch u32, version u64), its kind, and a rest that depends on the kind; all
-numbers are big-endian, so that heads compare as bytes do (in Python; Lua must unpack them).
-
-======== ================================================================================
-item     born u32, content hash 8s, where data begins in the body u32, length of the
-         owner u16, created and updated i64 in µs, the owner in UTF-8, the v1 body
-tombstone, absent
-         nothing; what is absent has version 0
-marker   8 random bytes: an acknowledged write; whoever meets it asks the primary
-permit   8 random bytes: somebody is about to fill; its version is 0
-======== ================================================================================
+"""Items in Redis: the only scripts that touch them, and what each of them is for.
 
 Whoever wants to store an entry puts it over a marker or permit that it met or placed before it
 looked at the database, by compare-and-set on all bytes. An empty key proves nothing, because
@@ -18,25 +6,18 @@ what was in it may have been evicted: only markers and permits enter one.
 """
 
 import logging
-import os
 import re
-import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.cache.connection import Callback, Command
+from service.cache.layout import ITEM, KIND_AT, MARKER, PERMIT, ItemEntry, head_of, new_marker
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
-from service.model.item import Item
 
 logger = logging.getLogger(__name__)
-
-ITEM, TOMBSTONE, ABSENT, MARKER, PERMIT = 1, 2, 3, 4, 5
-# Where the kind is in a value: ``value[KIND_AT]``.
-KIND_AT = 12
 
 MARKER_MS = 30_000
 PERMIT_MS = 10_000
@@ -46,17 +27,9 @@ MISSING_MS = 5_000
 # Messages on it are the 16 bytes of ids; ``mark`` sends them.
 CHANNEL = b"item:marked"
 
-_HEAD = struct.Struct(">IQB")
-_ITEM = struct.Struct(">IQBI8sIH")
-_IDENTITY = struct.Struct(">IQBI")
-_TIMES = struct.Struct(">qq")
-_OWNER_AT = _ITEM.size + _TIMES.size
-_NONCE_BYTES = 8
 _SLIDE_EVERY_S = 600.0
 _SLIDE_STEPS = 10
 _SLIDE_SLOTS = 1 << 20
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _MARK, _SWAP, _SLIDE = Script.load("mark"), Script.load("swap"), Script.load("slide")
 _SAME_RUN = Script.load("same_run")
@@ -64,134 +37,6 @@ _SAME_RUN = Script.load("same_run")
 # What the pipeline must be given, so that its first connection serves nothing old.
 SCRIPTS = (_MARK, _SWAP, _SLIDE)
 ON_CONNECT: tuple[Command, ...] = ((b"EVAL", _SAME_RUN.source, b"1", b"cache:run"),)
-
-
-class ItemEntry:
-    """A living item as its entry has it. ``content_hash`` is the second half of its tags.
-
-    ``body`` is the v1 representation, ready to send, ``body[data_at:-1]`` its data.
-    ``born_s`` is when it was filled, in Unix seconds of the worker that did.
-    """
-
-    __slots__ = (
-        "_times",
-        "body",
-        "born_s",
-        "content_hash",
-        "data_at",
-        "epoch",
-        "owner_id",
-        "version",
-    )
-
-    epoch: int
-    version: int
-    born_s: int
-    content_hash: bytes
-    data_at: int
-
-    def __init__(self, value: bytes) -> None:
-        self.epoch, self.version, _, self.born_s, self.content_hash, self.data_at, owner = (
-            _unpack_item(value)
-        )
-        end = _OWNER_AT + owner
-        self.owner_id = str(value[_OWNER_AT:end], "utf-8")
-        self.body = value[end:]
-        self._times = value[_ITEM.size : _OWNER_AT]
-
-    @property
-    def tag(self) -> tuple[int, str]:
-        """As ``Item.tag``."""
-        return self.version, self.content_hash.decode()
-
-    @property
-    def data(self) -> bytes:
-        """The JSON text that any other representation wraps."""
-        return self.body[self.data_at : -1]
-
-    def item(self, item_id: bytes) -> Item:
-        """The whole item; its times are read only here."""
-        created, updated = _TIMES.unpack(self._times)
-        return Item(
-            item_id,
-            self.owner_id,
-            self.version,
-            _UNIX + created * _MICROSECOND,
-            _UNIX + updated * _MICROSECOND,
-            self.data,
-        )
-
-    @property
-    def identity(self) -> bytes:
-        """Head, kind and birth: no other entry of the key has the same."""
-        return _IDENTITY.pack(self.epoch, self.version, ITEM, self.born_s)
-
-
-_unpack_item = _ITEM.unpack_from
-
-
-def epoch_of(map_epoch: int, timeline: int) -> int:
-    """One number that grows with a bucket's epoch in the shard map and its primary's timeline.
-
-    Both are counted in 16 bits; OverflowError beyond, since a smaller epoch would be believed.
-    """
-    if not (0 <= map_epoch < 1 << 16 and 0 <= timeline < 1 << 16):
-        raise OverflowError("an epoch has 16 bits")
-    return map_epoch << 16 | timeline
-
-
-def head_of(value: bytes) -> bytes:
-    """Epoch and version; heads compare as bytes."""
-    return value[:KIND_AT]
-
-
-def numbers_of(value: bytes) -> tuple[int, int]:
-    """Epoch and version."""
-    epoch, version, _ = _HEAD.unpack_from(value)
-    return epoch, version
-
-
-def kind_of(value: bytes, epoch: int) -> int:
-    """The kind of what GET returned; 0 for what counts as nothing and may be swapped away.
-
-    That is whatever is of an epoch below ``epoch`` (markers and permits too: what they promise
-    was about another history), or written by a release with other kinds.
-    """
-    if len(value) < _HEAD.size:
-        return 0
-    seen, _, kind = _HEAD.unpack_from(value)
-    return kind if seen >= epoch and ITEM <= kind <= PERMIT else 0
-
-
-def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) -> bytes:
-    """The entry of a living item; ``body`` is its v1 representation, data at ``data_at``."""
-    version, content_hash = item.tag
-    owner = item.owner_id.encode()
-    created = (item.created_at - _UNIX) // _MICROSECOND
-    updated = (item.updated_at - _UNIX) // _MICROSECOND
-    return b"%b%b%b%b" % (
-        _ITEM.pack(epoch, version, ITEM, born_s, content_hash.encode(), data_at, len(owner)),
-        _TIMES.pack(created, updated),
-        owner,
-        body,
-    )
-
-
-def encode_missing(epoch: int, tombstone: Item | None) -> bytes:
-    """The entry of an id under which nothing lives: a deleted item, or None for none ever."""
-    if tombstone is None:
-        return _HEAD.pack(epoch, 0, ABSENT)
-    return _HEAD.pack(epoch, tombstone.version, TOMBSTONE)
-
-
-def new_marker(epoch: int, version: int) -> bytes:
-    """A marker unlike any other."""
-    return _HEAD.pack(epoch, version, MARKER) + os.urandom(_NONCE_BYTES)
-
-
-def new_permit(epoch: int) -> bytes:
-    """A permit unlike any other; ``epoch`` is the one the reader knows."""
-    return _HEAD.pack(epoch, 0, PERMIT) + os.urandom(_NONCE_BYTES)
 
 
 class Entries:

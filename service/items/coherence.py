@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 from service import native
-from service.cache.entries import (
+from service.cache.entries import Entries
+from service.cache.layout import (
     ITEM,
     KIND_AT,
     MARKER,
     PERMIT,
-    Entries,
     ItemEntry,
     encode_item,
     encode_missing,

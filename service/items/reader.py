@@ -9,13 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from service.cache.entries import (
-    ITEM,
-    MARKER,
-    PERMIT,
-    Entries,
-    ItemEntry,
-)
+from service.cache.entries import Entries
+from service.cache.layout import ITEM, MARKER, PERMIT, ItemEntry
 from service.cache.near import NearCache
 from service.flow.deadline import within
 from service.items.coherence import Coherence, Found, Stored, Waiter, Waiters, Way

@@ -2,8 +2,6 @@
 
 ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
 
-READ_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %s"
-
 # Binary parameters from here on (%b): a text array would have to be quoted, and read again.
 
 # A row for the bucket if it is owned here, told by the same snapshot as whether the item is there.

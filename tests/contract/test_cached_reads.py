@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import pytest
 import uvloop
 
-from service.cache import entries as layout
-from service.cache.entries import CHANNEL, ITEM, MARKER, Entries
+from service.cache import layout
+from service.cache.entries import CHANNEL, SCRIPTS, Entries
+from service.cache.layout import ITEM, MARKER
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from tests.contract.test_entries import EPOCH, entry
+from tests.fixtures.entries import EPOCH, entry
 from tests.fixtures.pipelines import connected
 from tests.fixtures.redis_server import RedisServer, redis_server
 
@@ -115,7 +116,7 @@ def server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def opened(kind: str, server: RedisServer) -> AsyncIterator[Store]:
-    async with connected(server.url, scripts=layout.SCRIPTS) as pipeline:
+    async with connected(server.url, scripts=SCRIPTS) as pipeline:
         await pipeline.send((b"FLUSHALL",))
         if kind == "redis":
             yield RedisStore(pipeline)

@@ -1,43 +1,27 @@
-"""Items in Redis: the layout, and what each script does and refuses, against a real Redis."""
+"""Items in Redis: what each script does and refuses, against a real Redis."""
 
 import asyncio
 import random
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from service.cache import entries as layout
-from service.cache.entries import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, Entries, ItemEntry
+from service.cache import layout
+from service.cache.entries import ON_CONNECT, SCRIPTS, Entries, warn_of_noeviction
+from service.cache.layout import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, ItemEntry
 from service.cache.pipeline import RedisPipeline
-from service.model.item import Item
+from tests.fixtures.entries import EPOCH, ITEM_ID, KEY, entry, item
 from tests.fixtures.pipelines import run
 from tests.fixtures.redis_server import RedisServer, redis_server
-
-EPOCH = layout.epoch_of(1, 1)
-ITEM_ID = bytes(range(16))
-KEY = b"item:" + ITEM_ID
-DATA = b'{"a": 1}'
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with redis_server() as running:
         yield running
-
-
-def item(version: int = 1, owner: str = "alice", data: bytes = DATA) -> Item:
-    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
-    return Item(ITEM_ID, owner, version, moment, moment, data)
-
-
-def entry(version: int = 1, epoch: int = EPOCH, born_s: int = 1_800_000_000) -> bytes:
-    return layout.encode_item(epoch, item(version), b'{"data":%b}' % DATA, 8, born_s)
 
 
 def use_entries(
@@ -51,62 +35,13 @@ def use_entries(
         await pipeline.send((b"DEL", KEY))
         await use(pipeline, Entries(pipeline, **options))
 
-    run(server.url, body, scripts=layout.SCRIPTS, on_connect=layout.ON_CONNECT)
+    run(server.url, body, scripts=SCRIPTS, on_connect=ON_CONNECT)
 
 
 async def filled(entries: Entries, value: bytes) -> None:
     permit = layout.new_permit(EPOCH)
     assert await entries.place_permit(ITEM_ID, permit, None) is True
     assert await entries.fill(ITEM_ID, permit, value)
-
-
-items = st.builds(
-    Item,
-    st.just(ITEM_ID),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
-    st.integers(1, (1 << 63) - 1),
-    st.datetimes(timezones=st.just(UTC)),
-    st.datetimes(timezones=st.just(UTC)),
-    st.binary(min_size=2).map(lambda b: b"{" + b + b"}"),
-)
-
-
-@given(items, st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 32) - 1))
-def test_an_item_comes_out_of_its_entry_as_it_went_in(thing: Item, epoch: int, born_s: int) -> None:
-    assert thing.data is not None
-    body = b'{"owner":"x","data":%b}' % thing.data
-    value = layout.encode_item(epoch, thing, body, body.index(thing.data), born_s)
-    assert layout.kind_of(value, epoch) == ITEM
-    read = ItemEntry(value)
-    assert read.item(ITEM_ID) == thing
-    assert (read.version, read.content_hash.decode()) == thing.tag
-    assert (read.epoch, read.born_s, read.body) == (epoch, born_s, body)
-    assert value.startswith(read.identity)
-
-
-@given(*[st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1))] * 2)
-def test_heads_compare_as_bytes(one: tuple[int, int], other: tuple[int, int]) -> None:
-    heads = [layout.head_of(layout.new_marker(*pair)) for pair in (one, other)]
-    assert (heads[0] < heads[1]) is (one < other)
-
-
-def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
-    older, newer = layout.epoch_of(1, 2), layout.epoch_of(2, 1)
-    values = {
-        ITEM: entry(epoch=older),
-        TOMBSTONE: layout.encode_missing(older, item(3)),
-        ABSENT: layout.encode_missing(older, None),
-        MARKER: layout.new_marker(older, 3),
-        PERMIT: layout.new_permit(older),
-    }
-    for kind, value in values.items():
-        assert layout.kind_of(value, older) == kind
-        assert layout.kind_of(value, older - 1) == kind
-        assert layout.kind_of(value, newer) == 0
-    assert layout.kind_of(b"short", 0) == 0
-    assert layout.kind_of(bytes(12) + b"\x06", 0) == 0
-    with pytest.raises(OverflowError):
-        layout.epoch_of(1, 1 << 16)
 
 
 def test_only_a_permit_or_marker_leads_to_an_entry(server: RedisServer) -> None:
@@ -300,8 +235,8 @@ def test_data_of_another_run_are_gone_before_the_first_read(server: RedisServer)
         assert await pipeline.send((b"KEYS", b"*")) == [b"cache:run"]
 
     use_entries(server, use)
-    run(server.url, same_run, on_connect=layout.ON_CONNECT)
-    run(server.url, another_run, on_connect=layout.ON_CONNECT)
+    run(server.url, same_run, on_connect=ON_CONNECT)
+    run(server.url, another_run, on_connect=ON_CONNECT)
 
 
 @pytest.mark.parametrize(("policy", "warned"), [("noeviction", True), ("allkeys-lru", False)])
@@ -310,7 +245,7 @@ def test_noeviction_is_warned_of(
 ) -> None:
     with server.client() as client:
         client.config_set("maxmemory-policy", policy)
-    run(server.url, layout.warn_of_noeviction)
+    run(server.url, warn_of_noeviction)
     assert ("noeviction" in caplog.text) is warned
 
 

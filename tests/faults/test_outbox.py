@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from service import native
-from service.cache.entries import KIND_AT, MARKER
+from service.cache.layout import KIND_AT, MARKER
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.stack import execute

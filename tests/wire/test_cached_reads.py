@@ -13,7 +13,7 @@ import redis
 import zstandard
 
 from service import native
-from service.cache.entries import ITEM, KIND_AT, MARKER
+from service.cache.layout import ITEM, KIND_AT, MARKER
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 
