@@ -93,7 +93,7 @@ def test_prepared_statements_that_vanish_are_not_noticed(fresh: Database, statem
 
 
 def test_a_migration_under_load_is_not_noticed(fresh: Database) -> None:
-    """Case 22: a cached plan whose table changed (0A000 where its result type did)."""
+    """Case 22: cached plans whose table changed, and (0A000) those whose result type did."""
 
     async def run() -> list[Outcome]:
         async with workers(fresh) as writers:
@@ -108,9 +108,13 @@ def test_a_migration_under_load_is_not_noticed(fresh: Database) -> None:
                     done.append(await writer.replace(ALICE, item_id, DATA, ANY))
 
             clients = [asyncio.ensure_future(client(w)) for w in writers * 4]
-            for n in range(4):
-                change = f"ALTER TABLE items ADD extra_{n} integer DEFAULT {n}"
-                await asyncio.to_thread(execute, fresh.shards[0][0], change)
+            for change in (
+                "ADD extra integer DEFAULT 1",
+                "ALTER owner_id TYPE varchar(300)",
+                "ALTER owner_id TYPE text",
+                "DROP extra",
+            ):
+                await asyncio.to_thread(execute, fresh.shards[0][0], f"ALTER TABLE items {change}")
             await asyncio.gather(*clients)
         return done
 
