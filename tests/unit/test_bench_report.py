@@ -17,9 +17,10 @@ from bench.report import Row, ratios, rewrite, source, summary
 from tests.fixtures.redis_server import redis_server
 
 
-def pair(number: int, server: str, rate: float) -> Row:
+def pair(number: int, server: str, rate: float, cpu_us: float = 20.0) -> Row:
     where = {"kind": "pair", "variant": "redis", "body_bytes": 300, "against": "go"}
-    return where | {"round": number, "server": server, "rate": rate}
+    cpu = {"server_cpu_us": cpu_us, "redis_cpu_us": 5.0}
+    return where | cpu | {"round": number, "server": server, "rate": rate}
 
 
 def test_a_ratio_is_the_median_of_the_rounds_not_of_the_rates() -> None:
@@ -32,6 +33,13 @@ def test_a_ratio_is_the_median_of_the_rounds_not_of_the_rates() -> None:
     (found,) = ratios([*rows, {"kind": "miss"}])
     assert found["rounds"] == [1.0, 3.0, 2.0]
     assert found["median"] == 2.0
+    assert found["by_cpu"] == 1.0
+
+
+def test_less_cpu_time_for_a_request_counts_for_us() -> None:
+    (found,) = ratios([pair(0, "ours", 10.0, 20.0), pair(0, "go", 10.0, 45.0)])
+    assert found["by_cpu"] == 2.0
+    assert found["median"] == 1.0
 
 
 def test_a_table_goes_between_its_markers_and_nowhere_else() -> None:
