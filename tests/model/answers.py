@@ -36,6 +36,12 @@ def near_hit(case: Case, s: State, i: int, r: Reader, name: str) -> Iterator[Mov
     off = w.subscription == NOTICED and case.rules.lost_subscription_empties
     if w.near < 0 or off or (r.owner and case.rules.owner_never_reads_near):
         return
+    if w.near < w.memory and case.rules.near_not_below_memory:
+        return
+    if case.scope.memory and not r.owner and w.near < w.top:
+        broken = "versions: the near cache answers an older version than this worker did"
+        yield f"{name}: the near cache answers", s._replace(broken=broken)
+        return
     may_be_behind = not r.owner and (w.queue or w.subscription == LOST)
     if w.near < r.floor and not may_be_behind:
         promise = "P3" if r.owner else "near"

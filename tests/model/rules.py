@@ -51,6 +51,7 @@ class Rules:
     lost_subscription_forbids_store: bool = True
     lost_subscription_empties: bool = True
     near_only_from_get: bool = True
+    near_not_below_memory: bool = True
     owner_never_reads_near: bool = True
 
     def without(self, name: str) -> "Rules":
@@ -281,6 +282,11 @@ RULES: dict[str, Rule] = {
         "near",
         "The near cache is filled only by live entries that a GET returned.",
         "An answer of the database is stored after the message that should have removed it.",
+    ),
+    "near_not_below_memory": Rule(
+        "near_memory",
+        "A near entry below what the worker remembers is not used.",
+        "The owner is given the write by the primary, the next reader the old near entry.",
     ),
     "owner_never_reads_near": Rule(
         "near_owner",

@@ -68,6 +68,9 @@ SCOPES: dict[str, Scope] = {
     "moving": Scope(move=True),
     "near": Scope(near=True, in_flight=True, writes=1),
     "near_owner": Scope(readers=((0, OTHER), (0, OWNER)), near=True, writes=1, evictions=False),
+    "near_memory": Scope(
+        readers=((0, OTHER), (0, OWNER)), near=True, memory=True, writes=1, evictions=False
+    ),
 }
 
 LARGE: dict[str, Scope] = {
