@@ -73,7 +73,11 @@ async def open_worker() -> Worker:
         redis = await _open_redis(settings, opened)
         outbox, reader = await _open_cache(settings, shards, redis, opened)
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
-        replies = ItemReplies(settings.http.cache_control, settings.http.public_url)
+        replies = ItemReplies(
+            settings.http.cache_control,
+            settings.http.public_url,
+            cors=bool(settings.cors.allowed_origins),
+        )
         writer = ItemWriter(
             shards, outbox, settings.database.timeout_s, settings.writes.idempotency_ttl_s
         )
@@ -82,10 +86,11 @@ async def open_worker() -> Worker:
         )
         health = Health(shards, lambda: _redis_available(redis), lambda: bool(drain))
         lists = _build_lists(settings, shards)
-        api = Api(GetItem(gate.enter, reader, replies), changes, lists, health, oauth2)
+        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
+            ask=api.get_item.ask,
             get_item=api.get_item,
             answer=RobynBridge(robyn_app, problem_reply),
             on_error=problem_reply,

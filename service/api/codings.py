@@ -1,5 +1,6 @@
 """Content codings of answers (RFC 9110 sections 8.4.1 and 12.5.3)."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from service import native
@@ -11,27 +12,34 @@ _LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
 _WORTHWHILE_BYTES = 1024
 
 
-@lru_cache(maxsize=1024)
-def choose_coding(accept_encoding: str) -> str:
-    """The coding to use for a large body by the value of Accept-Encoding; "" for none.
+def choose_coding(headers: Mapping[str, list[str]]) -> str:
+    """The coding for a large body by Accept-Encoding; "" for none.
 
     Raises NotAcceptable where every coding and the plain body are refused.
     """
-    qualities = dict(_member(part) for part in accept_encoding.split(",") if part.strip(" \t"))
-    others = qualities.get("*", 0.0)
-    best, best_quality = "", qualities.get("identity", 0.0 if "*" not in qualities else others)
-    refused = ("identity" in qualities or "*" in qualities) and best_quality == 0.0
-    for coding in _LEVELS:
-        quality = qualities.get(coding, others)
-        if quality > 0.0 and quality >= best_quality and (quality > best_quality or not best):
-            best, best_quality = coding, quality
-    if refused and not best:
+    chosen = coding_for(", ".join(headers.get("accept-encoding", ())))
+    if chosen is None:
         raise NotAcceptable(
             "No content coding is acceptable.",
             Place("refuses every coding", header="accept-encoding"),
             extra={"available": ", ".join((*_LEVELS, "identity"))},
         )
-    return best
+    return chosen
+
+
+@lru_cache(maxsize=1024)
+def coding_for(accept_encoding: str) -> str | None:
+    """As ``choose_coding``, by the field's value; None where everything is refused."""
+    qualities = dict(_member(part) for part in accept_encoding.split(",") if part.strip(" \t"))
+    others = qualities.get("*", 0.0)
+    plain = qualities.get("identity", others)
+    best, best_quality = "", plain
+    for coding in _LEVELS:
+        quality = qualities.get(coding, others)
+        if quality > best_quality or (quality == best_quality > 0.0 and not best):
+            best, best_quality = coding, quality
+    plain_refused = plain == 0.0 and ("identity" in qualities or "*" in qualities)
+    return None if plain_refused and not best else best
 
 
 def encode(body: bytes, coding: str) -> bytes | None:

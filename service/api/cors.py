@@ -53,8 +53,10 @@ def with_cors(settings: Cors, method: str, headers: Mapping[str, list[str]], rep
     if not settings.allowed_origins:
         return reply
     fields = [(name, value) for name, value in reply.headers if name != "vary"]
-    vary = ", ".join([value for name, value in reply.headers if name == "vary"] + ["Origin"])
-    fields.append(("vary", vary))
+    vary = [value for name, value in reply.headers if name == "vary"]
+    if not any(value.endswith("Origin") for value in vary):
+        vary.append("Origin")
+    fields.append(("vary", ", ".join(vary)))
     origin = _allowed_origin(settings, headers)
     if origin is not None:
         fields.append(("access-control-allow-origin", origin))

@@ -1,12 +1,15 @@
 """The first two steps of every request: who asks, and is there room (API.md, "order")."""
 
+from collections.abc import Callable, Mapping
+
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
 from service.access.peer import TrustedProxies, network_of
-from service.access.rate import Rate
+from service.access.rate import Admission, Rate
 from service.access.tokens import Caller
 from service.api.request import RequestContext
 from service.model.errors import (
+    HotshelfError,
     InvalidApiKey,
     InvalidHeader,
     InvalidToken,
@@ -49,11 +52,32 @@ class Gate:
         address = self._proxies.client_address(context.peer, forwarded_for)
         await self._take(context, f"address:{network_of(address)}", self._rate)
 
+    def recall(self, fields: Mapping[str, str]) -> Caller | None:
+        """A caller whose credentials are known already; None says nothing against them."""
+        authorization, key = fields.get("authorization"), fields.get("x-api-key")
+        try:
+            return self._authenticator.recall(
+                () if authorization is None else (authorization,), () if key is None else (key,)
+            )
+        except HotshelfError:
+            return None
+
+    def admit(self, caller: Caller, waiter: Callable[[Admission], None]) -> Admission | None:
+        """Count a request; None where ``waiter`` is called with the answer, once, later."""
+        rate = caller.rate or self._rate
+        return self._limiter.admit(f"account:{caller.account}", rate, 1, waiter)
+
     async def _take(self, context: RequestContext, key: str, rate: Rate) -> None:
         admission = await self._limiter.admission(key, rate)
         context.admission = admission
         if not admission.allowed:
-            raise RateLimited(
-                f"More than {rate.quota} requests in {rate.window_s} s.",
-                retry_after_s=admission.retry_after_s,
-            )
+            raise rate_limited(admission)
+
+
+def rate_limited(admission: Admission) -> RateLimited:
+    """The error of who asks too often."""
+    rate = admission.rate
+    return RateLimited(
+        f"More than {rate.quota} requests in {rate.window_s} s.",
+        retry_after_s=admission.retry_after_s,
+    )

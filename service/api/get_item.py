@@ -1,53 +1,174 @@
-"""GET and HEAD of one item: who asks, may they, where the bytes are, how to answer."""
+"""GET and HEAD of one item: who asks, may they, where the bytes are, how to answer.
 
-from collections.abc import Awaitable, Callable
+``ask`` is the hot path, plain functions from the request to the answer; a request that needs
+more than what it looks at is told so before anything was counted or read, and goes the way of
+``__call__``. Both ask the same Reader and send the same forms: there is no second read path.
+"""
 
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from service import native
 from service.access import scopes
-from service.access.tokens import Caller
-from service.api.codings import choose_coding
+from service.access.rate import Admission
+from service.api.codings import choose_coding, coding_for
 from service.api.fields import chosen_fields, tag_suffix
+from service.api.gate import Gate, rate_limited
 from service.api.item_id import existing_id
 from service.api.item_reply import ItemReplies
-from service.api.media_types import check_accept
+from service.api.media_types import check_accept, negotiate
 from service.api.preconditions import conditions_of
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
+from service.items.coherence import Found
 from service.items.reader import Reader
-from service.model.entity_tag import precondition_failed
+from service.model.entity_tag import TagCondition, parse_tag_condition, precondition_failed
 from service.model.errors import ItemNotFound
 
-Enter = Callable[[RequestContext], Awaitable[Caller]]
+
+class Slow:
+    """``ask``'s answer to a request that it does not know how to answer."""
+
+
+SLOW: Final = Slow()
+
+Answer: TypeAlias = Reply | Exception
+Tell: TypeAlias = Callable[[Answer, Admission | None], None]
 
 
 class GetItem:
     """Answers reads of one item; the only read path there is."""
 
-    def __init__(self, enter: Enter, reader: Reader, replies: ItemReplies) -> None:
-        self._enter = enter
-        self._reader = reader
-        self._replies = replies
+    def __init__(self, gate: Gate, reader: Reader, replies: ItemReplies) -> None:
+        self.gate = gate
+        self.reader = reader
+        self.replies = replies
+
+    def ask(
+        self, fields: Mapping[str, str], id_text: str, tell: Tell
+    ) -> tuple[Answer, Admission | None] | Slow | None:
+        """The answer at once, or None: then ``tell`` gets it, exactly once, later.
+
+        ``fields`` are the request's header fields by lower-case name, each sent once and all
+        ASCII; preconditions but If-None-Match, CORS and a query are for ``__call__``.
+        """
+        caller = self.gate.recall(fields)
+        item_id = native.parse_id(id_text)
+        if caller is None or item_id is None or not caller.may(scopes.READ):
+            return SLOW
+        media_type = negotiate(fields.get("accept", ""))
+        coding = coding_for(fields.get("accept-encoding", ""))
+        known = _tags(fields.get("if-none-match", ""))
+        if media_type is None or coding is None or known is None:
+            return SLOW
+        asked = _Asked(self, item_id, caller.subject, media_type, coding, known, tell)
+        admission = self.gate.admit(caller, asked.admitted)
+        answer = None if admission is None else asked.find(admission)
+        return None if answer is None else (answer, admission)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises the errors that a read can end with."""
-        caller = context.caller or await self._enter(context)
+        caller = context.caller or await self.gate.enter(context)
         scopes.require(caller, scopes.READ)
         item_id = existing_id(context)
         fields = chosen_fields(parameters(context.query_string, ("fields",)))
         media_type = check_accept(context.headers)
-        coding = choose_coding(", ".join(context.headers.get("accept-encoding", ())))
+        coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
-        stored = await self._reader.found(item_id, caller.subject)
+        stored = await self.reader.found(item_id, caller.subject)
         if stored is None:
-            raise ItemNotFound("There is no item with this id.")
+            raise _not_found()
         entry = stored.entry
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
-        unchanged = conditions.if_none_match is not None and (
-            conditions.if_none_match.matches_weakly(entry)
-        )
-        if fields is not None:
-            if unchanged:
-                return self._replies.not_modified(entry, tag_suffix(fields))
-            return self._replies.selected(entry.item(item_id), media_type, fields)
-        form = self._replies.form(stored, media_type, coding)
-        return Reply(304, form.headers[1:4]) if unchanged else Reply(200, form.headers, form.body)
+        known = conditions.if_none_match or _NO_TAGS
+        if fields is None:
+            return self.replies.of_form(stored, media_type, coding, known)
+        if known.matches_weakly(entry):
+            return self.replies.not_modified(entry, tag_suffix(fields))
+        return self.replies.selected(entry.item(item_id), media_type, fields)
+
+
+class _Asked:
+    """One request on the hot path, from when it is known who asks for what."""
+
+    __slots__ = (
+        "_admission",
+        "_coding",
+        "_get_item",
+        "_item_id",
+        "_known",
+        "_media_type",
+        "_subject",
+        "_tell",
+    )
+
+    def __init__(
+        self,
+        get_item: GetItem,
+        item_id: bytes,
+        subject: str,
+        media_type: str,
+        coding: str,
+        known: TagCondition,
+        tell: Tell,
+    ) -> None:
+        self._get_item = get_item
+        self._item_id = item_id
+        self._subject = subject
+        self._media_type = media_type
+        self._coding = coding
+        self._known = known
+        self._tell = tell
+        self._admission: Admission | None = None
+
+    def find(self, admission: Admission) -> Answer | None:
+        """May it pass; then the near cache, else None, and ``found`` is called."""
+        self._admission = admission
+        if not admission.allowed:
+            return rate_limited(admission)
+        stored = self._get_item.reader.find(self._item_id, self._subject, self.found)
+        return None if stored is None else self._answer(stored)
+
+    def admitted(self, admission: Admission) -> None:
+        """The limiter had to ask Redis."""
+        try:
+            answer = self.find(admission)
+        except Exception as error:
+            answer = error
+        if answer is not None:
+            self._tell(answer, admission)
+
+    def found(self, found: Found) -> None:
+        """The reader had to ask Redis or a database."""
+        try:
+            answer = self._answer(found)
+        except Exception as error:
+            answer = error
+        self._tell(answer, self._admission)
+
+    def _answer(self, found: Found) -> Answer:
+        if found is None:
+            return _not_found()
+        if isinstance(found, Exception):
+            return found
+        return self._get_item.replies.of_form(found, self._media_type, self._coding, self._known)
+
+
+_NO_TAGS: Final = TagCondition(False, frozenset(), frozenset())
+
+
+@lru_cache(maxsize=4096)
+def _tags(value: str) -> TagCondition | None:
+    """None for a malformed list, which the other way refuses."""
+    if not value:
+        return _NO_TAGS
+    try:
+        return parse_tag_condition(value)
+    except ValueError:
+        return None
+
+
+def _not_found() -> ItemNotFound:
+    return ItemNotFound("There is no item with this id.")

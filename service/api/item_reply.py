@@ -9,16 +9,16 @@ from service.api.codings import encode
 from service.api.fields import select, tag_suffix
 from service.api.request import Reply
 from service.items.coherence import Stored
-from service.model.entity_tag import Tagged, entity_tag
+from service.model.entity_tag import TagCondition, Tagged, entity_tag
 from service.model.item import Item
 
 VARY = "Accept, Accept-Encoding, Authorization, X-API-Key"
 
 
 class Form(NamedTuple):
-    """One stored form of an item, ready to be sent: its tag, its fields, its bytes."""
+    """One stored form of an item, ready to be sent; ``validators`` are the fields of a 304."""
 
-    etag: str
+    validators: list[tuple[str, str]]
     headers: list[tuple[str, str]]
     body: bytes
 
@@ -26,8 +26,10 @@ class Form(NamedTuple):
 class ItemReplies:
     """Makes answers under the installation's settings."""
 
-    def __init__(self, cache_control: str, public_url: str) -> None:
-        self._headers = [("cache-control", cache_control), ("vary", VARY)]
+    def __init__(self, cache_control: str, public_url: str, cors: bool = False) -> None:
+        """``cors``: answers depend on Origin too, also those to requests without one."""
+        vary = f"{VARY}, Origin" if cors else VARY
+        self._headers = [("cache-control", cache_control), ("vary", vary)]
         self._public_url = public_url.rstrip("/")
 
     def form(self, stored: Stored, media_type: str, coding: str) -> Form:
@@ -37,6 +39,13 @@ class ItemReplies:
             form = self._made(stored, media_type, coding)
             stored.forms[media_type, coding] = form
         return form
+
+    def of_form(self, stored: Stored, media_type: str, coding: str, known: TagCondition) -> Reply:
+        """The item in this form, or that the client has it already (304)."""
+        form = self.form(stored, media_type, coding)
+        if known.matches_weakly(stored.entry):
+            return Reply(304, form.validators)
+        return Reply(200, form.headers, form.body)
 
     def whole(self, item: Item, media_type: str, status: int = 200) -> Reply:
         """An item that was just written; with 201 its Location too."""
@@ -68,10 +77,11 @@ class ItemReplies:
         entry = stored.entry
         coded = encode(entry.body, coding)
         suffix = "" if coded is None else f"-{coding}"
-        headers = [("content-type", media_type), *self._validators(entry, suffix)]
+        validators = self._validators(entry, suffix)
+        headers = [("content-type", media_type), *validators]
         if coded is not None:
             headers.append(("content-encoding", coding))
-        return Form(entity_tag(entry, suffix), headers, entry.body if coded is None else coded)
+        return Form(validators, headers, entry.body if coded is None else coded)
 
     def _validators(self, item: Tagged, suffix: str = "") -> list[tuple[str, str]]:
         return [("etag", entity_tag(item, suffix)), *self._headers]

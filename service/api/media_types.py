@@ -17,7 +17,7 @@ PATCH_TYPES = (MERGE_PATCH, JSON_PATCH)
 
 def check_accept(headers: Mapping[str, list[str]]) -> str:
     """The media type to answer with. Raises NotAcceptable."""
-    chosen = _negotiate(", ".join(headers.get("accept", ())))
+    chosen = negotiate(", ".join(headers.get("accept", ())))
     if chosen is None:
         raise NotAcceptable(
             "None of the accepted media types is offered here.",
@@ -64,7 +64,7 @@ def _essence(value: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _negotiate(accept: str) -> str | None:
+def negotiate(accept: str) -> str | None:
     """The offered type with the highest quality; the more specific range decides (12.5.1)."""
     if not accept.strip(" \t,"):
         return _OFFERED[0]

@@ -10,13 +10,16 @@ import multiprocessing
 import re
 import secrets
 import signal
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
+from service.access.rate import Admission
 from service.api.request import Reply, RequestContext
 from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 from service.http.body import Body
+from service.http.granian_objects import Exchange, Scope
+from service.http.hot_get import Ask, HotGet
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -37,41 +40,15 @@ _BODILESS = frozenset({204, 304})
 _MAX_FIELDS = 99
 
 
-class Headers(Protocol):
-    """Granian's view of the header section; values that are not ASCII are left out of items."""
-
-    def keys(self) -> list[str]: ...
-    def items(self) -> list[tuple[str, str]]: ...
-
-
-class Scope(Protocol):
-    """The part of Granian's scope that is read here."""
-
-    http_version: str
-    client: str
-    scheme: str
-    method: str
-    path: str
-    query_string: str
-
-    @property
-    def headers(self) -> Headers: ...
-
-
-class Exchange(AsyncIterable[bytes], Protocol):
-    """Granian's protocol object: the body comes out of it, the answer goes into it."""
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
-    ``get_item`` gets GET and HEAD of one item, with the id as sent in ``path_params["id"]``;
-    ``answer`` everything else. Both may raise HotshelfError, of which ``on_error`` makes the
-    answer. ``draining`` is asked for every answer, and ``on_reply`` has the last word on it.
+    ``ask`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there is
+    no such way. ``get_item`` gets the other GETs and HEADs of one item, with the id as sent in
+    ``path_params["id"]``; ``answer`` everything else. Both may raise HotshelfError, of which
+    ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply`` has
+    the last word on it but on those of ``ask``.
     """
 
     get_item: Answer
@@ -81,6 +58,7 @@ class Worker:
     close: Callable[[], Awaitable[None]]
     body_max_bytes: int = 1 << 20
     body_timeout_s: float = 20.0
+    ask: Ask | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
 
 
@@ -90,6 +68,7 @@ class Application:
     def __init__(self, open_worker: Callable[[], Awaitable[Worker]]) -> None:
         self._open_worker = open_worker
         self._worker: Worker | None = None
+        self._hot_get: HotGet | None = None
         self._time: Callable[[], float] = _closed
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -109,27 +88,48 @@ class Application:
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
-        self._worker = await self._open_worker()
+        worker = self._worker = await self._open_worker()
+        if worker.ask is not None:
+            self._hot_get = HotGet(worker.ask, worker.draining, self._send_error)
 
     async def close(self) -> None:
         if self._worker is not None:
             worker, self._worker = self._worker, None
             await worker.close()
 
-    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+    def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
         """Answers one request, whatever happens: nothing is ever raised into Granian."""
+        if self._hot_get is not None and scope.method == "GET":
+            try:
+                answered = self._hot_get(scope, exchange)
+            except Exception as error:
+                return self._fail(scope, exchange, error)
+            if answered is not None:
+                return answered
+        return self._answer(scope, exchange)
+
+    async def _answer(self, scope: Scope, exchange: Exchange) -> None:
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
         try:
             reply = await _answer(worker, scope, context)
-        except HotshelfError as error:
-            reply = worker.on_error(context, error)
-        except Exception:
-            logger.exception("request %s failed", context.request_id)
-            fault = InternalError("Something went wrong; the request id helps to find it.")
-            reply = worker.on_error(context, fault)
+        except Exception as error:
+            reply = _error_reply(worker, context, error)
         _send(exchange, context, worker.on_reply(context, reply), worker.draining())
+
+    async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
+        self._send_error(scope, exchange, error, None)
+
+    def _send_error(
+        self, scope: Scope, exchange: Exchange, error: Exception, admission: Admission | None
+    ) -> None:
+        worker = self._worker
+        assert worker is not None
+        context = self._context(worker, scope, exchange)
+        context.admission = admission
+        reply = worker.on_reply(context, _error_reply(worker, context, error))
+        _send(exchange, context, reply, worker.draining())
 
     def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
         headers: dict[str, list[str]] = {}
@@ -146,6 +146,13 @@ class Application:
             arrived_s=self._time(),
             read_body=Body(headers, exchange, worker.body_max_bytes, worker.body_timeout_s).read,
         )
+
+
+def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> Reply:
+    if not isinstance(error, HotshelfError):
+        logger.error("request %s failed", context.request_id, exc_info=error)
+        error = InternalError("Something went wrong; the request id helps to find it.")
+    return worker.on_error(context, error)
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
