@@ -1,11 +1,14 @@
 """POST, PUT and replays over HTTP ÷ pgbench running the same SQL at 16 connections.
 
-One worker, 64 connections, Authorization header, one durable shard, all on this machine. What
-is compared takes turns, so that whatever else the machine does meets both; the figure is the
-median of the rounds' ratios. Run: python -m bench.bench_writes [--rounds N] [--seconds S]
+One worker, 64 connections, Authorization header, one durable shard, all on this machine; and
+the write path alone, without HTTP and Redis, called by 64 tasks. What is compared takes turns, so
+that whatever else the machine does meets both; the figure is the median of the rounds' ratios.
+
+Run: python -m bench.bench_writes [--rounds N] [--seconds S]
 """
 
 import argparse
+import asyncio
 import itertools
 import json
 import os
@@ -17,6 +20,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -25,11 +29,16 @@ import uvloop
 
 from bench.closed_loop import throughput
 from service import native
+from service.access.tokens import Caller
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.binaries import postgres_bin
 from service.embedded.processes import server_account
+from service.items.write import Conditions
+from service.model.entity_tag import parse_tag_condition
+from service.settings import Database
 from service.store import statements
 from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.writers import key, workers
 
 CONNECTIONS = 64
 PGBENCH_CLIENTS = 16
@@ -39,8 +48,15 @@ DATA = json.dumps({"name": "kettle", "price": 19.9, "tags": ["a", "b"], "text": 
 TARGETS = {"POST": 0.8, "PUT": 0.6, "replay": 1.0}
 RESULTS = Path(__file__).parent / "results"
 
+BENCH = Caller("bench", frozenset({"items:write"}))
+
 _ID = "('01990000-0000-7000-8000-' || lpad(to_hex(:n::bigint), 12, '0'))::uuid"
 _FINGERPRINT = r"'\x" + "ab" * 32 + "'::bytea"
+
+
+def item_id(n: int) -> bytes:
+    """One of the items that are there for PUT, as ``_ID`` counts them."""
+    return UUID(f"01990000-0000-7000-8000-{n % ITEMS + 1:012x}").bytes
 
 
 def filled(statement: str, *values: str) -> str:
@@ -124,6 +140,31 @@ class Bench:
         }[kind]
         return uvloop.run(throughput(self._port, requests, status, CONNECTIONS, self._seconds))
 
+    def alone(self, kind: str) -> float:
+        """The item writer's answers a second, in this process."""
+        return uvloop.run(self._alone(kind))
+
+    async def _alone(self, kind: str) -> float:
+        settings = Database(shards=((self._url,),), pool_size=PGBENCH_CLIENTS)
+        data, condition = DATA.encode(), Conditions(if_match=parse_tag_condition("*"))
+        begun = perf_counter()
+        answers = 0
+        async with workers(settings, 1) as [writer]:
+
+            async def client() -> None:
+                nonlocal answers
+                while perf_counter() < begun + self._seconds:
+                    n = next(self._fresh)
+                    if kind == "PUT":
+                        await writer.replace(BENCH, item_id(n), data, condition)
+                    else:
+                        name = f"alone-{n if kind == 'POST' else n % ITEMS}"
+                        await writer.create(BENCH, key(name), data)
+                    answers += 1
+
+            await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
+        return answers / (perf_counter() - begun)
+
     def pgbench(self, kind: str) -> float:
         command = [str(postgres_bin(server_account()) / "pgbench"), "--no-vacuum"]
         command += ["--protocol=prepared", f"--client={PGBENCH_CLIENTS}", "--jobs=1"]
@@ -145,8 +186,7 @@ class Bench:
 
     def _puts(self) -> Iterator[bytes]:
         for n in self._fresh:
-            item_id = UUID(f"01990000-0000-7000-8000-{n % ITEMS + 1:012x}")
-            path = f"/v1/items/{native.format_id(item_id.bytes)}"
+            path = f"/v1/items/{native.format_id(item_id(n))}"
             yield self._request("PUT", path, "If-Match: *\r\n")
 
     def _request(self, method: str, path: str, fields: str) -> bytes:
@@ -157,21 +197,23 @@ class Bench:
 
 def measure(bench: Bench, rounds: int) -> dict[str, dict[str, object]]:
     """Rounds of every kind, ours and pgbench in turns; the first round warms up."""
-    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in TARGETS}
+    found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in TARGETS}
     for number in range(rounds + 1):
-        for kind, pairs in found.items():
-            pair = bench.ours(kind), bench.pgbench(kind)
+        for kind, rows in found.items():
+            row = bench.ours(kind), bench.pgbench(kind), bench.alone(kind)
             if number:
-                pairs.append(pair)
-                tell(f"{kind}: {pair[0]:.0f}/s, pgbench {pair[1]:.0f}/s, {pair[0] / pair[1]:.2f}")
+                rows.append(row)
+                tell(f"{kind}: {row[0]:.0f}/s, pgbench {row[1]:.0f}/s, alone {row[2]:.0f}/s")
     return {
         kind: {
-            "ours_per_s": [round(a) for a, _ in pairs],
-            "pgbench_per_s": [round(b) for _, b in pairs],
-            "ratio": round(statistics.median(a / b for a, b in pairs), 3),
+            "ours_per_s": [round(ours) for ours, _, _ in rows],
+            "pgbench_per_s": [round(pgbench) for _, pgbench, _ in rows],
+            "alone_per_s": [round(alone) for _, _, alone in rows],
+            "ratio": round(statistics.median(ours / pgbench for ours, pgbench, _ in rows), 3),
+            "ratio_alone": round(statistics.median(alone / pg for _, pg, alone in rows), 3),
             "target": TARGETS[kind],
         }
-        for kind, pairs in found.items()
+        for kind, rows in found.items()
     }
 
 
@@ -214,7 +256,10 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "writes.json").write_text(json.dumps(report, indent=2) + "\n")
     for kind, figures in kinds.items():
-        tell(f"{kind} ÷ pgbench: {figures['ratio']} (to reach: {figures['target']})")
+        tell(
+            f"{kind} ÷ pgbench: {figures['ratio']} (to reach: {figures['target']});"
+            f" the write path alone {figures['ratio_alone']}"
+        )
 
 
 if __name__ == "__main__":
