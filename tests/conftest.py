@@ -1,6 +1,7 @@
 """Fixtures that every part of the suite may ask for by name."""
 
 pytest_plugins = [
+    "tests.fixtures.printed",
     "tests.fixtures.stack",
     "tests.fixtures.running",
     "tests.fixtures.bulk",
