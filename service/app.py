@@ -159,7 +159,10 @@ async def _open_access(
         opened.push_async_callback(keys.close)
     await asyncio.gather(*(keys.open() for keys in key_sets.values()))
     tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
-    authenticator = Authenticator(tokens, ApiKeys(records.find_api_key))
+    if issuer is not None:
+        tokens.is_revoked, issuer.on_revoked = issuer.is_revoked, tokens.forget
+    api_keys = ApiKeys(records.find_api_key, settings.auth.refresh_s)
+    authenticator = Authenticator(tokens, api_keys)
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
@@ -195,10 +198,10 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
             raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
         name, jwks = entry
         source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
-        key_sets[name] = KeySet(source, refresh_s=auth.jwks_refresh_s)
+        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s)
     if issuer is not None:
         key_sets[issuer.name] = KeySet(
-            issuer.load, refresh_s=auth.jwks_refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
+            issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
         )
     return key_sets
 

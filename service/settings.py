@@ -86,7 +86,9 @@ class Auth:
         "further issuers, each its iss and its key set (environment: the two separated by a "
         "blank, issuers by semicolons)",
     )
-    jwks_refresh_s: float = _setting(30.0, "key sets are loaded anew this often", ge=1, le=30)
+    refresh_s: float = _setting(
+        30.0, "key sets, API keys and revoked clients are asked for anew this often", ge=1, le=30
+    )
     token_ttl_s: int = _setting(900, "life of a token from /oauth2/token", ge=60, le=86400)
     leeway_s: int = _setting(30, "clock difference allowed in exp, nbf and iat", ge=0, le=300)
 

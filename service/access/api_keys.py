@@ -20,8 +20,6 @@ from service.store.access import ApiKey
 
 logger = logging.getLogger(__name__)
 
-FRESH_S = 15.0
-USABLE_S = 30.0
 # While look-ups fail: one a second per key, and the last one failed no longer ago than this.
 RETRY_S = 1.0
 OUTAGE_S = 5.0
@@ -56,15 +54,18 @@ class _Known:
 class ApiKeys:
     """Who an API key stands for.
 
-    An answer counts for ``FRESH_S`` seconds; then the next request starts a look-up in the
-    background, and waits for it from ``USABLE_S`` on, so a revoked key ends within that time.
+    An answer counts for ``refresh_s`` seconds; from half of it on the next request starts a
+    look-up in the background, so nobody waits for a key in use and a revoked one ends in time.
     While the database is out of reach known keys go on, and only unknown ones are refused
     (AccessUnavailable). Keys that do not exist are remembered apart, so that guesses push no
     good key out.
     """
 
-    def __init__(self, find: Find, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, find: Find, refresh_s: float = 30.0, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._find = find
+        self._refresh_s = refresh_s
         self._now_s = now_s
         self._good: dict[str, _Known] = {}
         self._bad: dict[str, _Known] = {}
@@ -79,9 +80,9 @@ class ApiKeys:
             return None
         now_s = self._now_s()
         age_s = now_s - known.looked_up_s
-        if age_s >= USABLE_S and now_s - known.failed_s >= OUTAGE_S:
+        if age_s >= self._refresh_s and now_s - known.failed_s >= OUTAGE_S:
             return None
-        if age_s >= FRESH_S and now_s >= known.next_look_up_s:
+        if age_s >= self._refresh_s / 2 and now_s >= known.next_look_up_s:
             known.next_look_up_s = now_s + RETRY_S
             self._look_up(key)
         if known.caller is None:

@@ -1,6 +1,7 @@
 """The built-in issuer: signs access tokens with keys from the control tables."""
 
 import json
+from collections.abc import Callable
 
 from service.access import signing_keys
 from service.model.errors import AccessUnavailable
@@ -19,6 +20,9 @@ class BuiltInIssuer:
         self._audience = audience
         self._records = records
         self._current: signing_keys.Jwk | None = None
+        self._revoked: frozenset[str] = frozenset()
+        # Set by whoever remembers tokens of clients.
+        self.on_revoked: Callable[[], None] = lambda: None
         self._published = b'{"keys":[]}'
 
     @property
@@ -27,10 +31,12 @@ class BuiltInIssuer:
         return self._published
 
     async def load(self) -> bytes:
-        """Read the keys anew, making the first one if there is none; a source for a KeySet.
+        """Read keys and revoked clients anew, making the first key if there is none; a source
+        for a KeySet.
 
         Raises what AccessRecords raises.
         """
+        await self._load_revoked()
         keys = await self._records.signing_keys()
         if not keys:
             await self._records.add_first_signing_key(signing_keys.generate())
@@ -39,6 +45,15 @@ class BuiltInIssuer:
         self._published = json.dumps({"keys": public}).encode()
         self._current = next((key.jwk for key in keys if key.signs), None)
         return self._published
+
+    def is_revoked(self, issuer: str, client_id: str) -> bool:
+        """Whether tokens that this issuer gave to that client ended with it, as last loaded."""
+        return issuer == self.name and client_id in self._revoked
+
+    async def _load_revoked(self) -> None:
+        before, self._revoked = self._revoked, await self._records.revoked_clients()
+        if not self._revoked <= before:
+            self.on_revoked()
 
     def sign(self, subject: str, scope: str, client_id: str, ttl_s: int | None = None) -> str:
         """An access token. Raises AccessUnavailable before the first successful ``load``."""

@@ -81,6 +81,9 @@ class TokenVerifier:
         self._verified_bytes = 0
         for keys in issuers.values():
             keys.on_key_gone = self.forget
+        # Issuer and client_id: whether that client's tokens count no more. Set by whoever knows;
+        # after a change of mind it has to call ``forget``.
+        self.is_revoked: Callable[[str, str], bool] = lambda _issuer, _client_id: False
 
     @property
     def cached(self) -> int:
@@ -116,6 +119,8 @@ class TokenVerifier:
             _refuse()
         claims = self._claims(token)
         caller = _caller_of(claims)
+        if self.is_revoked(claims["iss"], claims.get("client_id") or ""):
+            _refuse()
         self._keep(token, _Verified(caller, claims["exp"] + self._leeway_s))
         return caller
 
@@ -130,7 +135,7 @@ class TokenVerifier:
         return None
 
     def forget(self) -> None:
-        """Verify every token anew: a key went away."""
+        """Verify every token anew: a key or a client went away."""
         self._verified.clear()
         self._verified_bytes = 0
 

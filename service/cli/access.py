@@ -82,7 +82,7 @@ def _add_clients(clients: Commands) -> None:
     _add_scope(create)
     _command(clients, "list", "id, name, scope, created, revoked", _list_clients)
     _command(
-        clients, "revoke", "give no more tokens to a client; those it has run out", _revoke_client
+        clients, "revoke", "end a client at once, its tokens within a minute", _revoke_client
     ).add_argument("id")
 
 

@@ -24,6 +24,8 @@ _SIGNING_COLUMNS = "jwk, created_at, signs_from, verifies_until, signs_from <= n
 
 _FIND_API_KEY = f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE secret_hash = %s AND revoked_at IS NULL"
 _FIND_CLIENT = f"SELECT {_CLIENT_COLUMNS} FROM oauth_clients WHERE id = %s AND revoked_at IS NULL"
+# A token from /oauth2/token lives a day at most (auth.token_ttl_s), and a leeway.
+_REVOKED_CLIENTS = "SELECT id FROM oauth_clients WHERE revoked_at > now() - interval '2 days'"
 _SIGNING_KEYS = f"""
     SELECT {_SIGNING_COLUMNS} FROM signing_keys
      WHERE verifies_until IS NULL OR verifies_until > now()
@@ -135,6 +137,11 @@ class AccessRecords:
             "UPDATE oauth_clients SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s",
             (client_id,),
         )
+
+    async def revoked_clients(self) -> frozenset[str]:
+        """Ids of the clients whose last token may not have run out by itself."""
+        rows = await self._read(_REVOKED_CLIENTS)
+        return frozenset(row[0] for row in rows)
 
     async def signing_keys(self) -> list[SigningKey]:
         """Every key that still verifies, the one to sign with first among those that do."""
