@@ -1,11 +1,13 @@
 """Which address a request comes from, where proxies stand in front (RFC 7239 section 8.1)."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 # One customer's own network: whoever has one address of it has all of them.
 _IPV6_PREFIX = 64
+_WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class TrustedProxies:
@@ -50,12 +52,9 @@ def network_of(address: str) -> str:
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """An address, with or without brackets and port; IPv4 in IPv6 as the IPv4 it is."""
     text = text.strip(" \t")
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    match = _WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(match[1] or match[2] if match else text)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
