@@ -86,20 +86,26 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
         "database": {"shards": stack.shards},
         "redis": {"url": stack.redis_url},
     }
-    if args.port is not None:
-        # Its metadata leads clients to the built-in issuer by this name.
-        tables["auth"] = {"issuer": f"http://127.0.0.1:{args.port}"}
-    lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
-    for table, values in tables.items():
-        # A JSON string or array of strings is TOML too.
-        lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
-    write_private(args.data_dir / "hotshelf.toml", "\n".join(lines) + "\n", _own_account())
     export_sources(args.data_dir, args.config)
     for name in ("port", "workers"):
         if getattr(args, name) is not None:
             os.environ[setting_sources.env_name(f"http.{name}")] = str(getattr(args, name))
-    settings, _ = setting_sources.load(os.environ, args.config, args.data_dir)
-    return settings
+    _write_settings(args.data_dir, tables)
+    settings, sources = setting_sources.load(os.environ, args.config, args.data_dir)
+    if "auth.issuer" in sources:
+        return settings
+    # Metadata leads clients to the built-in issuer by its name, so that has to be where it is.
+    name = settings.http.public_url or f"http://127.0.0.1:{settings.http.port}"
+    _write_settings(args.data_dir, tables | {"auth": {"issuer": name}})
+    return setting_sources.load(os.environ, args.config, args.data_dir)[0]
+
+
+def _write_settings(data_dir: Path, tables: dict[str, dict[str, object]]) -> None:
+    lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
+    for table, values in tables.items():
+        # A JSON string or array of strings is TOML too.
+        lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
+    write_private(data_dir / "hotshelf.toml", "\n".join(lines) + "\n", _own_account())
 
 
 def _load_sample(settings: Settings, data_dir: Path) -> None:

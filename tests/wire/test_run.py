@@ -1,6 +1,7 @@
 """`hotshelf run` and the command line as a newcomer meets them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.fixtures.printed import PRINTED
 from tests.fixtures.running import free_port
 
 HOTSHELF = [sys.executable, "-m", "service.cli"]
@@ -29,8 +32,11 @@ class _Run:
     """One `hotshelf run`, its output in a file."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
+        self.data_dir = data_dir
         self.log = data_dir.parent / f"run-{time.monotonic_ns()}.log"
-        command = [*HOTSHELF, "run", "--data-dir", str(data_dir), "--port", str(free_port())]
+        command = [*HOTSHELF, "run", "--data-dir", str(data_dir)]
+        if "--config" not in arguments:
+            command += ["--port", str(free_port())]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, "--shards", "1", "--replicas", "0", *arguments],
@@ -52,7 +58,13 @@ class _Run:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=60)
+        status = self.process.wait(timeout=60)
+        # It shows its development token on purpose, and nothing else that is secret.
+        PRINTED.keep(self.log)
+        written = (self.data_dir / "hotshelf.toml").read_text()
+        for url in re.findall(r'"([a-z]+://[^"]+)"', written):
+            PRINTED.note_url(url)
+        return status
 
 
 def _processes_of(data_dir: Path) -> list[str]:
@@ -123,6 +135,21 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_recovers(data_dir: Path) -
         assert "kettle" in again.stdout
     finally:
         assert second.end(signal.SIGTERM) == 0
+
+
+def test_the_issuer_is_named_by_the_port_of_the_settings(data_dir: Path) -> None:
+    config = data_dir.parent / "mine.toml"
+    for port in (free_port(), free_port()):  # what an earlier run left does not count
+        config.write_text(f"[http]\nport = {port}\n")
+        run = _Run(data_dir, "--config", str(config), "--no-sample")
+        try:
+            run.curl_lines()
+            server = f"http://127.0.0.1:{port}"
+            named = httpx.get(f"{server}/.well-known/oauth-authorization-server").json()
+            assert named["issuer"] == server
+            assert named["token_endpoint"] == f"{server}/oauth2/token"
+        finally:
+            assert run.end(signal.SIGTERM) == 0
 
 
 def _hotshelf(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
