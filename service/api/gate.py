@@ -11,8 +11,10 @@ from service.api.request import RequestContext
 from service.model.errors import (
     HotshelfError,
     InvalidApiKey,
+    InvalidContent,
     InvalidHeader,
     InvalidToken,
+    Place,
     RateLimited,
     Unauthenticated,
 )
@@ -67,8 +69,22 @@ class Gate:
         rate = caller.rate or self._rate
         return self._limiter.admit(f"account:{caller.account}", rate, 1, waiter)
 
-    async def _take(self, context: RequestContext, key: str, rate: Rate) -> None:
-        admission = await self._limiter.admission(key, rate)
+    async def charge(self, context: RequestContext, cost: int) -> None:
+        """Count ``cost`` more for the caller that ``enter`` let in.
+
+        For a batch, which learns what it costs once its body is parsed: its first operation was
+        paid for at the door. Raises RateLimited, and InvalidContent for more than ever pass.
+        """
+        caller = context.caller
+        assert caller is not None
+        rate = caller.rate or self._rate
+        if cost > rate.capacity:
+            place = Place(f"At most {rate.capacity} operations pass at once.", pointer="")
+            raise InvalidContent("There are more operations than the limit ever lets pass.", place)
+        await self._take(context, f"account:{caller.account}", rate, cost)
+
+    async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
+        admission = await self._limiter.admission(key, rate, cost)
         context.admission = admission
         if not admission.allowed:
             raise rate_limited(admission)

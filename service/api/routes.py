@@ -20,12 +20,8 @@ from service.api.request import Reply, RequestContext
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
 PROBES = ("/livez", "/readyz")
-OPEN_PATHS = (
-    "/oauth2/token",
-    "/.well-known/jwks.json",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/oauth-protected-resource",
-)
+# Anybody may ask for these, and for whatever is below /.well-known/ (RFC 8615).
+OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
         if context.path in PROBES or context.method == "OPTIONS":
             # Probes must get through, and a browser's preflight never carries credentials.
             return request
-        if context.path in OPEN_PATHS:
+        if context.path in OPEN_PATHS or context.path.startswith("/.well-known/"):
             await gate.enter_unknown(context)
         else:
             await gate.enter(context)
