@@ -10,6 +10,7 @@ from service.settings import Cors
 
 _ALLOW_HEADERS = ", ".join(
     (
+        "accept",
         "authorization",
         "content-encoding",
         "content-type",
@@ -28,6 +29,7 @@ _ALLOW_HEADERS = ", ".join(
 _EXPOSE_HEADERS = ", ".join(
     (
         "accept-patch",
+        "allow",
         "deprecation",
         "etag",
         "idempotency-replayed",

@@ -1,4 +1,4 @@
-"""CORS by settings alone (case 27); over the wire in tests/wire/test_oauth2.py."""
+"""CORS by settings alone (case 27); over the wire in tests/wire/test_cors.py."""
 
 import pytest
 

@@ -82,6 +82,20 @@ def test_what_remains_is_told_and_never_too_much(limited: RunningService) -> Non
     assert remaining == sorted(remaining, reverse=True)
 
 
+def test_what_was_said_to_remain_passes(limited: RunningService) -> None:
+    """``r`` is a lower bound, whichever worker said it and whoever is asked then."""
+
+    def get(_: int = 0) -> httpx.Response:
+        with limited.client("trusting") as client:
+            return client.get(NOBODY)
+
+    for _ in range(4):
+        last = get()
+    remaining = int(last.headers["ratelimit"].split(";")[1].removeprefix("r="))
+    assert remaining > 0
+    assert _statuses([get() for _ in range(remaining)]) == {404: remaining}
+
+
 def test_callers_do_not_share(limited: RunningService) -> None:
     with limited.client("greedy") as greedy, limited.client("modest") as modest:
         assert _statuses([greedy.get(NOBODY) for _ in range(CAPACITY + 5)])[429] >= 1
@@ -128,13 +142,17 @@ def test_without_redis_a_reduced_limit_holds(
             assert client.get(NOBODY).status_code == 404
             server.kill() if how == "kill" else server.pause()
             time.sleep(1)  # the pipeline's deadline and what was in flight
-            answers = [client.get(NOBODY) for _ in range(100)]
+            answers = [client.get(NOBODY) for _ in range(400)]
             assert _statuses(answers).keys() == {404, 429}
             # A live lease is used up, then a quarter of the capacity passes.
             assert 20 <= _statuses(answers)[404] <= 60
-            assert int(answers[-1].headers["retry-after"]) >= 1
+            assert re.fullmatch(r'"default";r=0;t=[1-9]\d*', answers[-1].headers["ratelimit"])
+            time.sleep(int(answers[-1].headers["retry-after"]))
+            assert client.get(NOBODY).status_code == 404
+            _check_others_go_on(running)
             ready = client.get("/readyz")
             assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
+            assert client.get("/livez").status_code == 200
             server.restart() if how == "kill" else server.resume()
             for _ in range(100):
                 if client.get("/readyz").json()["status"] == "ready":
@@ -147,6 +165,12 @@ def test_without_redis_a_reduced_limit_holds(
             assert 25 <= passed <= 60 if how == "kill" else passed == 90
     finally:
         assert running.stop() == 0
+
+
+def _check_others_go_on(running: RunningService) -> None:
+    for n in range(50):
+        with running.client(f"normal {n}") as client:
+            assert client.get(NOBODY).status_code == 404
 
 
 def test_the_service_starts_without_redis(small_stack: EmbeddedStack, tmp_path: Path) -> None:
