@@ -23,7 +23,7 @@ def limited(
     stack: EmbeddedStack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningService]:
-    """20 requests at once, one worker; asked straight, or through a proxy that it trusts (this machine)."""
+    """20 requests at once, one worker; asked straight, or through a trusted proxy (this machine)."""
     with redis_server() as server:
         with server.client() as client:
             client.set(BORN_KEY, 0)  # nothing was lost: no bucket starts filled
