@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from hiredis import ReplyError
 from service.cache.connection import failure
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable
+from tests.fixtures.certificates import self_signed
 from tests.fixtures.pipelines import connected, run
 from tests.fixtures.redis_server import RedisServer, redis_server
 from tests.fixtures.running import free_port
@@ -73,7 +73,7 @@ def test_user_and_password_and_no_secret_in_what_fails() -> None:
 
 def test_tls_is_verified_and_works(server: RedisServer, tmp_path: Path) -> None:
     port = free_port()
-    certificate, key = _self_signed(tmp_path)
+    certificate, key = self_signed(tmp_path)
 
     async def body() -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -157,21 +157,6 @@ def test_error_replies_keep_their_word(text: str, word: str) -> None:
     error = failure(ReplyError(text))
     assert (error.code, error.redis_error) == ("cache-unavailable", word)
     assert str(error.__cause__) == text
-
-
-def _self_signed(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 def _forward_to(
