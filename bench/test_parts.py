@@ -14,25 +14,25 @@ from service.access.leaky_bucket import LeakyBuckets
 from service.access.rate import Admission, Rate
 from service.cache.connection import encode
 from service.cache.pipeline import RedisPipeline
-from tests.contract.limiter_world import Client, Faults, World
 from tests.fixtures.redis_server import redis_server
 
 RATE = Rate(10**9, 1)
 
 
-def with_a_lease(keys: int) -> LeakyBuckets:
+def with_a_lease(*keys: str) -> LeakyBuckets:
+    """One worker with a lease on each key that no test uses up."""
     loop = asyncio.new_event_loop()
     buckets = LeakyBuckets("w", loop.time, lambda: None, lambda: True)
     loop.close()
-    for n in range(keys):
-        assert buckets.admit(f"key:{n}", RATE, 1, lambda _: None) is None
+    for key in keys:
+        assert buckets.admit(key, RATE, 1, lambda _: None) is None
     for call in buckets.due_calls():
         buckets.replied(call, Reply(10**9, 0.0, b"0", 1, 0.0, 0))
     return buckets
 
 
 def test_lease_hit(benchmark: BenchmarkFixture) -> None:
-    admit = with_a_lease(1).admit
+    admit = with_a_lease("key:0").admit
 
     def never(admission: Admission) -> None:
         raise AssertionError(admission)
@@ -45,8 +45,8 @@ def test_lease_hit(benchmark: BenchmarkFixture) -> None:
 
 
 def test_lease_hit_over_many_keys(benchmark: BenchmarkFixture) -> None:
-    admit = with_a_lease(50_000).admit
     keys = [f"key:{n}" for n in range(50_000)]
+    admit = with_a_lease(*keys).admit
     random.Random(1).shuffle(keys)
     chosen = itertools.cycle(keys)
 
@@ -97,26 +97,3 @@ async def _opened(url: str) -> RedisPipeline:
     await pipeline.open()
     await pipeline.send((b"SET", b"item:01JQ3W5X8ZABCDEFGHJKMNPQRS", b"x" * 1000))
     return pipeline
-
-
-@pytest.mark.parametrize("workers", [1, 8])
-@pytest.mark.parametrize("per_minute", [100, 60_000])
-def test_redis_calls_per_request(
-    benchmark: BenchmarkFixture, per_minute: int, workers: int
-) -> None:
-    """Not a time: ``extra_info`` holds the calls a request at 90 % of the rate, spread evenly."""
-    with redis_server() as server:
-        client = Client(server)
-        rate = Rate(per_minute, 60)
-        world = World(client, 1, Faults(), rate=rate)
-        world.workers = [world.new_worker() for _ in range(workers)]
-
-        def minute() -> None:
-            for _ in range(min(per_minute, 20_000)):
-                world.run_until(world.now + world.dice.expovariate(0.9 / rate.tau_s))
-                world.ask(1)
-
-        benchmark.pedantic(minute, rounds=1)  # type: ignore[no-untyped-call]
-        benchmark.extra_info["calls_per_request"] = round(world.calls / world.asked, 4)
-        benchmark.extra_info["admitted_share"] = round(len(world.admitted) / world.asked, 4)
-        client.close()
