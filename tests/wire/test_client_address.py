@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from service.access.limiter import BORN_KEY
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.redis_server import redis_server
 from tests.fixtures.running import RunningService, start_service
@@ -23,10 +22,8 @@ def limited(
     stack: EmbeddedStack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningService]:
-    """20 requests at once, one worker; asked straight, or through a trusted proxy (this machine)."""
+    """20 requests at once, one worker; asked straight, or through a proxy it trusts."""
     with redis_server() as server:
-        with server.client() as client:
-            client.set(BORN_KEY, 0)  # nothing was lost: no bucket starts filled
         yield from _running(Stack(stack.shards, server.url), tmp_path_factory, request.param)
 
 
@@ -38,6 +35,7 @@ def _running(stack: Stack, folders: pytest.TempPathFactory, kind: str) -> Iterat
         HOTSHELF_LIMITS_WINDOW_S=str(WINDOW_S),
         HOTSHELF_HTTP_TRUSTED_PROXIES="127.0.0.0/8" if kind == "proxied" else "",
     )
+    running.age_redis()
     yield running
     assert running.stop() == 0
 

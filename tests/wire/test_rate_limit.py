@@ -8,9 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 
-from service.access.limiter import BORN_KEY
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 
@@ -30,16 +28,9 @@ def limited(
         HOTSHELF_LIMITS_QUOTA=str(CAPACITY),
         HOTSHELF_HTTP_TRUSTED_PROXIES="127.0.0.0/8",
     )
-    # The first connection of a service empties a Redis that it does not know.
-    _age(stack.redis_url)
+    running.age_redis()
     yield running
     assert running.stop() == 0
-
-
-def _age(redis_url: str) -> None:
-    """Let Redis pass for an old one: in a young one a missing bucket may have been lost."""
-    with redis.Redis.from_url(redis_url) as client:
-        client.set(BORN_KEY, 0)
 
 
 def _statuses(answers: list[httpx.Response]) -> dict[int, int]:
@@ -135,7 +126,7 @@ def test_without_redis_a_reduced_limit_holds(
 ) -> None:
     stack = Stack(small_stack.shards, small_stack.redis_url)
     running = start_service(stack, tmp_path, HOTSHELF_LIMITS_QUOTA="100")
-    _age(stack.redis_url)
+    running.age_redis()
     server = small_stack.redis
     try:
         with running.client("someone") as client:
