@@ -22,9 +22,11 @@ from service.store.lists import (
     ListedItem,
     Part,
     Share,
-    count_exactly,
-    count_roughly,
+    count_items,
+    exact_count_question,
+    page_question,
     read_share,
+    rough_count_question,
 )
 from service.store.shards import Shard, Shards
 
@@ -63,12 +65,10 @@ class Pages:
         QueryTooExpensive, DatabaseTimeout, ShardUnavailable and Overloaded.
         """
         parts = traversal(query.sort, position)
-
-        def share(shard: Shard) -> Awaitable[Share]:
-            # One more than asked for tells whether there is more.
-            return read_share(shard, query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
-
-        found, more = cut(await self._from_all(share), query.sort, parts, limit)
+        # One more than asked for tells whether there is more.
+        question = page_question(query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
+        shares = await self._from_all(lambda shard: read_share(shard, question))
+        found, more = cut(shares, query.sort, parts, limit)
         return _page(found, more, query.sort, position)
 
     async def count(self, query: Query, exactly: bool) -> int | None:
@@ -76,9 +76,10 @@ class Pages:
 
         If not ``exactly``, what the database's statistics say. Raises as ``read`` does.
         """
-        one = count_exactly if exactly else count_roughly
+        asked = exact_count_question if exactly else rough_count_question
+        question = asked(query, self._declared)
         try:
-            counts = await self._from_all(lambda shard: one(shard, query, self._declared))
+            counts = await self._from_all(lambda shard: count_items(shard, question))
         except QueryTooExpensive:
             return None
         return sum(counts)

@@ -1,18 +1,21 @@
 """SQL for what is looked up in an item's data, the same in the indexes and in the lists."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from psycopg import sql
 
 from service.model.query import VALUE_MAX_BYTES, Path
 
 
-def indexed(path: Path) -> sql.Composed:
+@lru_cache(maxsize=1024)
+def indexed(path: Path) -> sql.Composable:
     """The value of a declared attribute, its names written out so that the index is found.
 
     For statements with parameters, in which the driver reads two percent signs as one.
     """
-    return declared(tuple(name.replace("%", "%%") for name in path))
+    text = declared(tuple(name.replace("%", "%%") for name in path)).as_string(None)
+    return sql.SQL(text)
 
 
 def declared(path: Path) -> sql.Composed:

@@ -68,7 +68,7 @@ def _by_containment(one: Condition, parameters: Parameters) -> sql.Composed:
 
 def _on_field(one: Condition, parameters: Parameters) -> sql.Composed:
     kind, column = ("timestamptz", "created_at") if one.path == CREATED_AT else ("text", "owner_id")
-    by = sql.SQL("{}").format(sql.SQL(column))
+    by = sql.SQL(column)
     value = one.values[0] if one.values else None
     match one.operator:
         case "exists":
@@ -87,7 +87,7 @@ def _on_field(one: Condition, parameters: Parameters) -> sql.Composed:
     return _equalities(one, by, kind, parameters)
 
 
-def _on_value(one: Condition, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+def _on_value(one: Condition, by: sql.Composable, parameters: Parameters) -> sql.Composed:
     value = one.values[0] if one.values else ""
     match one.operator:
         case "exists":
@@ -105,7 +105,7 @@ def _on_value(one: Condition, by: sql.Composed, parameters: Parameters) -> sql.C
 
 
 def _equalities(
-    one: Condition, by: sql.Composed, kind: str, parameters: Parameters
+    one: Condition, by: sql.Composable, kind: str, parameters: Parameters
 ) -> sql.Composed:
     if one.operator in ("in", "nin"):
         listed = list(one.values)
@@ -117,7 +117,7 @@ def _equalities(
     return sql.SQL("{} {} {}").format(by, comparison, parameters.add(one.values[0], kind))
 
 
-def _contains(value: str, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+def _contains(value: str, by: sql.Composable, parameters: Parameters) -> sql.Composed:
     """A part of a text, or an element of an array."""
     element = parameters.add(f"[{value}]", "jsonb")
     found = sql.SQL("jsonb_typeof({0}) = 'array' AND {0} @> {1}").format(by, element)
@@ -128,7 +128,7 @@ def _contains(value: str, by: sql.Composed, parameters: Parameters) -> sql.Compo
     return sql.SQL("({})").format(found)
 
 
-def _range(operator: str, value: str, by: sql.Composed, parameters: Parameters) -> sql.Composed:
+def _range(operator: str, value: str, by: sql.Composable, parameters: Parameters) -> sql.Composed:
     """What is on one side of the value and of its own type."""
     upwards = operator in ("gt", "gte")
     comparison = _COMPARISONS[operator]
@@ -148,7 +148,7 @@ def _range(operator: str, value: str, by: sql.Composed, parameters: Parameters) 
 
 
 def _between(
-    by: sql.Composed, above: str, low: str, below: str, high: str, parameters: Parameters
+    by: sql.Composable, above: str, low: str, below: str, high: str, parameters: Parameters
 ) -> sql.Composed:
     return sql.SQL("({0} {1} {2} AND {0} {3} {4})").format(
         by,

@@ -20,7 +20,7 @@ from service.model.item import Item
 from service.model.query import CREATED_AT, ID, Path, Position, Query
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
-from service.store.nodes import Connection
+from service.store.nodes import Connection, Row
 from service.store.shards import Shard
 
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
@@ -80,18 +80,21 @@ def reader(shard: Shard) -> AbstractAsyncContextManager[Connection]:
     return shard.primary()
 
 
-async def read_share(
-    shard: Shard,
-    query: Query,
-    parts: Sequence[Part],
-    declared: frozenset[Path],
-    limit: int,
-    max_bytes: int,
-) -> Share:
-    """Up to ``limit`` items, and not many more than ``max_bytes`` of data.
-
-    Raises ShardUnavailable, DatabaseTimeout, Overloaded.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A statement that every shard is asked, its placeholders' values, and whether its plan is
+    worth keeping: with conditions the best one depends on the values.
     """
+
+    statement: bytes
+    values: dict[str, Any]
+    prepare: bool | None
+
+
+def page_question(
+    query: Query, parts: Sequence[Part], declared: frozenset[Path], limit: int, max_bytes: int
+) -> Question:
+    """For up to ``limit`` items, and not many more than ``max_bytes`` of data."""
     parameters = Parameters()
     statement = _SELECT.format(
         columns=_COLUMNS,
@@ -102,32 +105,41 @@ async def read_share(
         limit=sql.Literal(limit),
         max_bytes=sql.Literal(max_bytes),
     )
-    # With conditions, the best plan depends on the values: no plan is kept for others.
-    prepare = False if query.conditions else None
-    async with reader(shard) as connection:
-        cursor = await connection.execute(statement, parameters.values, prepare=prepare)
-        rows = await cursor.fetchall()
+    return _question(statement, parameters, False if query.conditions else None)
+
+
+def exact_count_question(query: Query, declared: frozenset[Path]) -> Question:
+    """For how many items meet the conditions."""
+    parameters = Parameters()
+    where = _where(query, declared, parameters)
+    statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(where)
+    return _question(statement, parameters, False)
+
+
+def rough_count_question(query: Query, declared: frozenset[Path]) -> Question:
+    """For what the planner expects instead, which costs nothing."""
+    parameters = Parameters()
+    where = _where(query, declared, parameters)
+    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(where)
+    return _question(statement, parameters, False)
+
+
+def _question(statement: sql.Composed, parameters: Parameters, prepare: bool | None) -> Question:
+    return Question(statement.as_bytes(None), parameters.values, prepare)
+
+
+async def read_share(shard: Shard, page: Question) -> Share:
+    """A shard's answer. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
+    rows = await _answer(shard, page)
     return Share([_listed(row) for row in rows], bool(rows) and rows[0][8] > len(rows))
 
 
-async def count_exactly(shard: Shard, query: Query, declared: frozenset[Path]) -> int:
-    """How many items of the shard meet the conditions. Raises as ``read_share`` does."""
-    parameters = Parameters()
-    statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(
-        _where(query, declared, parameters)
-    )
-    row = await _first_row(shard, statement, parameters)
-    return int(row[0])
-
-
-async def count_roughly(shard: Shard, query: Query, declared: frozenset[Path]) -> int:
-    """What the planner expects instead, at once. Raises as ``read_share`` does."""
-    parameters = Parameters()
-    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(
-        _where(query, declared, parameters)
-    )
-    row = await _first_row(shard, statement, parameters)
-    return int(orjson.loads(row[0])[0]["Plan"]["Plan Rows"])
+async def count_items(shard: Shard, count: Question) -> int:
+    """A shard's answer to either question of counts. Raises as ``read_share`` does."""
+    ((counted,),) = await _answer(shard, count)
+    if isinstance(counted, int):
+        return counted
+    return int(orjson.loads(counted)[0]["Plan"]["Plan Rows"])
 
 
 async def read_cursor_key(first_shard: Shard) -> bytes:
@@ -140,14 +152,12 @@ async def read_cursor_key(first_shard: Shard) -> bytes:
     return bytes(row[0])
 
 
-async def _first_row(
-    shard: Shard, statement: sql.Composed, parameters: Parameters
-) -> tuple[Any, ...]:
+async def _answer(shard: Shard, question: Question) -> list[Row]:
     async with reader(shard) as connection:
-        cursor = await connection.execute(statement, parameters.values, prepare=False)
-        row = await cursor.fetchone()
-    assert row is not None
-    return row
+        cursor = await connection.execute(
+            question.statement, question.values, prepare=question.prepare
+        )
+        return await cursor.fetchall()
 
 
 def _part(
@@ -176,10 +186,10 @@ def _where(query: Query, declared: frozenset[Path], parameters: Parameters) -> s
     return sql.SQL(" AND ").join([_LIVING, *conditions])
 
 
-def _key(path: Path) -> sql.Composed | None:
+def _key(path: Path) -> sql.Composable | None:
     if path == ID:
         return None
-    return sql.SQL("{}").format(sql.SQL("created_at") if path == CREATED_AT else indexed(path))
+    return sql.SQL("created_at") if path == CREATED_AT else indexed(path)
 
 
 def _key_text(path: Path) -> sql.Composable:
@@ -201,6 +211,6 @@ def _beyond(path: Path, part: Part, start: Position, parameters: Parameters) -> 
     return sql.SQL("({}, id) {} ({}, {})").format(_key(path), operator, key, item_id)
 
 
-def _listed(row: tuple[Any, ...]) -> ListedItem:
+def _listed(row: Row) -> ListedItem:
     item = Item(row[0].bytes, row[1], row[2], row[3], row[4], row[5].encode())
     return ListedItem(item, row[6], row[7])
