@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
 .PHONY: setup run test check format lint types layers unit contract model fuzz docs clean \
-  bench bench-parts bench-http bench-writes bench-report flame soak soak-writes
+  bench bench-parts bench-http bench-writes bench-lists bench-scale bench-report flame soak soak-writes
 
 setup: $(READY)
 
@@ -70,6 +70,14 @@ bench-http: setup
 # Writes and replays beside pgbench running the same SQL; ARGS="--rounds 9 --seconds 10".
 bench-writes: setup
 	$(BIN)/python -m bench.bench_writes $(ARGS)
+
+# A page of a list at depth 1 and 100,000, of a million items; plans go to the result file.
+bench-lists: setup
+	$(BIN)/python -m bench.bench_lists $(ARGS)
+
+# The same pages at 100,000 and at 10 million items; needs half an hour and about 30 GB.
+bench-scale: setup
+	$(BIN)/python -m bench.bench_lists --sizes 100000 10000000 $(ARGS)
 
 bench-report: setup
 	$(BIN)/python -m bench.report
