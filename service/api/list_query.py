@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service import native
@@ -17,6 +17,7 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 
 _MAX_CONDITIONS = 20
+_MAX_PLACES = 20
 _MEMBERS = ["filter", "sort", "limit", "cursor", "fields"]
 _FILTER = "filter["
 _LIMIT = re.compile(r"0*[1-9][0-9]{0,3}", re.ASCII)
@@ -35,15 +36,20 @@ class ListRequest:
 
 
 def from_query_string(query_string: str) -> ListRequest:
-    """Raises InvalidParameter."""
+    """Raises InvalidParameter, which names every place."""
     sent = parameters(query_string, ("limit", "cursor", "sort", "fields"), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
+    wrong = _Wrong(lambda name: Place("", parameter=name[:256]))
     if len(names) > _MAX_CONDITIONS:
-        raise _bad_parameter(names[-1], f"is one filter more than {_MAX_CONDITIONS}")
-    conditions = tuple(_in_parameter(name, _parameter, name, sent[name]) for name in names)
+        wrong.add(names[-1], f"is one filter more than {_MAX_CONDITIONS}")
+    conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
+    sort = wrong.unless("sort", _sort, sent.get("sort"))
+    limit = wrong.unless("limit", _limit, sent.get("limit"))
+    if wrong.places:
+        raise InvalidParameter("A parameter of the list cannot be used.", *wrong.places)
     return ListRequest(
-        Query(conditions, _in_parameter("sort", _sort, sent.get("sort"))),
-        _in_parameter("limit", _limit, sent.get("limit")),
+        Query(tuple(conditions), sort),
+        limit,
         sent.get("cursor"),
         chosen_fields(sent),
         Place("", parameter="sort"),
@@ -52,27 +58,48 @@ def from_query_string(query_string: str) -> ListRequest:
 
 
 def from_body(body: bytes) -> ListRequest:
-    """Raises InvalidSyntax and InvalidContent."""
+    """Raises InvalidSyntax and InvalidContent, which name every place."""
     found = native.scan_envelope(body, _MEMBERS)
     if isinstance(found, list):
         raise problem_of(found)
     sent = {name: value_of(text) for name, text in found.items()}
-    limit = _member(sent, "limit", int, f"is not a whole number from 1 to {MAX_LIMIT}")
-    fields = _member(sent, "fields", list, "is not an array of names")
-    if fields is not None and any(type(name) is not str for name in fields):
-        raise _bad_member("/fields", "is not an array of names")
-    sort = _member(sent, "sort", str, "is not text")
+    wrong = _Wrong(lambda pointer: Place("", pointer=pointer[:1024]))
+    filters = wrong.unless("/filter", _member, sent, "filter", dict, "is not an object")
+    conditions = _body_conditions(filters or {}, wrong)
+    sort = wrong.unless("/sort", lambda: _sort(_member(sent, "sort", str, "is not text")))
+    limit = wrong.unless("/limit", _body_limit, sent)
+    cursor = wrong.unless("/cursor", _member, sent, "cursor", str, "is not text")
+    fields = wrong.unless("/fields", _body_fields, sent)
+    if wrong.places:
+        raise InvalidContent("The search cannot be used.", *wrong.places)
     return ListRequest(
-        Query(
-            tuple(_body_conditions(_member(sent, "filter", dict, "is not an object") or {})),
-            _in_member("/sort", _sort, sort),
-        ),
-        _in_member("/limit", _limit, None if limit is None else str(limit)),
-        _member(sent, "cursor", str, "is not text"),
-        None if fields is None else frozenset(fields),
+        Query(tuple(conditions), sort),
+        limit,
+        cursor,
+        fields,
         Place("", pointer="/sort"),
         Place("is not valid here", pointer="/cursor"),
     )
+
+
+class _Wrong:
+    """The places that are wrong, gathered so that one answer names them all."""
+
+    def __init__(self, place: Callable[[str], Place]) -> None:
+        self._place = place
+        self.places: list[Place] = []
+
+    def add(self, where: str, detail: str) -> None:
+        if len(self.places) < _MAX_PLACES:
+            self.places.append(replace(self._place(where), detail=detail))
+
+    def unless(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
+        """What ``parse`` makes of it, or None and one place more where that is a ValueError."""
+        try:
+            return parse(*arguments)
+        except ValueError as error:
+            self.add(where, str(error))
+            return None
 
 
 def _parameter(name: str, value: str) -> Condition:
@@ -93,19 +120,21 @@ def _single(value: str, as_text: bool) -> list[str]:
     return [json_text(value, as_text)]
 
 
-def _body_conditions(filters: Mapping[str, Any]) -> list[Condition]:
+def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Condition]:
     """The member of each name is a scalar to be equal to, or an object of operators."""
     conditions: list[Condition] = []
     for name, wanted in filters.items():
         pointer = f"/filter/{_escaped(name)}"
-        path: Path = _in_member(pointer, parse_path, name)
+        path = wrong.unless(pointer, parse_path, name)
         if isinstance(wanted, list) or wanted == {}:
-            raise _bad_member(pointer, 'is neither a scalar nor an object such as {"eq": …}')
-        for operator, value in (wanted if isinstance(wanted, dict) else {"eq": wanted}).items():
+            wrong.add(pointer, 'is neither a scalar nor an object such as {"eq": …}')
+            continue
+        by_operator = wanted if isinstance(wanted, dict) else {"eq": wanted}
+        for operator, value in by_operator.items() if path else ():
             place = f"{pointer}/{_escaped(operator)}" if isinstance(wanted, dict) else pointer
-            conditions.append(_in_member(place, _body_condition, path, operator, value, place))
+            conditions.append(wrong.unless(place, _body_condition, path, operator, value, place))
     if len(conditions) > _MAX_CONDITIONS:
-        raise _bad_member("/filter", f"has more than {_MAX_CONDITIONS} conditions")
+        wrong.add("/filter", f"has more than {_MAX_CONDITIONS} conditions")
     return conditions
 
 
@@ -134,37 +163,27 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _in_parameter(name: str, parse: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return parse(*arguments)
-    except ValueError as error:
-        raise _bad_parameter(name, str(error)) from None
+def _body_limit(sent: Mapping[str, Any]) -> int:
+    limit = _member(sent, "limit", int, f"is not a whole number from 1 to {MAX_LIMIT}")
+    return _limit(None if limit is None else str(limit))
 
 
-def _in_member(pointer: str, parse: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return parse(*arguments)
-    except ValueError as error:
-        raise _bad_member(pointer, str(error)) from None
+def _body_fields(sent: Mapping[str, Any]) -> frozenset[str] | None:
+    names = _member(sent, "fields", list, "is not an array of names")
+    if names is None:
+        return None
+    if any(type(name) is not str for name in names):
+        raise ValueError("is not an array of names")
+    return frozenset(names)
 
 
 def _member(sent: Mapping[str, Any], name: str, wanted: type, problem: str) -> Any:
     """The member if it was sent. A bool is a kind of int, so types are compared as they are."""
     value = sent.get(name)
     if name in sent and type(value) is not wanted:
-        raise _bad_member(f"/{name}", problem)
+        raise ValueError(problem)
     return value
 
 
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _bad_parameter(name: str, problem: str) -> InvalidParameter:
-    return InvalidParameter(
-        "A parameter of the list cannot be used.", Place(problem, parameter=name[:256])
-    )
-
-
-def _bad_member(pointer: str, problem: str) -> InvalidContent:
-    return InvalidContent("The search cannot be used.", Place(problem, pointer=pointer[:1024]))

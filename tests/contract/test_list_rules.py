@@ -174,3 +174,18 @@ def test_what_is_no_search_isrefused(
     reply = lists.search(body)
     assert (reply.status, content(reply)["code"]) == (status, code)
     assert content(reply)["errors"][0]["pointer"] == pointer
+
+
+def test_every_place_is_named(lists: ListService) -> None:
+    reply = lists.get("limit=0&sort=a.&filter[a.]=1&filter[rank][near]=1&filter[b]=1")
+    places = [error["parameter"] for error in content(reply)["errors"]]
+    assert places == ["filter[a.]", "filter[rank][near]", "sort", "limit"]
+    filters = {"a.": 1, "rank": {"near": 1, "gt": [1]}, "b": 1}
+    reply = lists.search({"limit": 0, "sort": 1, "filter": filters})
+    assert [error["pointer"] for error in content(reply)["errors"]] == [
+        "/filter/a.",
+        "/filter/rank/near",
+        "/filter/rank/gt",
+        "/sort",
+        "/limit",
+    ]
