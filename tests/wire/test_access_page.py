@@ -50,7 +50,7 @@ def test_every_command_of_the_page_works(stack: EmbeddedStack, tmp_path: Path) -
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
         for secret in re.findall(r'(?:_secret=|_token":")([^"\s]+)', ended.stdout):
