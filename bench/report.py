@@ -137,15 +137,16 @@ def end_to_end_tables(result: Row) -> str:
 def _about(result: Row) -> str:
     about, plan = result["machine"], result["plan"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
     # On a quiet machine it is near nothing.
     busy = about["load_before"] > about["cores"] / 2
-    skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
     return (
-        f"{'**Provisional**, m' if busy else 'M'}easured {result['measured_at']} at revision {about['revision']} on"
-        f" {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB,"
-        f" Linux {about['kernel']}, Python {about['python']}, {versions}; load average before"
-        f" the run {about['load_before']}{', others used the machine' if busy else ''}. {plan['rounds']} rounds of {plan['seconds']} s,"
-        f" {plan['connections']} connections, {plan['items']} items of each size.{skipped}"
+        f"{'**Provisional, on a busy machine**: m' if busy else 'M'}easured"
+        f" {result['measured_at']} at revision {about['revision']} on {about['cores']} cores of"
+        f" {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']}, Python"
+        f" {about['python']}, {versions}; load average before the run {about['load_before']}."
+        f" {plan['rounds']} rounds of {plan['seconds']} s, {plan['connections']} connections,"
+        f" {plan['items']} items of each size.{skipped}"
     )
 
 
