@@ -56,12 +56,10 @@ class NearCache(Generic[V]):
     def store(self, item_id: bytes, ticket: int, value: V, size_bytes: int) -> bool:
         """Keep what a GET returned: only a living entry, never what a database said."""
         size = size_bytes + OVERHEAD_BYTES
-        if (
-            not self._on
-            or size > self._max_bytes
-            or ticket < self._oldest_ticket
-            or ticket < self._named.get(item_id, 0)
-        ):
+        if size > self._max_bytes:
+            self._drop(item_id)  # what it held is older
+            return False
+        if not self._on or ticket < self._oldest_ticket or ticket < self._named.get(item_id, 0):
             return False
         now = self._clock()
         older = self._held.pop(item_id, None)

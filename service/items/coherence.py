@@ -87,21 +87,23 @@ class Coherence:
         """0 for nothing, and for what stems from before a failover or a move."""
         return 0 if value is None else kind_of(value, self._epoch_of(item_id))
 
-    def is_behind(self, item_id: bytes, value: bytes) -> bool:
-        """Whether a database has told this worker of a newer version than this entry's."""
-        return self._last_seen.is_behind(item_id, *numbers_of(value))
+    def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
+        """Whether a database has told this worker of a newer version than a cached one."""
+        return self._last_seen.is_behind(item_id, epoch, version)
 
-    def doubtful(self, item_id: bytes, found: Stored | None, waiters: Waiters) -> Waiters:
-        """Owners while no lease of trust lives. Whose a missing item would be, nobody knows."""
+    def trusts(self, item_id: bytes) -> bool:
+        """Whether owners may believe the reply to a GET that is written now.
+
+        To be asked before it is written: a lease that was renewed while the reply was on its
+        way says nothing about it.
+        """
         shard = self._shards.owner_of(item_id)
-        if shard is not None and self._outbox.trusts(shard):
-            return []
-        return [w for w in waiters if found is None or w[0] == found.entry.owner_id]
+        return shard is not None and self._outbox.trusts(shard)
 
     async def after(self, seen: bytes | None, item_id: bytes, waiters: Waiters) -> Stored | None:
         """A miss, a marker or a permit: read as the protocol says, and fill where it allows."""
         try:
-            held = await self._hold(seen, item_id)
+            held, trusted = await self._hold(seen, item_id)
         except (CacheUnavailable, Overloaded):
             return await self.without_redis(item_id, waiters)
         kind = 0 if held is None else held[KIND_AT]
@@ -112,30 +114,33 @@ class Coherence:
         if kind == PERMIT:
             return await self._filling(item_id, held, self._reads.read_fresh)
         found = Stored(ItemEntry(held)) if kind == ITEM else None
-        if self.is_behind(item_id, held) or self.doubtful(item_id, found, waiters):
+        if self.is_behind(item_id, *numbers_of(held)) or (not trusted and owners(found, waiters)):
             return await self.of_primary(item_id, waiters)
         return found
 
-    async def _hold(self, seen: bytes | None, item_id: bytes) -> bytes | None:
+    async def _hold(self, seen: bytes | None, item_id: bytes) -> tuple[bytes | None, bool]:
         """A marker that is there, or a permit of ours: either gives the right to fill.
 
-        Else an entry that came in between, or None after waiting in vain for another's permit.
+        Else an entry that came in between, and whether owners may believe it, or None after
+        waiting in vain for another's permit.
         """
         assert self._entries is not None
+        trusted = False
         for _ in range(_PERMIT_WAITS + 1):
             kind = self.kind(item_id, seen)
             if kind == 0:
-                permit = new_permit(self._epoch_of(item_id))
+                permit, trusted = new_permit(self._epoch_of(item_id)), self.trusts(item_id)
                 there = await self._entries.place_permit(item_id, permit, seen)
                 if there is True:
-                    return permit
+                    return permit, trusted
                 seen = there
             elif kind == PERMIT:
                 await asyncio.sleep(_PERMIT_WAIT_S)
+                trusted = self.trusts(item_id)
                 seen = await self._entries.get_again(item_id)
             else:
-                return seen
-        return None
+                return seen, trusted
+        return None, False
 
     async def _filling(self, item_id: bytes, held: bytes, ask: Ask) -> Stored | None:
         """Read after what is held was seen; the answer does not wait for the fill."""
@@ -198,6 +203,11 @@ class Coherence:
         task = asyncio.create_task(_quietly(work))
         self._fills.add(task)
         task.add_done_callback(self._fills.discard)
+
+
+def owners(found: Stored | None, waiters: Waiters) -> Waiters:
+    """Those who may own the item. Whose a missing one would be, nobody knows."""
+    return [w for w in waiters if found is None or w[0] == found.entry.owner_id]
 
 
 def _epoch(reading: Reading) -> int:

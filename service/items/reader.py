@@ -10,24 +10,30 @@ from functools import partial
 from typing import Any
 
 from service.cache.entries import Entries
-from service.cache.layout import ITEM, MARKER, PERMIT, ItemEntry
+from service.cache.layout import ITEM, MARKER, PERMIT, ItemEntry, numbers_of
 from service.cache.near import NearCache
 from service.flow.deadline import within
-from service.items.coherence import Coherence, Found, Stored, Waiter, Waiters, Way
+from service.items.coherence import Coherence, Found, Stored, Waiter, Waiters, Way, owners
 from service.model.errors import (
     CacheUnavailable,
     DatabaseTimeout,
     Overloaded,
 )
 
+LARGE_BYTES = 1024
+
 
 class _Get:
-    """A GET that has not been written yet: who asks for the same id in its tick joins it."""
+    """A GET that has not been written yet: who asks for the same id in its tick joins it.
 
-    __slots__ = ("ticket", "waiters")
+    ``trusted`` is whether a lease of trust lived when it was asked for.
+    """
 
-    def __init__(self, ticket: int) -> None:
+    __slots__ = ("ticket", "trusted", "waiters")
+
+    def __init__(self, ticket: int, trusted: bool) -> None:
         self.ticket = ticket
+        self.trusted = trusted
         self.waiters: Waiters = []
 
 
@@ -61,14 +67,19 @@ class Reader:
         ``subject`` is who asks: an item's owner is never answered from what may be behind.
         """
         near = self._near.get(item_id)
-        if near is not None and near.entry.owner_id != subject:
-            return near
+        if near is not None:
+            entry = near.entry
+            if entry.owner_id != subject and not self._coherence.is_behind(
+                item_id, entry.epoch, entry.version
+            ):
+                return near
         tick = self._tick()
         if self._gets_tick != tick:
             self._gets_tick, self._gets = tick, {}
         get = self._gets.get(item_id)
         if get is None:
-            get = self._gets[item_id] = _Get(self._near.ticket())
+            get = _Get(self._near.ticket(), self._coherence.trusts(item_id))
+            self._gets[item_id] = get
             self._ask_redis(item_id, get)
         get.waiters.append((subject, waiter))
         return None
@@ -98,27 +109,29 @@ class Reader:
         kind = self._coherence.kind(item_id, reply)
         if kind in (0, MARKER, PERMIT):
             self._start(partial(self._coherence.after, reply), item_id, get.waiters)
-        elif self._coherence.is_behind(item_id, reply):
+        elif self._coherence.is_behind(item_id, *numbers_of(reply)):
             self._start(self._coherence.of_primary, item_id, get.waiters)
         else:
-            self._tell(item_id, self._believed(item_id, kind, reply, get.ticket), get.waiters)
+            self._tell(item_id, self._believed(item_id, kind, reply, get.ticket), get)
 
     def _believed(self, item_id: bytes, kind: int, value: bytes, ticket: int) -> Stored | None:
         """What an entry stands for; the near cache takes it where no message spoke against it."""
         if kind != ITEM:
             return None
         stored = Stored(ItemEntry(value))
-        self._near.store(item_id, ticket, stored, len(value))
+        # A large body will be kept packed as well.
+        size = len(value) if len(value) < LARGE_BYTES else 2 * len(value)
+        self._near.store(item_id, ticket, stored, size)
         if self._entries is not None:
             self._entries.slide(item_id, stored.entry)
         return stored
 
-    def _tell(self, item_id: bytes, found: Stored | None, waiters: Waiters) -> None:
+    def _tell(self, item_id: bytes, found: Stored | None, get: _Get) -> None:
         """Answer all but owners without a lease of trust, who ask the primary."""
-        doubtful = self._coherence.doubtful(item_id, found, waiters)
+        doubtful = [] if get.trusted else owners(found, get.waiters)
         if doubtful:
             self._start(self._coherence.of_primary, item_id, doubtful)
-        for who in waiters:
+        for who in get.waiters:
             if who not in doubtful:
                 who[1](found)
 
