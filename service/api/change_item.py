@@ -1,5 +1,7 @@
 """POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
 
+from collections.abc import Callable
+
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import v1
@@ -7,6 +9,7 @@ from service.api.fingerprint import keyed
 from service.api.item_id import chosen_id, existing_id
 from service.api.item_reply import ItemReplies
 from service.api.media_types import (
+    JSON_PATCH,
     MERGE_PATCH,
     check_accept,
     check_item_body,
@@ -16,10 +19,20 @@ from service.api.preconditions import conditions_of, required_idempotency_key
 from service.api.prefer import wants_minimal
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
-from service.items.patch import apply_json_patch, apply_merge_patch
+from service.items.patch import (
+    apply_json_patch,
+    apply_merge_patch,
+    check_json_patch,
+    check_merge_patch,
+)
 from service.items.write import Conditions, ItemWriter
 from service.model.errors import Place, PreconditionRequired
 from service.store.idempotency import Outcome
+
+_PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
+    MERGE_PATCH: (check_merge_patch, apply_merge_patch),
+    JSON_PATCH: (check_json_patch, apply_json_patch),
+}
 
 
 class ChangeItem:
@@ -55,7 +68,8 @@ class ChangeItem:
         sent, wanted = check_item_body(context.headers), check_accept(context.headers)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
-        self._check_precondition_sent(conditions)
+        creates = conditions.if_none_match is not None and conditions.if_none_match.any
+        self._check_precondition_sent(conditions, creates)
         body = await context.read_body()
         data = v1.parse_body(body)
         caller = _writer(context)
@@ -71,7 +85,8 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        apply = apply_merge_patch if sent == MERGE_PATCH else apply_json_patch
+        check, apply = _PATCHES[sent]
+        check(body, v1.PATCH_MAX_DEPTH)
         caller = _writer(context)
         key = keyed(context, item_id, sent, body)
         outcome = await self._writer.patch(
@@ -104,8 +119,7 @@ class ChangeItem:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply
 
-    def _check_precondition_sent(self, conditions: Conditions) -> None:
-        creates = conditions.if_none_match is not None and conditions.if_none_match.any
+    def _check_precondition_sent(self, conditions: Conditions, creates: bool = False) -> None:
         if self._require_if_match and conditions.if_match is None and not creates:
             raise PreconditionRequired(
                 "Send If-Match with the tag of the version that is to be replaced, "

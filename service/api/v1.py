@@ -11,7 +11,8 @@ from service.model.item import Item
 from service.model.json_text import places_of, problem_of
 
 MEDIA_TYPE = "application/json"
-_MAX_DEPTH = 64
+# The envelope is one level above the data.
+PATCH_MAX_DEPTH = 65
 _ENVELOPE = ["data"]
 _MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 
@@ -78,8 +79,7 @@ def patched(item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: in
     assert item.data is not None
     max_bytes += len(whole) - len(item.data) - len(b'{"data":}')
     before = native.scan_envelope(whole, _MEMBERS)
-    # The envelope is one level above the data.
-    text = apply(whole, patch, max_bytes=max_bytes, max_depth=_MAX_DEPTH + 1)
+    text = apply(whole, patch, max_bytes=max_bytes, max_depth=PATCH_MAX_DEPTH)
     after = native.scan_envelope(text, _MEMBERS)
     assert isinstance(before, dict)
     if isinstance(after, list):

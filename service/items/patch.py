@@ -40,6 +40,17 @@ _OPERANDS = {
 }
 
 
+def check_merge_patch(patch: bytes, max_depth: int = _MAX_DEPTH) -> None:
+    """Whether it is one, whatever the item. Raises InvalidSyntax, InvalidContent."""
+    if found := native.scan_value(patch, max_depth):
+        raise problem_of(found)
+
+
+def check_json_patch(patch: bytes, max_depth: int = _MAX_DEPTH) -> None:
+    """The same of a JSON Patch."""
+    _operations(patch, max_depth)
+
+
 def apply_merge_patch(
     data: bytes, patch: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH
 ) -> bytes:
@@ -49,8 +60,7 @@ def apply_merge_patch(
     larger already (jsonb writes numbers out). Raises InvalidSyntax, InvalidContent,
     PatchResultInvalid.
     """
-    if found := native.scan_value(patch, max_depth):
-        raise problem_of(found)
+    check_merge_patch(patch, max_depth)
     return _storable(_merged(value_of(data), value_of(patch)), max(max_bytes, len(data)), max_depth)
 
 
@@ -63,10 +73,7 @@ def apply_json_patch(
     ``max_bytes``. Raises InvalidSyntax, InvalidContent, PatchTestFailed,
     PatchConflict, PatchResultInvalid.
     """
-    # The array of operations and the operation itself are two levels above the values.
-    if found := native.scan_value(patch, max_depth + 2):
-        raise problem_of(found)
-    operations = _operations(patch)
+    operations = _operations(patch, max_depth)
     document, room = value_of(data), max_bytes
     for index, operation in enumerate(operations):
         room -= _copied_bytes(document, operation)
@@ -101,8 +108,11 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members if len(members) == len(pairs) else _Repeating(members)
 
 
-def _operations(patch: bytes) -> list[dict[str, Any]]:
+def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
     """The operations, each known to be whole. Raises InvalidSyntax, naming every place."""
+    # The array of operations and the operation itself are two levels above the values.
+    if found := native.scan_value(patch, max_depth + 2):
+        raise problem_of(found)
     operations = value_of(patch, _pairs)
     if not isinstance(operations, list):
         _malformed([Place("is not an array of operations", pointer="")])

@@ -94,5 +94,7 @@ async def _created_before(
             known[asked.bytes] = not_rebuilt()
         else:
             item = Item(item_id.bytes, claim.caller, version, created, recorded, body.encode())
-            known[asked.bytes] = Outcome("created", item, None, fingerprint, replayed=True)
+            # Under its own id it was made by this very request, whose answer got lost on its way.
+            replayed = item_id != asked
+            known[asked.bytes] = Outcome("created", item, None, fingerprint, replayed=replayed)
     return known

@@ -117,3 +117,24 @@ def test_a_patch_that_changes_nothing_succeeds(client: httpx.Client) -> None:
         assert answer.status_code == 200
         tag = answer.headers["etag"]
     assert client.get(url).headers["etag"] == tag
+
+
+@pytest.mark.parametrize("way", [MERGE_PATCH, JSON_PATCH])
+def test_what_the_patch_alone_decides_comes_before_the_item(
+    client: httpx.Client, way: WriteWay
+) -> None:
+    """API.md's order: a body that is no patch is refused although there is no item either."""
+    nobody = "/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    broken = way.send_body(client, b"[{", url=nobody)
+    whole = b"{}" if way is MERGE_PATCH else b"[]"
+    missing = way.send_body(client, whole, url=nobody)
+    assert (broken.status_code, broken.json()["code"]) == (400, "invalid-syntax")
+    assert (missing.status_code, missing.json()["code"]) == (404, "item-not-found")
+
+
+def test_a_patch_needs_if_match(client: httpx.Client) -> None:
+    """If-None-Match: * is for a PUT that creates."""
+    url = new_item(client, DATA)
+    for fields in ({}, {"if_none_match": "*"}):
+        answer = MERGE_PATCH.send_body(client, b"{}", url=url, if_match=None, **fields)
+        assert (answer.status_code, answer.json()["code"]) == (428, "precondition-required")
