@@ -247,7 +247,22 @@ def soak_table(result: Row) -> str:
     )
 
 
-TABLES: dict[str, Callable[[Row], str]] = {"end_to_end": end_to_end_tables, "soak": soak_table}
+def writes_table(result: Row) -> str:
+    """Writes and replays beside pgbench, over HTTP and the write path alone."""
+    heads = ("", "÷ pgbench", "to reach", "write path alone ÷ pgbench")
+    rows = (
+        (kind, *(f"{figures[name]:.2f}" for name in ("ratio", "target", "ratio_alone")))
+        for kind, figures in result["kinds"].items()
+    )
+    load = f"Load average of the machine at the end: {result['load_average'][0]:.1f}"
+    return f"{load} ({result['cpus']} processors).\n\n{_table(heads, rows)}"
+
+
+TABLES: dict[str, Callable[[Row], str]] = {
+    "end_to_end": end_to_end_tables,
+    "soak": soak_table,
+    "writes": writes_table,
+}
 
 
 def rewrite(page: str, name: str, tables: str) -> str:
