@@ -23,7 +23,12 @@ from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.items.coherence import Found
 from service.items.reader import Reader
-from service.model.entity_tag import TagCondition, parse_tag_condition, precondition_failed
+from service.model.entity_tag import (
+    NO_TAGS,
+    TagCondition,
+    parse_tag_condition,
+    precondition_failed,
+)
 from service.model.errors import ItemNotFound
 
 
@@ -82,7 +87,7 @@ class GetItem:
         entry = stored.entry
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
-        known = conditions.if_none_match or _NO_TAGS
+        known = conditions.if_none_match or NO_TAGS
         if fields is None:
             return self.replies.of_form(stored, media_type, coding, known)
         if known.matches_weakly(entry):
@@ -156,14 +161,11 @@ class _Asked:
         return self._get_item.replies.of_form(found, self._media_type, self._coding, self._known)
 
 
-_NO_TAGS: Final = TagCondition(False, frozenset(), frozenset())
-
-
 @lru_cache(maxsize=4096)
 def _tags(value: str) -> TagCondition | None:
     """None for a malformed list, which the other way refuses."""
     if not value:
-        return _NO_TAGS
+        return NO_TAGS
     try:
         return parse_tag_condition(value)
     except ValueError:

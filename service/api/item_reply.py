@@ -9,7 +9,7 @@ from service.api.codings import encode
 from service.api.fields import select, tag_suffix
 from service.api.request import Reply
 from service.items.coherence import Stored
-from service.model.entity_tag import TagCondition, Tagged, entity_tag
+from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
 
 VARY = "Accept, Accept-Encoding, Authorization, X-API-Key"
@@ -43,7 +43,7 @@ class ItemReplies:
     def of_form(self, stored: Stored, media_type: str, coding: str, known: TagCondition) -> Reply:
         """The item in this form, or that the client has it already (304)."""
         form = self.form(stored, media_type, coding)
-        if known.matches_weakly(stored.entry):
+        if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, form.validators)
         return Reply(200, form.headers, form.body)
 

@@ -8,7 +8,7 @@ current tag of the item, whichever form it was given with.
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.model.errors import Place, PreconditionFailed
 
@@ -51,6 +51,10 @@ class TagCondition:
     def matches_weakly(self, item: Tagged | None) -> bool:
         """Weak comparison, for If-None-Match."""
         return item is not None and (self.any or item.tag in self.strong or item.tag in self.weak)
+
+
+# A request without the field.
+NO_TAGS: Final = TagCondition(False, frozenset(), frozenset())
 
 
 def parse_tag_condition(value: str) -> TagCondition:
