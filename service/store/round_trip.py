@@ -1,7 +1,7 @@
 """Several statements sent at once and answered at once: libpq's pipeline mode, one Sync each.
 
-psycopg's own pipelines wait for the socket before each statement, which cost four times as much
-(measured: 870 µs of a PUT's two round trips, against 200). Statements are prepared on first use.
+psycopg's own pipelines wait for the socket before each statement: with them a PUT took 870 µs of
+CPU time, with this 310 (docs/decisions/0080-writes.md). Statements are prepared on first use.
 """
 
 from collections.abc import Callable, Sequence
