@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import v1
+from service.api import v1, v2
 from service.api.fingerprint import keyed
 from service.api.item_id import chosen_id, existing_id
 from service.api.item_reply import ItemReplies
 from service.api.media_types import (
     JSON_PATCH,
     MERGE_PATCH,
+    Representation,
+    Sent,
     check_accept,
     check_item_body,
     check_patch_body,
@@ -27,6 +29,7 @@ from service.items.patch import (
 )
 from service.items.write import Conditions, ItemWriter
 from service.model.errors import Place, PreconditionRequired
+from service.model.item import Item
 from service.store.idempotency import Outcome
 
 _PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
@@ -52,50 +55,43 @@ class ChangeItem:
 
     async def post(self, context: RequestContext) -> Reply:
         """Create an item under a new id."""
-        sent, wanted = check_item_body(context.headers), check_accept(context.headers)
+        sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
         required_idempotency_key(context.headers)
         body = await context.read_body()
-        data = v1.parse_body(body)
+        data = _data(sent, body, None)
         caller = _writer(context)
-        key = keyed(context, None, sent, body)
+        key = keyed(context, None, sent.media_type, body)
         assert key is not None
         return self._reply(context, wanted, await self._writer.create(caller, key, data))
 
     async def put(self, context: RequestContext) -> Reply:
         """Replace an item, or create one under the id that the client chose."""
         item_id = chosen_id(context)
-        sent, wanted = check_item_body(context.headers), check_accept(context.headers)
+        sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
         creates = conditions.if_none_match is not None and conditions.if_none_match.any
         self._check_precondition_sent(conditions, creates)
         body = await context.read_body()
-        data = v1.parse_body(body)
+        data = _data(sent, body, item_id)
         caller = _writer(context)
-        key = keyed(context, item_id, sent, body)
+        key = keyed(context, item_id, sent.media_type, body)
         outcome = await self._writer.replace(caller, item_id, data, conditions, key)
         return self._reply(context, wanted, outcome)
 
     async def patch(self, context: RequestContext) -> Reply:
         """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
         item_id = existing_id(context)
-        sent, wanted = check_patch_body(context.headers), check_accept(context.headers)
+        sent, wanted = check_patch_body(context), check_accept(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        check, apply = _PATCHES[sent]
-        check(body, v1.PATCH_MAX_DEPTH)
+        patched = self._patched(sent, body, item_id)
         caller = _writer(context)
-        key = keyed(context, item_id, sent, body)
-        outcome = await self._writer.patch(
-            caller,
-            item_id,
-            lambda item: v1.patched(item, body, apply, self._body_max_bytes),
-            conditions,
-            key,
-        )
+        key = keyed(context, item_id, sent.media_type, body)
+        outcome = await self._writer.patch(caller, item_id, patched, conditions, key)
         return self._reply(context, wanted, outcome)
 
     async def delete(self, context: RequestContext) -> Reply:
@@ -106,15 +102,30 @@ class ChangeItem:
         caller = _writer(context)
         key = keyed(context, item_id, "", b"")
         outcome = await self._writer.delete(caller, item_id, conditions, key)
-        return self._reply(context, "", outcome)
+        return self._reply(context, None, outcome)
 
-    def _reply(self, context: RequestContext, media_type: str, outcome: Outcome) -> Reply:
-        if outcome.item is None:
+    def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
+        """What the patch makes of the item's data. Raises what the patch alone decides."""
+        max_bytes = self._body_max_bytes
+        if sent.media_type not in _PATCHES:
+            attributes = v2.parse_update(body, item_id)
+            return lambda item: v2.updated(item, attributes, max_bytes)
+        check, apply = _PATCHES[sent.media_type]
+        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2.PATCH_MAX_DEPTH)
+        if sent.version == 1:
+            return lambda item: v1.patched(item, body, apply, max_bytes)
+        base_url = self._replies.base_url
+        return lambda item: v2.patched(item, body, apply, max_bytes, base_url)
+
+    def _reply(
+        self, context: RequestContext, wanted: Representation | None, outcome: Outcome
+    ) -> Reply:
+        if outcome.item is None or wanted is None:
             reply = Reply(204, [])
         else:
             status = 201 if outcome.kind == "created" else 200
             minimal = wants_minimal(context.headers)
-            reply = self._replies.changed(outcome.item, media_type, status, minimal)
+            reply = self._replies.changed(outcome.item, wanted, status, minimal)
         if outcome.replayed:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply
@@ -126,6 +137,11 @@ class ChangeItem:
                 "or If-None-Match: * to create.",
                 Place("is missing", header="if-match"),
             )
+
+
+def _data(sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
+    """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
+    return v1.parse_body(body) if sent.version == 1 else v2.parse_body(body, item_id)
 
 
 def _writer(context: RequestContext) -> Caller:

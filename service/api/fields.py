@@ -5,13 +5,16 @@ from collections.abc import Mapping
 
 from service import native
 
+# What it is called in each version: JSON:API 1.1, "Sparse Fieldsets".
+PARAMETER = {1: "fields", 2: "fields[items]"}
+
 # The values are looked at only for where they end.
 _scan = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
 
 
-def chosen_fields(parameters: Mapping[str, str]) -> frozenset[str] | None:
+def chosen_fields(parameters: Mapping[str, str], version: int = 1) -> frozenset[str] | None:
     """The names asked for, separated by commas and taken as they are; None for all."""
-    sent = parameters.get("fields")
+    sent = parameters.get(PARAMETER[version])
     return None if sent is None else frozenset(sent.split(",")) - {""}
 
 

@@ -13,11 +13,11 @@ from service import native
 from service.access import scopes
 from service.access.rate import Admission
 from service.api.codings import choose_coding, coding_for
-from service.api.fields import chosen_fields, tag_suffix
+from service.api.fields import PARAMETER, chosen_fields
 from service.api.gate import Gate, rate_limited
 from service.api.item_id import existing_id
 from service.api.item_reply import ItemReplies
-from service.api.media_types import check_accept, negotiate
+from service.api.media_types import Representation, check_accept, negotiate
 from service.api.preconditions import conditions_of
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
@@ -62,12 +62,12 @@ class GetItem:
         item_id = native.parse_id(id_text)
         if caller is None or item_id is None or not caller.may(scopes.READ):
             return SLOW
-        media_type = negotiate(fields.get("accept", ""))
+        wanted = negotiate(fields.get("accept", ""))
         coding = coding_for(fields.get("accept-encoding", ""))
         known = _tags(fields.get("if-none-match", ""))
-        if media_type is None or coding is None or known is None:
+        if wanted is None or coding is None or known is None:
             return SLOW
-        asked = _Asked(self, item_id, caller.subject, media_type, coding, known, tell)
+        asked = _Asked(self, item_id, caller.subject, wanted, coding, known, tell)
         admission = self.gate.admit(caller, asked.admitted)
         answer = None if admission is None else asked.find(admission)
         return None if answer is None else (answer, admission)
@@ -77,8 +77,9 @@ class GetItem:
         caller = context.caller or await self.gate.enter(context)
         scopes.require(caller, scopes.READ)
         item_id = existing_id(context)
-        fields = chosen_fields(parameters(context.query_string, ("fields",)))
-        media_type = check_accept(context.headers)
+        wanted = check_accept(context)
+        sent = parameters(context.query_string, (PARAMETER[wanted.version],))
+        fields = chosen_fields(sent, wanted.version)
         coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
         stored = await self.reader.found(item_id, caller.subject)
@@ -89,10 +90,10 @@ class GetItem:
             raise precondition_failed("if-match", entry)
         known = conditions.if_none_match or NO_TAGS
         if fields is None:
-            return self.replies.of_form(stored, media_type, coding, known)
+            return self.replies.of_form(stored, wanted, coding, known)
         if known.matches_weakly(entry):
-            return self.replies.not_modified(entry, tag_suffix(fields))
-        return self.replies.selected(entry.item(item_id), media_type, fields)
+            return self.replies.not_modified(entry, wanted, fields)
+        return self.replies.selected(entry.item(item_id), wanted, fields)
 
 
 class _Asked:
@@ -104,9 +105,9 @@ class _Asked:
         "_get_item",
         "_item_id",
         "_known",
-        "_media_type",
         "_subject",
         "_tell",
+        "_wanted",
     )
 
     def __init__(
@@ -114,7 +115,7 @@ class _Asked:
         get_item: GetItem,
         item_id: bytes,
         subject: str,
-        media_type: str,
+        wanted: Representation,
         coding: str,
         known: TagCondition,
         tell: Tell,
@@ -122,7 +123,7 @@ class _Asked:
         self._get_item = get_item
         self._item_id = item_id
         self._subject = subject
-        self._media_type = media_type
+        self._wanted = wanted
         self._coding = coding
         self._known = known
         self._tell = tell
@@ -158,7 +159,7 @@ class _Asked:
             return _not_found()
         if isinstance(found, Exception):
             return found
-        return self._get_item.replies.of_form(found, self._media_type, self._coding, self._known)
+        return self._get_item.replies.of_form(found, self._wanted, self._coding, self._known)
 
 
 @lru_cache(maxsize=4096)

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from service import native
-from service.api import v1
+from service.api import v1, v2
 from service.api.codings import encode
 from service.api.fields import select, tag_suffix
+from service.api.media_types import Representation
 from service.api.request import Reply
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
@@ -30,58 +31,72 @@ class ItemReplies:
         """``cors``: answers depend on Origin too, also those to requests without one."""
         vary = f"{VARY}, Origin" if cors else VARY
         self._headers = [("cache-control", cache_control), ("vary", vary)]
-        self._public_url = public_url.rstrip("/")
+        self.base_url = public_url.rstrip("/")
 
-    def form(self, stored: Stored, media_type: str, coding: str) -> Form:
+    def form(self, stored: Stored, wanted: Representation, coding: str) -> Form:
         """The item in this form; made once for as long as this worker keeps the item."""
-        form: Form | None = stored.forms.get((media_type, coding))
+        form: Form | None = stored.forms.get((wanted, coding))
         if form is None:
-            form = self._made(stored, media_type, coding)
-            stored.forms[media_type, coding] = form
+            form = self._made(stored, wanted, coding)
+            stored.forms[wanted, coding] = form
         return form
 
-    def of_form(self, stored: Stored, media_type: str, coding: str, known: TagCondition) -> Reply:
+    def of_form(
+        self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
+    ) -> Reply:
         """The item in this form, or that the client has it already (304)."""
-        form = self.form(stored, media_type, coding)
+        form = self.form(stored, wanted, coding)
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, form.validators)
         return Reply(200, form.headers, form.body)
 
-    def whole(self, item: Item, media_type: str, status: int = 200) -> Reply:
+    def whole(self, item: Item, wanted: Representation, status: int = 200) -> Reply:
         """An item that was just written; with 201 its Location too."""
-        headers = [("content-type", media_type), *self._validators(item)]
+        headers = [
+            ("content-type", wanted.media_type),
+            *self._validators(item, wanted.tag_suffix),
+        ]
         if status == 201:
-            headers.append(("location", f"{self._public_url}/v1/items/{native.format_id(item.id)}"))
-        return Reply(status, headers, v1.render(item))
+            name = native.format_id(item.id)
+            headers.append(("location", f"{self.base_url}/v{wanted.version}/items/{name}"))
+        return Reply(status, headers, self._body(item, wanted))
 
-    def selected(self, item: Item, media_type: str, fields: frozenset[str]) -> Reply:
+    def selected(self, item: Item, wanted: Representation, fields: frozenset[str]) -> Reply:
         """The item with only these members of its data."""
         assert item.data is not None
-        headers = [("content-type", media_type), *self._validators(item, tag_suffix(fields))]
-        return Reply(200, headers, v1.render(replace(item, data=select(item.data, fields))))
+        suffix = wanted.tag_suffix + tag_suffix(fields)
+        headers = [("content-type", wanted.media_type), *self._validators(item, suffix)]
+        shown = replace(item, data=select(item.data, fields))
+        return Reply(200, headers, self._body(shown, wanted))
 
-    def changed(self, item: Item, media_type: str, status: int, minimal: bool) -> Reply:
+    def changed(self, item: Item, wanted: Representation, status: int, minimal: bool) -> Reply:
         """The item after a write; ``Prefer: return=minimal`` drops the body (RFC 7240 4.2)."""
-        reply = self.whole(item, media_type, status)
+        reply = self.whole(item, wanted, status)
         if not minimal:
             return reply
         headers = [(n, v) for n, v in reply.headers if n != "content-type"]
         headers.append(("preference-applied", "return=minimal"))
         return Reply(201 if status == 201 else 204, headers)
 
-    def not_modified(self, item: Tagged, suffix: str) -> Reply:
+    def not_modified(self, item: Tagged, wanted: Representation, fields: frozenset[str]) -> Reply:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
-        return Reply(304, self._validators(item, suffix))
+        return Reply(304, self._validators(item, wanted.tag_suffix + tag_suffix(fields)))
 
-    def _made(self, stored: Stored, media_type: str, coding: str) -> Form:
+    def _made(self, stored: Stored, wanted: Representation, coding: str) -> Form:
         entry = stored.entry
-        coded = encode(entry.body, coding)
-        suffix = "" if coded is None else f"-{coding}"
+        body = entry.body
+        if wanted.version == 2:
+            body = self._body(entry.item(v1.id_of(body)), wanted)
+        coded = encode(body, coding)
+        suffix = wanted.tag_suffix + ("" if coded is None else f"-{coding}")
         validators = self._validators(entry, suffix)
-        headers = [("content-type", media_type), *validators]
+        headers = [("content-type", wanted.media_type), *validators]
         if coded is not None:
             headers.append(("content-encoding", coding))
-        return Form(validators, headers, entry.body if coded is None else coded)
+        return Form(validators, headers, body if coded is None else coded)
 
-    def _validators(self, item: Tagged, suffix: str = "") -> list[tuple[str, str]]:
+    def _body(self, item: Item, wanted: Representation) -> bytes:
+        return v1.render(item) if wanted.version == 1 else v2.render(item, self.base_url)
+
+    def _validators(self, item: Tagged, suffix: str) -> list[tuple[str, str]]:
         return [("etag", entity_tag(item, suffix)), *self._headers]

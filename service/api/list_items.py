@@ -6,11 +6,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import v1
+from service.api import v1, v2
 from service.api.fields import select
 from service.api.item_reply import VARY
-from service.api.list_query import ListRequest, from_body, from_query_string
-from service.api.media_types import check_accept, check_item_body
+from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
+from service.api.media_types import Representation, check_accept, check_item_body
 from service.api.prefer import wanted_count
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
@@ -18,6 +18,7 @@ from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
 from service.model.entity_tag import entity_tag
+from service.model.errors import InvalidCursor
 from service.model.item import Item
 from service.model.query import Path
 
@@ -41,22 +42,23 @@ class ListItems:
 
     async def get(self, context: RequestContext) -> Reply:
         """The list that the query string asks for; Link leads on (RFC 8288)."""
-        media_type = check_accept(context.headers)
-        asked = from_query_string(context.query_string)
+        wanted = check_accept(context)
+        asked = from_query_string(context.query_string, wanted.version)
         answer = await self._answer(context, asked)
-        reply = self._reply(asked, answer, media_type)
-        link = self._link(context, answer.cursors)
-        if link:
-            reply.headers.append(("link", link))
+        links = self._links(context, answer.cursors, wanted.version)
+        reply = self._reply(asked, answer, wanted, links)
+        shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
+        if shown:
+            reply.headers.append(("link", ", ".join(shown)))
         return reply
 
     async def search(self, context: RequestContext) -> Reply:
         """The list that the body asks for."""
-        check_item_body(context.headers)
-        media_type = check_accept(context.headers)
+        check_item_body(context)
+        wanted = check_accept(context)
         parameters(context.query_string, ())
         asked = from_body(await context.read_body())
-        return self._reply(asked, await self._answer(context, asked), media_type)
+        return self._reply(asked, await self._answer(context, asked), wanted, None)
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         subject = _reader(context).subject
@@ -66,6 +68,9 @@ class ListItems:
         position = None
         if asked.cursor is not None:
             position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_place)
+            wrong_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
+            if asked.cursor_place.parameter == wrong_way:
+                raise InvalidCursor("The cursor leads the other way.", asked.cursor_place)
         page = await self._pages.read(query, position, asked.limit)
         cursors = {
             relation: None if place is None else self._cursors.encode(place, query, subject)
@@ -75,22 +80,36 @@ class ListItems:
         total = None if counted is None else await self._pages.count(query, counted == "exact")
         return _Answer(page.items, cursors, counted, total)
 
-    def _link(self, context: RequestContext, cursors: Mapping[str, str | None]) -> str:
+    def _links(
+        self, context: RequestContext, cursors: Mapping[str, str | None], version: int
+    ) -> dict[str, str | None]:
+        """The neighbouring pages' URLs by their relation; None where there is no such page."""
+        names = CURSOR_NAMES[version]
         sent = parse_qsl(context.query_string, keep_blank_values=True)
-        sent = [(name, value) for name, value in sent if name != "cursor"]
+        sent = [(name, value) for name, value in sent if name not in names.values()]
         base = f"{self._public_url}{context.path}"
-        return ", ".join(
-            f'<{base}?{urlencode([*sent, ("cursor", cursor)])}>; rel="{relation}"'
+        return {
+            relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
             for relation, cursor in cursors.items()
-            if cursor is not None
-        )
+        }
 
-    def _reply(self, asked: ListRequest, answer: "_Answer", media_type: str) -> Reply:
-        headers = [("content-type", media_type), *self._headers]
+    def _reply(
+        self,
+        asked: ListRequest,
+        answer: "_Answer",
+        wanted: Representation,
+        links: Mapping[str, str | None] | None,
+    ) -> Reply:
+        headers = [("content-type", wanted.media_type), *self._headers]
         if answer.total is not None:
             headers.append(("preference-applied", f"count={answer.counted}"))
-        entries = [_entry(item, asked.fields) for item in answer.items]
-        return Reply(200, headers, v1.render_page(entries, answer.cursors, answer.total))
+        # The tag is the item's own, whatever is shown of it: it is good for a write.
+        shown = [(_shown(item, asked.fields), entity_tag(item)) for item in answer.items]
+        if wanted.version == 1:
+            entries = [v1.render_entry(item, tag) for item, tag in shown]
+            return Reply(200, headers, v1.render_page(entries, answer.cursors, answer.total))
+        entries = [v2.resource(item, self._public_url, tag) for item, tag in shown]
+        return Reply(200, headers, v2.render_page(entries, answer.cursors, links, answer.total))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +122,9 @@ class _Answer:
     total: int | None
 
 
-def _entry(item: Item, fields: frozenset[str] | None) -> bytes:
-    """The tag is the item's own, whatever is shown of it: it is good for a write."""
+def _shown(item: Item, fields: frozenset[str] | None) -> Item:
     assert item.data is not None
-    shown = item if fields is None else replace(item, data=select(item.data, fields))
-    return v1.render_entry(shown, entity_tag(item))
+    return item if fields is None else replace(item, data=select(item.data, fields))
 
 
 def _reader(context: RequestContext) -> Caller:

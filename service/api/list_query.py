@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service import native
-from service.api.fields import chosen_fields
+from service.api.fields import PARAMETER, chosen_fields
 from service.api.filter_values import checked_condition, json_text, json_texts
 from service.api.query import parameters
 from service.model.errors import InvalidContent, InvalidParameter, Place
@@ -23,6 +23,14 @@ _FILTER = "filter["
 _LIMIT = re.compile(r"0*[1-9][0-9]{0,3}", re.ASCII)
 
 
+# Version 2's names are those of JSON:API's cursor pagination profile.
+_LIMIT_NAME = {1: "limit", 2: "page[size]"}
+CURSOR_NAMES = {
+    1: {"next": "cursor", "prev": "cursor"},
+    2: {"next": "page[after]", "prev": "page[before]"},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ListRequest:
     """A list as it was asked for. The places are where to complain of sort and cursor."""
@@ -35,25 +43,30 @@ class ListRequest:
     cursor_place: Place
 
 
-def from_query_string(query_string: str) -> ListRequest:
+def from_query_string(query_string: str, version: int) -> ListRequest:
     """Raises InvalidParameter, which names every place."""
-    sent = parameters(query_string, ("limit", "cursor", "sort", "fields"), _FILTER)
+    size = _LIMIT_NAME[version]
+    cursors = dict.fromkeys(CURSOR_NAMES[version].values())
+    sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
     wrong = _Wrong(lambda name: Place("", parameter=name[:256]))
     if len(names) > _MAX_CONDITIONS:
         wrong.add(names[-1], f"is one filter more than {_MAX_CONDITIONS}")
     conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
     sort = wrong.unless("sort", _sort, sent.get("sort"))
-    limit = wrong.unless("limit", _limit, sent.get("limit"))
+    limit = wrong.unless(size, _limit, sent.get(size))
+    cursor_name, *others = [name for name in cursors if name in sent] or [*cursors][:1]
+    for name in others:
+        wrong.add(name, "cannot be used with the other")
     if wrong.places:
         raise InvalidParameter("A parameter of the list cannot be used.", *wrong.places)
     return ListRequest(
         Query(tuple(conditions), sort),
         limit,
-        sent.get("cursor"),
-        chosen_fields(sent),
+        sent.get(cursor_name),
+        chosen_fields(sent, version),
         Place("", parameter="sort"),
-        Place("is not valid here", parameter="cursor"),
+        Place("is not valid here", parameter=cursor_name),
     )
 
 

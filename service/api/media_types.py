@@ -1,99 +1,192 @@
-"""Which representation comes in and goes out (RFC 9110 sections 8.3 and 12.5.1)."""
+"""Which representation comes in and goes out (RFC 9110 sections 8.3 and 12.5.1).
 
-from collections.abc import Mapping, Sequence
+Version 2 is a JSON:API 1.1 document. Under that standard's own media type its rules of
+negotiation hold: no parameters but ``ext`` and ``profile``, and no extension that is not offered.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, NamedTuple
 
+from service.api.request import RequestContext
 from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
 
 JSON = "application/json"
 V1 = "application/vnd.api.v1+json"
-# What can be sent, the default first.
-_OFFERED = (JSON, V1)
-_ITEM_TYPES = (JSON, V1)
+V2 = "application/vnd.api.v2+json"
+JSON_API = "application/vnd.api+json"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-PATCH_TYPES = (MERGE_PATCH, JSON_PATCH)
+_ITEM_TYPES = (JSON, V1, V2, JSON_API)
+PATCH_TYPES = (MERGE_PATCH, JSON_PATCH, V2, JSON_API)
+_VERSION_OF = {V1: 1, V2: 2, JSON_API: 2}
 
 
-def check_accept(headers: Mapping[str, list[str]]) -> str:
-    """The media type to answer with. Raises NotAcceptable."""
-    chosen = negotiate(", ".join(headers.get("accept", ())))
+@dataclass(frozen=True, slots=True, eq=False)
+class Representation:
+    """A way to show an item; one object each, so that it is a quick key."""
+
+    version: int
+    media_type: str
+
+    @property
+    def tag_suffix(self) -> str:
+        """What sets the entity tags of this version's forms apart."""
+        return "" if self.version == 1 else ".v2"
+
+
+class Sent(NamedTuple):
+    """What a body is: its media type without parameters, and the version of its shape."""
+
+    media_type: str
+    version: int
+
+
+_JSON_1, _VENDOR_1 = Representation(1, JSON), Representation(1, V1)
+_VENDOR_2, _JSON_API, _JSON_2 = (Representation(2, name) for name in (V2, JSON_API, JSON))
+# What can be sent under a URL of each version, the default first.
+OFFERED: Final = {
+    1: (_JSON_1, _VENDOR_1, _VENDOR_2, _JSON_API),
+    2: (_JSON_API, _VENDOR_2, _JSON_2, _VENDOR_1),
+}
+
+# What stands between two commas or semicolons that are not quoted.
+_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
+
+
+def url_version(path: str) -> int:
+    """The version that a path asks for; 1 where it names none."""
+    return 2 if path.startswith("/v2/") else 1
+
+
+def check_accept(context: RequestContext) -> Representation:
+    """The representation to answer with. Raises NotAcceptable."""
+    chosen = _wanted(context)
     if chosen is None:
+        offered = OFFERED[url_version(context.path)]
         raise NotAcceptable(
             "None of the accepted media types is offered here.",
             Place("names no offered type", header="accept"),
-            extra={"available": ", ".join(_OFFERED)},
+            extra={"available": ", ".join(each.media_type for each in offered)},
         )
     return chosen
 
 
-def check_item_body(headers: Mapping[str, list[str]]) -> str:
+def preferred(context: RequestContext) -> Representation:
+    """The same for errors, which are sent whatever is accepted."""
+    return _wanted(context) or OFFERED[url_version(context.path)][0]
+
+
+def check_item_body(context: RequestContext) -> Sent:
     """Only JSON in UTF-8 comes in, so that no plain HTML form of another site can write.
 
-    Returns its media type, without parameters. Raises UnsupportedMediaType.
+    Raises UnsupportedMediaType.
     """
-    detail = "An item is sent as application/json in UTF-8."
-    return _sent_type(headers, _ITEM_TYPES, detail, "accept")
+    detail = "An item is sent as application/json in UTF-8, or as a type that names a version."
+    return _sent(context, _ITEM_TYPES, detail, "accept")
 
 
-def check_patch_body(headers: Mapping[str, list[str]]) -> str:
+def check_patch_body(context: RequestContext) -> Sent:
     """The same for a PATCH, which Accept-Patch answers (RFC 5789 section 3.1)."""
-    detail = "A patch is a JSON merge patch or a JSON Patch, in UTF-8."
-    return _sent_type(headers, PATCH_TYPES, detail, "accept_patch")
+    detail = "A patch is a JSON merge patch, a JSON Patch or a JSON:API document, in UTF-8."
+    return _sent(context, PATCH_TYPES, detail, "accept_patch")
 
 
-def _sent_type(
-    headers: Mapping[str, list[str]], known: Sequence[str], detail: str, answered_by: str
-) -> str:
-    values = headers.get("content-type", [])
-    essence = _essence(values[0]) if len(values) == 1 else None
-    if essence is None or essence not in known:
-        place = Place("is not a supported media type", header="content-type")
-        raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
-    return essence
+@lru_cache(maxsize=2048)
+def negotiate(accept: str, version: int = 1) -> Representation | None:
+    """The offered one with the highest quality; None where none is acceptable.
 
-
-def _essence(value: str) -> str | None:
-    """Type and subtype in lower case; None if the charset is not UTF-8 or the syntax is off."""
-    essence, *parameters = value.split(";")
-    for parameter in parameters:
-        name, _, text = parameter.strip(" \t").partition("=")
-        if name.lower() == "charset" and text.strip('"').lower() not in ("utf-8", "utf8"):
-            return None
-    return essence.strip(" \t").lower()
-
-
-@lru_cache(maxsize=1024)
-def negotiate(accept: str) -> str | None:
-    """The offered type with the highest quality; the more specific range decides (12.5.1)."""
-    if not accept.strip(" \t,"):
-        return _OFFERED[0]
-    ranges = [_range(part) for part in accept.split(",") if part.strip(" \t")]
-    best, best_quality = None, 0.0
-    for offered in _OFFERED:
-        quality = _quality(offered, ranges)
-        if quality > best_quality:
-            best, best_quality = offered, quality
+    ``version`` is the URL's. Of equal ones a type wins that names its version, then the default.
+    """
+    ranges = [_range(part) for part in _MEMBER.findall(accept) if part.strip(" \t")]
+    if not ranges:
+        return OFFERED[version][0]
+    qualities: dict[str, float] = {}
+    for essence, quality, parameters in ranges:
+        if essence != JSON_API or _allowed_by_json_api(parameters):
+            qualities[essence] = max(qualities.get(essence, 0.0), quality)
+    if JSON_API not in qualities and any(each.essence == JSON_API for each in ranges):
+        return None
+    best, best_rank = None, (0.0, True)
+    for offered in OFFERED[version]:
+        rank = _quality(offered, qualities), _is_named(offered, qualities)
+        if rank[0] > 0.0 and (best is None or rank > best_rank):
+            best, best_rank = offered, rank
     return best
 
 
-def _range(part: str) -> tuple[str, float]:
-    essence, *parameters = part.split(";")
-    quality = 1.0
-    for parameter in parameters:
-        name, _, text = parameter.strip(" \t").partition("=")
-        if name.strip().lower() == "q":
-            try:
-                quality = min(1.0, max(0.0, float(text)))
-            except ValueError:
-                quality = 0.0
-    return essence.strip(" \t").lower(), quality
+class _Range(NamedTuple):
+    essence: str
+    quality: float
+    parameters: tuple[tuple[str, str], ...]
 
 
-def _quality(offered: str, ranges: list[tuple[str, float]]) -> float:
+def _wanted(context: RequestContext) -> Representation | None:
+    return negotiate(", ".join(context.headers.get("accept", ())), url_version(context.path))
+
+
+def _sent(context: RequestContext, known: Sequence[str], detail: str, answered_by: str) -> Sent:
+    essence = _essence(context.headers)
+    if essence is None or essence not in known:
+        place = Place("is not a supported media type", header="content-type")
+        raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
+    return Sent(essence, _VERSION_OF.get(essence) or url_version(context.path))
+
+
+def _essence(headers: Mapping[str, list[str]]) -> str | None:
+    """Type and subtype of Content-Type in lower case; None if its parameters are off."""
+    values = headers.get("content-type", [])
+    if len(values) != 1:
+        return None
+    essence, _, rest = values[0].partition(";")
+    essence = essence.strip(" \t").lower()
+    parameters = tuple(_parameters(rest))
+    if essence == JSON_API:
+        return essence if _allowed_by_json_api(parameters) else None
+    charsets = [value.lower() for name, value in parameters if name == "charset"]
+    return essence if all(charset in ("utf-8", "utf8") for charset in charsets) else None
+
+
+def _parameters(text: str) -> Iterator[tuple[str, str]]:
+    for part in _PARAMETER.findall(text):
+        name, _, value = part.strip(" \t").partition("=")
+        if name:
+            yield name.strip(" \t").lower(), value.strip(" \t").strip('"')
+
+
+def _allowed_by_json_api(parameters: tuple[tuple[str, str], ...]) -> bool:
+    """Any profile may be asked for and is ignored where unknown; no extension is offered."""
+    return all(name == "profile" or (name == "ext" and not value) for name, value in parameters)
+
+
+def _range(part: str) -> _Range:
+    essence, _, rest = part.partition(";")
+    quality, parameters = 1.0, []
+    for name, value in _parameters(rest):
+        if name == "q":
+            quality = _weight(value)
+        else:
+            parameters.append((name, value))
+    return _Range(essence.strip(" \t").lower(), quality, tuple(parameters))
+
+
+def _weight(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0
+
+
+def _quality(offered: Representation, qualities: Mapping[str, float]) -> float:
     """RFC 9110 12.5.1: exact type, then type/*, then */*; 0 where no range names it."""
-    for pattern in (offered, offered.split("/")[0] + "/*", "*/*"):
-        named = [quality for essence, quality in ranges if essence == pattern]
-        if named:
-            return max(named)
+    for pattern in (offered.media_type, "application/*", "*/*"):
+        if pattern in qualities:
+            return qualities[pattern]
     return 0.0
+
+
+def _is_named(offered: Representation, qualities: Mapping[str, float]) -> bool:
+    return offered.media_type in _VERSION_OF and offered.media_type in qualities

@@ -1,9 +1,11 @@
-"""The only table from errors to HTTP: problem documents (RFC 9457)."""
+"""The only table from errors to HTTP: problem documents (RFC 9457), or JSON:API's."""
 
 from typing import NamedTuple
 
 import orjson
 
+from service.api import v2
+from service.api.media_types import preferred
 from service.api.request import Reply, RequestContext
 from service.model import errors
 from service.model.errors import HotshelfError, Place
@@ -33,11 +35,13 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.InvalidApiKey: Row(401, "The API key is not valid"),
     errors.InsufficientScope: Row(403, "The credentials do not allow this"),
     errors.NotOwner: Row(403, "Only the owner may change an item"),
+    errors.ClientIdForbidden: Row(403, "The id is chosen by the service"),
     errors.NoSuchRoute: Row(404, "There is nothing at this path"),
     errors.ItemNotFound: Row(404, "There is no such item"),
     errors.MethodNotAllowed: Row(405, "The method is not allowed here"),
     errors.NotAcceptable: Row(406, "No acceptable representation"),
     errors.BodyTimeout: Row(408, "The body took too long to arrive"),
+    errors.ResourceMismatch: Row(409, "The resource is another one"),
     errors.PatchTestFailed: Row(409, "A test of the patch failed"),
     errors.PatchConflict: Row(409, "The patch does not fit the item"),
     errors.RequestInProgress: Row(409, "The first request is still running"),
@@ -72,20 +76,8 @@ _FIELDS = {
 def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply:
     """The whole answer for an error; ``context`` is None if the request was unreadable."""
     row = TABLE[type(error)]
-    document: dict[str, object] = {
-        "type": TYPE_PREFIX + error.code,
-        "title": row.title,
-        "status": row.status,
-        "code": error.code,
-        "detail": error.detail,
-    }
-    # A replay is the first answer, byte for byte, and each has a request id of its own.
-    if context is not None and not error.recorded:
-        document["request_id"] = context.request_id
-    if error.places:
-        document["errors"] = [_place(place) for place in error.places]
-    document.update(error.extra)
-    headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
+    media_type, body = _document(context, error, row)
+    headers = [("content-type", media_type), ("cache-control", "no-store")]
     if error.replayed:
         headers.append(("idempotency-replayed", "true"))
     if error.retry_after_s is not None:
@@ -95,7 +87,28 @@ def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply
     ]
     if row.status == 401 or isinstance(error, errors.InsufficientScope):
         headers.append(("www-authenticate", _challenge(error)))
-    return Reply(row.status, headers, orjson.dumps(document))
+    return Reply(row.status, headers, body)
+
+
+def _document(context: RequestContext | None, error: HotshelfError, row: Row) -> tuple[str, bytes]:
+    """Media type and body, in the version that is asked for."""
+    # A replay is the first answer, byte for byte, and each has a request id of its own.
+    request_id = None if context is None or error.recorded else context.request_id
+    if context is not None and (asked := preferred(context)).version == 2:
+        return asked.media_type, v2.error_document(error, row.status, row.title, request_id)
+    document: dict[str, object] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": row.title,
+        "status": row.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    if request_id is not None:
+        document["request_id"] = request_id
+    if error.places:
+        document["errors"] = [_place(place) for place in error.places]
+    document.update(error.extra)
+    return MEDIA_TYPE, orjson.dumps(document)
 
 
 def _place(place: Place) -> dict[str, str]:

@@ -56,7 +56,7 @@ def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
 
 def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
     items: list[tuple[str, str, Endpoint]] = []
-    for prefix in ("", "/v1"):
+    for prefix in ("", "/v1", "/v2"):
         items += [
             ("GET", f"{prefix}/items", api.list_items.get),
             ("POST", f"{prefix}/items/search", api.list_items.search),

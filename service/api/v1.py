@@ -11,8 +11,9 @@ from service.model.item import Item
 from service.model.json_text import places_of, problem_of
 
 MEDIA_TYPE = "application/json"
+MAX_DEPTH = 64
 # The envelope is one level above the data.
-PATCH_MAX_DEPTH = 65
+PATCH_MAX_DEPTH = MAX_DEPTH + 1
 _ENVELOPE = ["data"]
 _MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 
@@ -45,6 +46,13 @@ def render_page(
     around = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
     counted = {} if total is None else {"total": total}
     return b'{"items":[%b],%b' % (b",".join(entries), orjson.dumps(around | counted)[1:])
+
+
+def id_of(body: bytes) -> bytes:
+    """The item's 16 bytes, from a body that ``render`` made."""
+    item_id = native.parse_id(body[7:33].decode())
+    assert item_id is not None
+    return item_id
 
 
 def timestamp(moment: datetime) -> str:

@@ -126,6 +126,12 @@ class NotOwner(CallerError):
     code = "not-owner"
 
 
+class ClientIdForbidden(CallerError):
+    """A POST that names the id of what it creates (JSON:API, "Client-Generated IDs")."""
+
+    code = "client-id-forbidden"
+
+
 # 404 to 428: what is asked for, and in which state
 
 
@@ -147,6 +153,12 @@ class NotAcceptable(CallerError):
 
 class BodyTimeout(CallerError):
     code = "body-timeout"
+
+
+class ResourceMismatch(CallerError):
+    """The resource in a body is of another type, or another one, than the URL's."""
+
+    code = "resource-mismatch"
 
 
 class PatchTestFailed(CallerError):

@@ -35,6 +35,7 @@ def test_numbers_are_never_parsed() -> None:
 
 def test_names_are_taken_as_they_are() -> None:
     assert chosen_fields({}) is None
+    assert chosen_fields({"fields[items]": "a"}, 2) == frozenset({"a"})
     assert chosen_fields({"fields": ""}) == frozenset()
     assert chosen_fields({"fields": "a, b,,a"}) == frozenset({"a", " b"})
 
