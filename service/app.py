@@ -28,6 +28,7 @@ from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
+from service.api.lifecycle import lifecycle_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
@@ -73,10 +74,12 @@ async def open_worker() -> Worker:
         redis = await _open_redis(settings, opened)
         outbox, reader = await _open_cache(settings, shards, redis, opened)
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
+        lifecycle = _lifecycle(settings)
         replies = ItemReplies(
             settings.http.cache_control,
             settings.http.public_url,
             cors=bool(settings.cors.allowed_origins),
+            lifecycle=lifecycle,
         )
         writer = ItemWriter(
             shards, outbox, settings.database.timeout_s, settings.writes.idempotency_ttl_s
@@ -98,7 +101,7 @@ async def open_worker() -> Worker:
             close=opened.pop_all().aclose,
             body_max_bytes=settings.http.body_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors),
+            on_reply=partial(finished, settings.cors, lifecycle),
         )
 
 
@@ -204,6 +207,13 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
             issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
         )
     return key_sets
+
+
+def _lifecycle(settings: Settings) -> list[tuple[str, str]]:
+    try:
+        return lifecycle_fields(settings.versions)
+    except ValueError as error:
+        raise SettingsError(f"versions: {error}") from None
 
 
 def _trusted_proxies(settings: Settings) -> TrustedProxies:

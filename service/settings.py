@@ -129,6 +129,17 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    v1_deprecated_at: str = _setting(
+        "",
+        "ISO 8601 time from which version 1 is deprecated, told in Deprecation; empty: it is not",
+    )
+    v1_sunset_at: str = _setting(
+        "", "ISO 8601 time at which version 1 is going to end, told in Sunset; empty: it is not"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = _setting("info", "debug, info, warning or error")
 
@@ -145,4 +156,5 @@ class Settings:
     cors: Cors = field(default_factory=Cors)
     writes: Writes = field(default_factory=Writes)
     lists: Lists = field(default_factory=Lists)
+    versions: Versions = field(default_factory=Versions)
     log: Log = field(default_factory=Log)

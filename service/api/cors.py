@@ -40,6 +40,7 @@ _EXPOSE_HEADERS = ", ".join(
         "ratelimit-policy",
         "retry-after",
         "sunset",
+        "traceparent",
         "www-authenticate",
         "x-request-id",
     )

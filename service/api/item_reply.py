@@ -1,5 +1,6 @@
 """An item as an answer: body, entity tag, and the fields that caches and clients go by."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,10 +28,20 @@ class Form(NamedTuple):
 class ItemReplies:
     """Makes answers under the installation's settings."""
 
-    def __init__(self, cache_control: str, public_url: str, cors: bool = False) -> None:
-        """``cors``: answers depend on Origin too, also those to requests without one."""
+    def __init__(
+        self,
+        cache_control: str,
+        public_url: str,
+        cors: bool = False,
+        lifecycle: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """``cors``: answers depend on Origin too, also those to requests without one.
+
+        ``lifecycle`` are fields of version 1 alone.
+        """
         vary = f"{VARY}, Origin" if cors else VARY
-        self._headers = [("cache-control", cache_control), ("vary", vary)]
+        headers = [("cache-control", cache_control), ("vary", vary)]
+        self._headers = {1: [*headers, *lifecycle], 2: headers}
         self.base_url = public_url.rstrip("/")
 
     def form(self, stored: Stored, wanted: Representation, coding: str) -> Form:
@@ -54,7 +65,7 @@ class ItemReplies:
         """An item that was just written; with 201 its Location too."""
         headers = [
             ("content-type", wanted.media_type),
-            *self._validators(item, wanted.tag_suffix),
+            *self._validators(item, wanted),
         ]
         if status == 201:
             name = native.format_id(item.id)
@@ -64,8 +75,8 @@ class ItemReplies:
     def selected(self, item: Item, wanted: Representation, fields: frozenset[str]) -> Reply:
         """The item with only these members of its data."""
         assert item.data is not None
-        suffix = wanted.tag_suffix + tag_suffix(fields)
-        headers = [("content-type", wanted.media_type), *self._validators(item, suffix)]
+        validators = self._validators(item, wanted, tag_suffix(fields))
+        headers = [("content-type", wanted.media_type), *validators]
         shown = replace(item, data=select(item.data, fields))
         return Reply(200, headers, self._body(shown, wanted))
 
@@ -80,7 +91,7 @@ class ItemReplies:
 
     def not_modified(self, item: Tagged, wanted: Representation, fields: frozenset[str]) -> Reply:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
-        return Reply(304, self._validators(item, wanted.tag_suffix + tag_suffix(fields)))
+        return Reply(304, self._validators(item, wanted, tag_suffix(fields)))
 
     def _made(self, stored: Stored, wanted: Representation, coding: str) -> Form:
         entry = stored.entry
@@ -88,8 +99,7 @@ class ItemReplies:
         if wanted.version == 2:
             body = self._body(entry.item(v1.id_of(body)), wanted)
         coded = encode(body, coding)
-        suffix = wanted.tag_suffix + ("" if coded is None else f"-{coding}")
-        validators = self._validators(entry, suffix)
+        validators = self._validators(entry, wanted, "" if coded is None else f"-{coding}")
         headers = [("content-type", wanted.media_type), *validators]
         if coded is not None:
             headers.append(("content-encoding", coding))
@@ -98,5 +108,8 @@ class ItemReplies:
     def _body(self, item: Item, wanted: Representation) -> bytes:
         return v1.render(item) if wanted.version == 1 else v2.render(item, self.base_url)
 
-    def _validators(self, item: Tagged, suffix: str) -> list[tuple[str, str]]:
-        return [("etag", entity_tag(item, suffix)), *self._headers]
+    def _validators(
+        self, item: Tagged, wanted: Representation, suffix: str = ""
+    ) -> list[tuple[str, str]]:
+        tag = entity_tag(item, wanted.tag_suffix + suffix)
+        return [("etag", tag), *self._headers[wanted.version]]

@@ -93,9 +93,9 @@ def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply
 def _document(context: RequestContext | None, error: HotshelfError, row: Row) -> tuple[str, bytes]:
     """Media type and body, in the version that is asked for."""
     # A replay is the first answer, byte for byte, and each has a request id of its own.
-    request_id = None if context is None or error.recorded else context.request_id
+    request = {} if context is None or error.recorded else _names(context)
     if context is not None and (asked := preferred(context)).version == 2:
-        return asked.media_type, v2.error_document(error, row.status, row.title, request_id)
+        return asked.media_type, v2.error_document(error, row.status, row.title, request)
     document: dict[str, object] = {
         "type": TYPE_PREFIX + error.code,
         "title": row.title,
@@ -103,12 +103,17 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
         "code": error.code,
         "detail": error.detail,
     }
-    if request_id is not None:
-        document["request_id"] = request_id
+    document.update(request)
     if error.places:
         document["errors"] = [_place(place) for place in error.places]
     document.update(error.extra)
     return MEDIA_TYPE, orjson.dumps(document)
+
+
+def _names(context: RequestContext) -> dict[str, str]:
+    """What whoever runs the service finds the request by."""
+    names = {"request_id": context.request_id}
+    return names if context.trace is None else names | {"trace_id": context.trace.trace_id}
 
 
 def _place(place: Place) -> dict[str, str]:

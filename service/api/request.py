@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from service.access.rate import Admission
 from service.access.tokens import Caller
+from service.observe.trace_context import TraceContext
 
 
 class Reply(NamedTuple):
@@ -25,7 +26,7 @@ class RequestContext:
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
     ``arrived_s`` is the event loop's clock. ``caller`` is None until the credentials were checked,
-    ``admission`` until the request was counted against a limit.
+    ``admission`` until the request was counted against a limit. ``trace`` is the caller's, if any.
     """
 
     method: str
@@ -40,3 +41,4 @@ class RequestContext:
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
+    trace: TraceContext | None = None

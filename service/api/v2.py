@@ -141,8 +141,10 @@ def patched(
     return attributes
 
 
-def error_document(error: HotshelfError, status: int, title: str, request_id: str | None) -> bytes:
-    """The error as JSON:API error objects, one for each place."""
+def error_document(
+    error: HotshelfError, status: int, title: str, request: Mapping[str, str]
+) -> bytes:
+    """The error as JSON:API error objects, one for each place; ``request`` is how to find it."""
     known: dict[str, Any] = {"status": str(status), "code": error.code, "title": title}
     if error.extra:
         known["meta"] = error.extra
@@ -151,8 +153,8 @@ def error_document(error: HotshelfError, status: int, title: str, request_id: st
         for place in error.places
     ] or [known | {"detail": error.detail}]
     document: dict[str, Any] = {"jsonapi": VERSION, "errors": objects}
-    if request_id is not None:
-        document["meta"] = {"request_id": request_id}
+    if request:
+        document["meta"] = request
     return orjson.dumps(document)
 
 

@@ -28,6 +28,7 @@ from service.model.errors import (
     Place,
     TooManyHeaders,
 )
+from service.observe.trace_context import TraceContext, continued
 
 logger = logging.getLogger(__name__)
 
@@ -144,13 +145,15 @@ class Application:
             peer=scope.client.rsplit(":", 1)[0].strip("[]"),
             request_id=_request_id(headers.get("x-request-id")),
             arrived_s=self._time(),
+            trace=_trace(headers.get("traceparent")),
             read_body=Body(headers, exchange, worker.body_max_bytes, worker.body_timeout_s).read,
         )
 
 
 def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> Reply:
     if not isinstance(error, HotshelfError):
-        logger.error("request %s failed", context.request_id, exc_info=error)
+        trace_id = "-" if context.trace is None else context.trace.trace_id
+        logger.error("request %s (trace %s) failed", context.request_id, trace_id, exc_info=error)
         error = InternalError("Something went wrong; the request id helps to find it.")
     return worker.on_error(context, error)
 
@@ -197,6 +200,10 @@ def _check_path(path: str) -> None:
         raise NoSuchRoute("There is nothing at this path.")
 
 
+def _trace(sent: list[str] | None) -> TraceContext | None:
+    return continued(sent[0]) if sent is not None and len(sent) == 1 else None
+
+
 def _request_id(sent: list[str] | None) -> str:
     if sent is not None and len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
         return sent[0]
@@ -205,6 +212,8 @@ def _request_id(sent: list[str] | None) -> str:
 
 def _send(exchange: Exchange, context: RequestContext, reply: Reply, draining: bool) -> None:
     headers = [*reply.headers, ("x-request-id", context.request_id)]
+    if context.trace is not None:
+        headers.append(("traceparent", context.trace.traceparent))
     if draining:
         headers.append(("connection", "close"))
     if reply.status in _BODILESS:

@@ -85,10 +85,12 @@ def test_request_id_is_fresh(server: Server, fields: list[str]) -> None:
 
 
 def test_an_unexpected_error_is_a_plain_500_and_is_logged(server: Server) -> None:
-    answer = server.ask(request("GET", "/boom", "X-Request-Id: the-broken-one"))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    fields = ["X-Request-Id: the-broken-one", f"traceparent: 00-{trace}-00f067aa0ba902b7-01"]
+    answer = server.ask(request("GET", "/boom", *fields))
     assert (answer.status, answer.problem["code"]) == (500, "internal-error")
     assert b"toy" not in answer.body
-    assert "the-broken-one" in server.log.read_text()
+    assert f"request the-broken-one (trace {trace}) failed" in server.log.read_text()
     assert "a fault of the toy" in server.log.read_text()
 
 
