@@ -22,7 +22,9 @@ from service.store.nodes import Row
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
-_LOCK = 0x696E6478
+# One for the long work of building, one for each instant of declaring and attaching.
+_BUILDING = 0x696E6478
+_DECLARING = 0x696E6479
 _PREFIX = "items_list_"
 _LIVING = sql.SQL("WHERE data IS NOT NULL")
 
@@ -134,12 +136,14 @@ def _alone(connection: Connection) -> Iterator[None]:
     connection.commit()
     connection.autocommit = True
     try:
-        while connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() != (True,):
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", (_BUILDING,)).fetchone() != (
+            True,
+        ):
             time.sleep(_PAUSE_S)
         yield
     finally:
         if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_BUILDING,))
             connection.autocommit = False
 
 
@@ -149,6 +153,7 @@ def _patiently(connection: Connection, statement: sql.Composed) -> None:
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DECLARING,))
                 connection.execute(statement)
         except psycopg.errors.LockNotAvailable:
             if attempt == _ATTEMPTS - 1:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,6 +119,19 @@ def _leave_invalid(connection: Connection, definition: str) -> None:
         older.rollback()
 
 
+def test_two_migrations_at_once_end_well(url: str) -> None:
+    _migrate(url, "tag")
+    with psycopg.connect(url, autocommit=True) as connection:
+        _fill(connection, 5000)
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(_migrate, url, "rank", "size.width") for _ in range(3)]:
+            done.result(timeout=60)
+    with psycopg.connect(url) as connection:
+        assert len(_indexes(connection)) == 6
+        assert all(_indexes(connection).values())
+        assert len(_indexes(connection, "items_0001")) == 6
+
+
 def test_writers_go_on_while_indexes_are_built(url: str) -> None:
     _migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -219,3 +233,15 @@ def test_a_list_that_takes_too_long_says_so(list_urls: list[str], lists: ListSer
     finally:
         hurried.close()
         lists.fill([])
+
+
+def test_a_list_needs_every_shard(list_urls: list[str], lists: ListService) -> None:
+    lists.fill(rows_of({"rank": 1}))
+    unreachable = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
+    partly = ListService([*list_urls[:2], unreachable], timeout_s=1.0)
+    try:
+        reply = partly.get("")
+        assert (reply.status, content(reply)["code"]) == (503, "shard-unavailable")
+        assert dict(reply.headers)["retry-after"] == "1"
+    finally:
+        partly.close()
