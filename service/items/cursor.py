@@ -63,10 +63,9 @@ class Cursors:
 
     def _code(self, payload: bytes, query: Query, subject: str) -> bytes:
         assert self._secret is not None
-        code = hmac.new(self._secret, digestmod="sha256")
-        for part in (_PURPOSE, subject.encode(), *_identity(query), payload):
-            code.update(len(part).to_bytes(4, "big") + part)
-        return code.digest()[:_CODE_BYTES]
+        parts = (_PURPOSE, subject.encode(), *_identity(query), payload)
+        content = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self._secret, content, "sha256")[:_CODE_BYTES]
 
 
 def _identity(query: Query) -> list[bytes]:

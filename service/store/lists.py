@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from psycopg import sql
 
 from service.model.errors import ShardUnavailable
 from service.model.item import Item
-from service.model.query import CREATED_AT, ID, Path, Position, Query
+from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
 from service.store.nodes import Connection, Row
@@ -95,17 +96,14 @@ def page_question(
     query: Query, parts: Sequence[Part], declared: frozenset[Path], limit: int, max_bytes: int
 ) -> Question:
     """For up to ``limit`` items, and not many more than ``max_bytes`` of data."""
+    scans = tuple(_Scan.of(part) for part in parts)
+    values = _start_values(query.sort, parts)
+    if not query.conditions:
+        return Question(_unfiltered(query.sort, scans, limit, max_bytes), values, None)
     parameters = Parameters()
-    statement = _SELECT.format(
-        columns=_COLUMNS,
-        parts=sql.SQL(" UNION ALL ").join(
-            _part(query, part, declared, limit, parameters) for part in parts
-        ),
-        key=_key_text(query.sort.path),
-        limit=sql.Literal(limit),
-        max_bytes=sql.Literal(max_bytes),
-    )
-    return _question(statement, parameters, False if query.conditions else None)
+    where = _where(query, declared, parameters)
+    statement = _page_statement(query.sort, scans, where, limit, max_bytes)
+    return Question(statement, parameters.values | values, False)
 
 
 def exact_count_question(query: Query, declared: frozenset[Path]) -> Question:
@@ -113,7 +111,7 @@ def exact_count_question(query: Query, declared: frozenset[Path]) -> Question:
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(where)
-    return _question(statement, parameters, False)
+    return _question(statement, parameters)
 
 
 def rough_count_question(query: Query, declared: frozenset[Path]) -> Question:
@@ -121,11 +119,11 @@ def rough_count_question(query: Query, declared: frozenset[Path]) -> Question:
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(where)
-    return _question(statement, parameters, False)
+    return _question(statement, parameters)
 
 
-def _question(statement: sql.Composed, parameters: Parameters, prepare: bool | None) -> Question:
-    return Question(statement.as_bytes(None), parameters.values, prepare)
+def _question(statement: sql.Composed, parameters: Parameters) -> Question:
+    return Question(statement.as_bytes(None), parameters.values, False)
 
 
 async def read_share(shard: Shard, page: Question) -> Share:
@@ -160,22 +158,54 @@ async def _answer(shard: Shard, question: Question) -> list[Row]:
         return await cursor.fetchall()
 
 
-def _part(
-    query: Query, part: Part, declared: frozenset[Path], limit: int, parameters: Parameters
-) -> sql.Composed:
-    where = [_where(query, declared, parameters)]
-    by = _key(query.sort.path)
-    if query.sort.by_attribute:
-        where.append(sql.SQL("{} IS NULL" if part.absent else "{} IS NOT NULL").format(by))
-    if part.start is not None:
-        where.append(_beyond(query.sort.path, part, part.start, parameters))
-    way = sql.SQL(" DESC" if part.descending else "")
+class _Scan(NamedTuple):
+    """What of a part is in the statement: ``beyond`` compares with the start, "" without one."""
+
+    absent: bool
+    descending: bool
+    beyond: str
+
+    @classmethod
+    def of(cls, part: Part) -> "_Scan":
+        if part.start is None:
+            return cls(part.absent, part.descending, "")
+        operator = "<" if part.descending else ">"
+        return cls(part.absent, part.descending, operator + "=" * part.start.inclusive)
+
+
+@lru_cache(maxsize=1024)
+def _unfiltered(sort: Sort, scans: tuple[_Scan, ...], limit: int, max_bytes: int) -> bytes:
+    """Statements that clients ask for all the time, and that are long to put together."""
+    return _page_statement(sort, scans, _LIVING, limit, max_bytes)
+
+
+def _page_statement(
+    sort: Sort, scans: Sequence[_Scan], where: sql.Composable, limit: int, max_bytes: int
+) -> bytes:
+    parts = [_part(sort, scan, where, limit) for scan in scans]
+    return _SELECT.format(
+        columns=_COLUMNS,
+        parts=sql.SQL(" UNION ALL ").join(parts),
+        key=_key_text(sort.path),
+        limit=sql.Literal(limit),
+        max_bytes=sql.Literal(max_bytes),
+    ).as_bytes(None)
+
+
+def _part(sort: Sort, scan: _Scan, where: sql.Composable, limit: int) -> sql.Composed:
+    conditions = [where]
+    by = _key(sort.path)
+    if sort.by_attribute:
+        conditions.append(sql.SQL("{} IS NULL" if scan.absent else "{} IS NOT NULL").format(by))
+    if scan.beyond:
+        conditions.append(_beyond(sort, scan))
+    way = sql.SQL(" DESC" if scan.descending else "")
     # Where the key is absent it is still named: only so does the planner see the index's order.
     keys = [by, sql.SQL("id")] if by is not None else [sql.SQL("id")]
     return _PART.format(
         columns=_COLUMNS,
-        absent=sql.SQL("true" if part.absent else "false"),
-        conditions=sql.SQL(" AND ").join(where),
+        absent=sql.SQL("true" if scan.absent else "false"),
+        conditions=sql.SQL(" AND ").join(conditions),
         order=sql.SQL(", ").join(key + way for key in keys),
         limit=sql.Literal(limit),
     )
@@ -198,17 +228,25 @@ def _key_text(path: Path) -> sql.Composable:
     )
 
 
-def _beyond(path: Path, part: Part, start: Position, parameters: Parameters) -> sql.Composed:
-    operator = sql.SQL(("<" if part.descending else ">") + ("=" if start.inclusive else ""))
-    item_id = parameters.add(UUID(bytes=start.item_id), "uuid")
-    if part.absent or path == ID:
-        return sql.SQL("id {} {}").format(operator, item_id)
-    assert start.key is not None
-    if path == CREATED_AT:
-        key = parameters.add(datetime.fromisoformat(start.key), "timestamptz")
-    else:
-        key = parameters.add(start.key, "jsonb")
-    return sql.SQL("({}, id) {} ({}, {})").format(_key(path), operator, key, item_id)
+def _beyond(sort: Sort, scan: _Scan) -> sql.Composed:
+    operator = sql.SQL(scan.beyond)
+    if scan.absent or sort.path == ID:
+        return sql.SQL("id {} %(start_id)s::uuid").format(operator)
+    kind = sql.SQL("timestamptz" if sort.path == CREATED_AT else "jsonb")
+    return sql.SQL("({}, id) {} (%(start_key)s::{}, %(start_id)s::uuid)").format(
+        _key(sort.path), operator, kind
+    )
+
+
+def _start_values(sort: Sort, parts: Sequence[Part]) -> dict[str, Any]:
+    """What ``_beyond`` compares with. Only the first part begins elsewhere than at its end."""
+    start = parts[0].start
+    if start is None:
+        return {}
+    key: str | datetime | None = start.key
+    if sort.path == CREATED_AT and start.key is not None:
+        key = datetime.fromisoformat(start.key)
+    return {"start_id": UUID(bytes=start.item_id), "start_key": key}
 
 
 def _listed(row: Row) -> ListedItem:
