@@ -122,16 +122,21 @@ def _seed(urls: list[str], folder: Path, size: int) -> None:
 
 
 def depth(service: ListService, behind: int, rounds: int) -> dict[str, Any]:
-    """Per sort the medians, in ms, of pages at the beginning and far behind it."""
+    """Per sort the medians, in ms, of the pages behind one item and behind many.
+
+    The first page, which has no cursor to check and none to go back, is there to compare.
+    """
     found = {}
     for sort in SORTS:
-        deep = _cursor_at(service, sort, behind)
-        first, far = f"sort={sort}", f"sort={sort}&cursor={deep}"
-        medians = _medians([partial(service.get, first), partial(service.get, far)], rounds)
+        near = content(service.get(f"sort={sort}&limit=1"))["next_cursor"]
+        far = _cursor_at(service, sort, behind)
+        queries = [f"sort={sort}", *(f"sort={sort}&cursor={cursor}" for cursor in (near, far))]
+        first, shallow, deep = _medians([partial(service.get, q) for q in queries], rounds)
         found[sort] = {
-            "first_ms": medians[0],
-            "deep_ms": medians[1],
-            "ratio": medians[1] / medians[0],
+            "first_ms": first,
+            "shallow_ms": shallow,
+            "deep_ms": deep,
+            "ratio": round(deep / shallow, 3),
         }
     return found
 
@@ -146,7 +151,7 @@ def scale(services: dict[int, ListService], rounds: int) -> dict[str, Any]:
         found[name] = {
             "small_ms": medians[0],
             "large_ms": medians[1],
-            "ratio": medians[1] / medians[0],
+            "ratio": round(medians[1] / medians[0], 3),
         }
     return found
 
