@@ -21,7 +21,7 @@ from tests.fixtures.lists import ListService, Row, content
 # The databases are shared, and filled anew by each example.
 steadily = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _LISTS_PER_FILLING = 6
