@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.bulk",
     "tests.fixtures.databases",
     "tests.fixtures.lists",
+    "tests.fixtures.scene",
 ]

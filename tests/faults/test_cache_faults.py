@@ -1,0 +1,143 @@
+"""Redis fails under load, in each way it can; the cache's promises hold.
+
+The near cache is off but for one test, so that no time is granted to anybody: P1 is judged to
+the nanosecond wherever Redis and the primary were in reach.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from service import native
+from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.scene import (
+    FAULT_S,
+    Scene,
+    assert_all_read,
+    assert_reads_go_on,
+    flowing,
+    paused_replay,
+)
+
+STOPPED_S = 3.0
+NEAR_NS = 2_000_000_000
+PAD_BYTES = 1 << 16
+
+
+def _kill_redis(scene: Scene) -> None:
+    scene.stack.redis.kill()
+    assert_reads_go_on(scene.traffic, FAULT_S)
+    scene.stack.redis.spawn()
+    scene.stack.redis.await_ready()
+
+
+def _stop_redis(scene: Scene) -> None:
+    scene.stack.redis.pause()
+    try:
+        assert_reads_go_on(scene.traffic, STOPPED_S)
+    finally:
+        scene.stack.redis.resume()
+
+
+def _fill_redis(scene: Scene) -> None:
+    with scene.redis() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                client.set("pad", "x")
+            assert_reads_go_on(scene.traffic, FAULT_S)
+        finally:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", "256mb")
+
+
+def _restart_redis_from_a_dump(scene: Scene) -> None:
+    with scene.redis() as client:
+        client.save()
+    time.sleep(FAULT_S / 3)
+    scene.stack.redis.kill()
+    scene.stack.redis.spawn()
+    scene.stack.redis.await_ready()
+    dump = scene.stack.redis.directory / "dump.rdb"
+    assert dump.exists()
+    dump.unlink()
+
+
+REDIS_FAULTS = [_kill_redis, _stop_redis, _fill_redis, _restart_redis_from_a_dump]
+
+
+@pytest.mark.parametrize("fault", REDIS_FAULTS)
+def test_redis_fails(
+    servers: EmbeddedStack, exact: RunningService, fault: Callable[[Scene], None]
+) -> None:
+    """Reads go on without one 5xx, and soon all is as it was."""
+    with flowing(servers, exact) as scene:
+        with scene.trouble(scene.redis_down):
+            fault(scene)
+        assert_all_read(scene.traffic)
+
+
+def test_redis_fails_while_the_replica_is_behind(
+    servers: EmbeddedStack, exact: RunningService
+) -> None:
+    """Then owners are told by the primary, and others nothing that is older than the limit."""
+    with flowing(servers, exact) as scene, paused_replay(servers):
+        with scene.trouble(scene.redis_down):
+            _kill_redis(scene)
+        assert_all_read(scene.traffic)
+
+
+def _flush(client: redis.Redis, _ids: list[bytes]) -> None:
+    client.flushall()
+
+
+def _evict(client: redis.Redis, ids: list[bytes]) -> None:
+    client.delete(*(b"item:" + item_id for item_id in random.sample(ids, 3)))
+
+
+def _crowd_out(client: redis.Redis, _ids: list[bytes]) -> None:
+    pad = os.urandom(PAD_BYTES)
+    client.mset({f"pad:{random.randrange(10_000)}": pad for _ in range(20)})
+
+
+@pytest.mark.parametrize("lose", [_flush, _evict, _crowd_out])
+def test_redis_forgets(
+    servers: EmbeddedStack,
+    exact: RunningService,
+    lose: Callable[[redis.Redis, list[bytes]], None],
+) -> None:
+    """All keys again and again, single ones, or the least used for want of memory: no excuse."""
+    with flowing(servers, exact) as scene, scene.redis() as client:
+        ids = [i for i in map(native.parse_id, scene.traffic.initial) if i is not None]
+        if lose is _crowd_out:
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + (4 << 20))
+        until = time.monotonic() + FAULT_S
+        while time.monotonic() < until:
+            lose(client, ids)
+            time.sleep(0.01)
+        client.config_set("maxmemory", "256mb")
+        assert_all_read(scene.traffic)
+
+
+@pytest.mark.parametrize("fault", [_kill_redis, _stop_redis])
+def test_redis_fails_behind_the_near_cache(
+    servers: EmbeddedStack, tmp_path: Path, fault: Callable[[Scene], None]
+) -> None:
+    """Owners see their writes; others are not behind for longer than is granted."""
+    running = start_service(
+        Stack(servers.shards, servers.redis_url), tmp_path, HOTSHELF_HTTP_WORKERS="2"
+    )
+    try:
+        with flowing(servers, running, near_ns=NEAR_NS) as scene:
+            with scene.trouble(scene.redis_down):
+                fault(scene)
+            assert_all_read(scene.traffic)
+    finally:
+        assert running.stop() == 0
