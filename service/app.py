@@ -72,7 +72,8 @@ async def open_worker() -> Worker:
         opened.push_async_callback(expiry.close)
         expiry.start()
         redis = await _open_redis(settings, opened)
-        outbox, reader = await _open_cache(settings, shards, redis, opened)
+        reads = Reads(settings.database)
+        outbox, reader = await _open_cache(settings, shards, reads, redis, opened)
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
         lifecycle = _lifecycle(settings)
         replies = ItemReplies(
@@ -87,7 +88,9 @@ async def open_worker() -> Worker:
         changes = ChangeItem(
             writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
         )
-        health = Health(shards, lambda: _redis_available(redis), lambda: bool(drain))
+        health = Health(
+            shards, lambda: _redis_available(redis), reads.statuses, lambda: bool(drain)
+        )
         lists = _build_lists(settings, shards)
         api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2)
         robyn_app = new_app()
@@ -120,7 +123,11 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
 
 
 async def _open_cache(
-    settings: Settings, shards: Shards, redis: RedisPipeline | None, opened: AsyncExitStack
+    settings: Settings,
+    shards: Shards,
+    reads: Reads,
+    redis: RedisPipeline | None,
+    opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
     """Both sides of the cache protocol: who tells Redis of changes, and who reads from it."""
     kept = None
@@ -143,7 +150,7 @@ async def _open_cache(
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()
-    coherence = Coherence(shards, Reads(settings.database), outbox, kept, v1.render)
+    coherence = Coherence(shards, reads, outbox, kept, v1.render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
     return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
 

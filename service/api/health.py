@@ -5,22 +5,28 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from service.api.request import Reply, RequestContext
+from service.flow.breaker import State, Status
 from service.store.shards import Shards
 
 _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 
 
 class Health:
-    """Answers for probes; open to everybody, so they tell nothing but names and states."""
+    """Answers for probes; open to everybody, so they tell nothing but names and states.
+
+    ``breakers`` gives those of the database nodes, by name.
+    """
 
     def __init__(
         self,
         shards: Shards,
         redis_available: Callable[[], bool | None],
+        breakers: Callable[[], Mapping[str, Status]],
         draining: Callable[[], bool],
     ) -> None:
         self._shards = shards
         self._redis_available = redis_available
+        self._breakers = breakers
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
@@ -28,18 +34,24 @@ class Health:
         return _reply(200, {"status": "alive"})
 
     async def readyz(self, _: RequestContext) -> Reply:
-        """200 while any shard can be read and the worker is not draining.
+        """200 while any node can be read and the worker is not draining.
 
-        ``degraded`` lists what is out of reach; Redis down is degraded, not unready.
+        ``degraded`` lists what is out of reach or left alone by its breaker, which closes with
+        the first reads that go well; Redis down is degraded, not unready.
         """
         if self._draining():
             return _reply(503, {"status": "draining"}, [("retry-after", "1")])
         degraded = [
             f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
         ]
+        degraded += [
+            f"{name}: breaker {status.state}"
+            for name, status in self._breakers().items()
+            if status.state is not State.CLOSED
+        ]
         if self._redis_available() is False:
             degraded.append("redis")
-        readable = any(shard.primary_known for shard in self._shards.all)
+        readable = any(shard.primary_known or shard.replicas for shard in self._shards.all)
         status = "unready" if not readable else "degraded" if degraded else "ready"
         body = {"status": status, "degraded": degraded}
         return _reply(200, body) if readable else _reply(503, body, [("retry-after", "1")])
