@@ -1,5 +1,11 @@
 """Fixtures that every part of the suite may ask for by name."""
 
+import hypothesis
+
+# A slow machine is no fault of the code: what may take how long is not for a test to say.
+hypothesis.settings.register_profile("hotshelf", deadline=None)
+hypothesis.settings.load_profile("hotshelf")
+
 pytest_plugins = [
     "tests.fixtures.printed",
     "tests.fixtures.stack",
