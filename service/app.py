@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from service import setting_sources
 from service.access.api_keys import ApiKeys
 from service.access.credentials import Authenticator
@@ -21,8 +23,9 @@ from service.access.limiter import SCRIPTS, Limiter
 from service.access.peer import TrustedProxies
 from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
-from service.api import v1
+from service.api import openapi, v1
 from service.api.change_item import ChangeItem
+from service.api.docs import Docs
 from service.api.finish import finished
 from service.api.gate import Gate
 from service.api.get_item import GetItem
@@ -32,7 +35,7 @@ from service.api.lifecycle import lifecycle_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
-from service.api.routes import Api, add_routes
+from service.api.routes import Api, add_routes, documented
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
@@ -92,7 +95,7 @@ async def open_worker() -> Worker:
             shards, lambda: _redis_available(redis), reads.statuses, lambda: bool(drain)
         )
         lists = _build_lists(settings, shards)
-        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2)
+        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, _docs(settings))
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -214,6 +217,10 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
             issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
         )
     return key_sets
+
+
+def _docs(settings: Settings) -> Docs:
+    return Docs(orjson.dumps(openapi.build(documented(), settings)))
 
 
 def _lifecycle(settings: Settings) -> list[tuple[str, str]]:

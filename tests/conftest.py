@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.printed",
     "tests.fixtures.stack",
     "tests.fixtures.running",
+    "tests.fixtures.chromium",
     "tests.fixtures.bulk",
     "tests.fixtures.databases",
     "tests.fixtures.lists",

@@ -24,7 +24,7 @@ _LIMIT = re.compile(r"0*[1-9][0-9]{0,3}", re.ASCII)
 
 
 # Version 2's names are those of JSON:API's cursor pagination profile.
-_LIMIT_NAME = {1: "limit", 2: "page[size]"}
+LIMIT_NAME = {1: "limit", 2: "page[size]"}
 CURSOR_NAMES = {
     1: {"next": "cursor", "prev": "cursor"},
     2: {"next": "page[after]", "prev": "page[before]"},
@@ -45,7 +45,7 @@ class ListRequest:
 
 def from_query_string(query_string: str, version: int) -> ListRequest:
     """Raises InvalidParameter, which names every place."""
-    size = _LIMIT_NAME[version]
+    size = LIMIT_NAME[version]
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
     sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]

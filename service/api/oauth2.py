@@ -17,6 +17,7 @@ from service.model.errors import NoSuchRoute
 from service.store.access import AccessRecords, OAuthClient
 
 FORM = "application/x-www-form-urlencoded"
+GRANT_TYPE = "client_credentials"
 _FORM_MAX_BYTES = 8192
 _NO_STORE = [("cache-control", "no-store"), ("pragma", "no-cache")]
 # Shorter than a new signing key is published ahead of its first token.
@@ -63,7 +64,7 @@ class OAuth2:
             client = await self._client(context.headers, form)
             if form.get("grant_type") is None:
                 raise _Refused("invalid_request", "grant_type is missing")
-            if form["grant_type"] != "client_credentials":
+            if form["grant_type"] != GRANT_TYPE:
                 raise _Refused("unsupported_grant_type", "only client_credentials is offered")
             scope = _granted(client, form.get("scope"))
         except _Refused as refused:
@@ -91,7 +92,7 @@ class OAuth2:
             "jwks_uri": f"{self._base_url}/.well-known/jwks.json",
             "scopes_supported": [READ, WRITE, ADMIN],
             "response_types_supported": [],
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": [GRANT_TYPE],
             "token_endpoint_auth_methods_supported": methods,
         }
         return _json(200, document, _PUBLIC)

@@ -6,22 +6,28 @@ Robyn and the empty app are given in, since making them has side effects that on
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from service.api import operations
 from service.api.change_item import ChangeItem
+from service.api.docs import Docs
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
+from service.api.openapi import Documented
+from service.api.operations import Operation
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
 PROBES = ("/livez", "/readyz")
-# Anybody may ask for these, and for whatever is below /.well-known/ (RFC 8615).
+# Anybody may ask for these, and for whatever is below /.well-known/ (RFC 8615)
+# and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
+_OPEN_BELOW = ("/.well-known/", "/docs/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,57 @@ class Api:
     list_items: ListItems
     health: Health
     oauth2: OAuth2
+    docs: Docs
+
+
+class Route(NamedTuple):
+    """``path`` has its parameters as ``:name``, which is how Robyn spells them."""
+
+    method: str
+    path: str
+    operation: Operation
+    endpoint: Callable[[Api], Endpoint]
+
+
+def _item_routes(prefix: str) -> list[Route]:
+    items, item = f"{prefix}/items", f"{prefix}/items/:id"
+    return [
+        Route("GET", items, operations.LIST_ITEMS, lambda api: api.list_items.get),
+        Route("POST", items, operations.CREATE_ITEM, lambda api: api.change_item.post),
+        Route("POST", f"{items}/search", operations.SEARCH_ITEMS, lambda a: a.list_items.search),
+        Route("GET", item, operations.GET_ITEM, lambda api: api.get_item),
+        Route("PUT", item, operations.PUT_ITEM, lambda api: api.change_item.put),
+        Route("PATCH", item, operations.PATCH_ITEM, lambda api: api.change_item.patch),
+        Route("DELETE", item, operations.DELETE_ITEM, lambda api: api.change_item.delete),
+    ]
+
+
+_METADATA = "/.well-known/oauth-"
+_OTHERS = [
+    Route("GET", "/livez", operations.LIVEZ, lambda api: api.health.livez),
+    Route("GET", "/readyz", operations.READYZ, lambda api: api.health.readyz),
+    Route("GET", "/openapi.json", operations.OPENAPI, lambda api: api.docs.openapi),
+    Route("GET", "/docs", operations.DOCS, lambda api: api.docs.page),
+    Route("GET", "/docs/:asset", operations.DOCS_ASSET, lambda api: api.docs.asset),
+    Route("POST", "/oauth2/token", operations.TOKEN, lambda api: api.oauth2.token),
+    Route("GET", "/.well-known/jwks.json", operations.JWKS, lambda api: api.oauth2.jwks),
+    Route(
+        "GET",
+        f"{_METADATA}authorization-server",
+        operations.AUTHORIZATION_SERVER,
+        lambda api: api.oauth2.authorization_server,
+    ),
+    Route(
+        "GET",
+        f"{_METADATA}protected-resource",
+        operations.PROTECTED_RESOURCE,
+        lambda api: api.oauth2.protected_resource,
+    ),
+]
+ROUTES = [
+    *(route for prefix in ("", "/v1", "/v2") for route in _item_routes(prefix)),
+    *_OTHERS,
+]
 
 
 def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
@@ -44,37 +101,22 @@ def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
         if context.path in PROBES or context.method == "OPTIONS":
             # Probes must get through, and a browser's preflight never carries credentials.
             return request
-        if context.path in OPEN_PATHS or context.path.startswith("/.well-known/"):
+        if context.path in OPEN_PATHS or context.path.startswith(_OPEN_BELOW):
             await gate.enter_unknown(context)
         else:
             await gate.enter(context)
         return request
 
-    for method, path, endpoint in _table(api):
-        app.add_route(method, path, _robyn_endpoint(robyn, endpoint))
+    for route in ROUTES:
+        endpoint = route.endpoint(api)
+        if route in _OTHERS:
+            endpoint = _without_query(endpoint)
+        app.add_route(route.method, route.path, _robyn_endpoint(robyn, endpoint))
 
 
-def _table(api: Api) -> list[tuple[str, str, Endpoint]]:
-    items: list[tuple[str, str, Endpoint]] = []
-    for prefix in ("", "/v1", "/v2"):
-        items += [
-            ("GET", f"{prefix}/items", api.list_items.get),
-            ("POST", f"{prefix}/items/search", api.list_items.search),
-            ("POST", f"{prefix}/items", api.change_item.post),
-            ("GET", f"{prefix}/items/:id", api.get_item),
-            ("PUT", f"{prefix}/items/:id", api.change_item.put),
-            ("PATCH", f"{prefix}/items/:id", api.change_item.patch),
-            ("DELETE", f"{prefix}/items/:id", api.change_item.delete),
-        ]
-    others: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/livez", api.health.livez),
-        ("GET", "/readyz", api.health.readyz),
-        ("POST", "/oauth2/token", api.oauth2.token),
-        ("GET", "/.well-known/jwks.json", api.oauth2.jwks),
-        ("GET", "/.well-known/oauth-authorization-server", api.oauth2.authorization_server),
-        ("GET", "/.well-known/oauth-protected-resource", api.oauth2.protected_resource),
-    ]
-    return items + [(method, path, _without_query(endpoint)) for method, path, endpoint in others]
+def documented() -> list[Documented]:
+    """All routes, as the OpenAPI document shows them."""
+    return [Documented(route.method, route.path, route.operation) for route in ROUTES]
 
 
 def _without_query(endpoint: Endpoint) -> Endpoint:

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 
+import orjson
 import psycopg
 
 from service import setting_sources
+from service.api import openapi
+from service.api.routes import documented
 from service.cli import access, data, run
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
@@ -45,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_commands(commands)
     access.add_commands(commands)
     text = "print every setting, its value and where it came from"
+    _add(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)
     settings = _add(commands, "settings", text, _settings)
     settings.add_argument(
         "--markdown", action="store_true", help="as the table of docs/settings.md"
@@ -78,6 +82,12 @@ def _migrate(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     attributes = setting_sources.declared_attributes(settings)
     migrate(settings.database, lambda line: print(line, file=sys.stderr), attributes)
+    return 0
+
+
+def _openapi(args: argparse.Namespace) -> int:
+    document = openapi.build(documented(), load_settings(args))
+    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0
 
 

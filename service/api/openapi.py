@@ -1,0 +1,275 @@
+"""GET /openapi.json: an OpenAPI 3.1 document of the routes, their operations and the errors.
+
+Nothing of it is written by hand: what is served, and what may go wrong, is read from the tables
+that serve it.
+"""
+
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version as version_of
+from typing import Any, NamedTuple
+
+from service.access import scopes
+from service.api import media_types
+from service.api.fields import PARAMETER
+from service.api.list_query import CURSOR_NAMES, DEFAULT_LIMIT, LIMIT_NAME, MAX_LIMIT
+from service.api.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
+from service.api.oauth2 import FORM
+from service.api.openapi_headers import HEADERS, error_headers
+from service.api.operations import V2_ONLY, Operation, Success
+from service.api.problem import MEDIA_TYPE, TABLE
+from service.api.schemas import SCHEMAS, ULID, ref
+from service.model.errors import HotshelfError
+from service.settings import Settings
+
+JSON = media_types.JSON
+_BY_VERSION = {"item": "Item", "page": "Page"}
+_CONTENTS = {
+    "health": (JSON, "Health"),
+    "json": (JSON, "Json"),
+    "jwks": ("application/jwk-set+json", "Json"),
+    "token": (JSON, "Token"),
+    "oauth-error": (JSON, "OAuthError"),
+}
+_TEXTS = {
+    "html": ("text/html; charset=utf-8",),
+    "asset": ("text/javascript; charset=utf-8", "text/css; charset=utf-8"),
+}
+
+
+class Documented(NamedTuple):
+    """A route as far as the document goes; ``path`` has its parameters as ``:name``."""
+
+    method: str
+    path: str
+    operation: Operation
+
+
+def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
+    """The document. ``routes`` are all there are; aliases without a version are left out."""
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, operation in routes:
+        if path.startswith("/items"):
+            continue
+        template = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in path.split("/"))
+        methods = ("get", "head") if method == "GET" else (method.lower(),)
+        for each in methods:
+            paths.setdefault(template, {})[each] = _operation(each, path, operation)
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Hotshelf",
+            "version": version_of("hotshelf"),
+            "description": "JSON items. A vendor type in Accept wins over the version in the URL; "
+            "/items is another name of /v1/items. Bodies may come packed with gzip, and "
+            f"are at most {settings.http.body_max_bytes} bytes.",
+        },
+        "servers": [{"url": settings.http.public_url or "/"}],
+        "tags": [{"name": "items"}, {"name": "access"}, {"name": "service"}],
+        "paths": paths,
+        "components": {
+            "schemas": SCHEMAS,
+            "headers": HEADERS,
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def _security_schemes() -> dict[str, Any]:
+    offered = {
+        scopes.READ: "read items",
+        scopes.WRITE: "change own items",
+        scopes.ADMIN: "change all items",
+    }
+    flow = {"tokenUrl": "/oauth2/token", "scopes": offered}
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        "oauth2": {"type": "oauth2", "flows": {"clientCredentials": flow}},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+
+
+def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+    version = media_types.url_version(path)
+    versioned = path.startswith(("/v1/", "/v2/"))
+    suffix = f"V{version}" if versioned else ""
+    described: dict[str, Any] = {
+        "operationId": ("head_" if method == "head" else "") + operation.id + suffix,
+        "summary": operation.summary,
+        "tags": list(operation.tags),
+        "parameters": [_parameter(name, version) for name in _names(operation, version)]
+        + ([_REQUEST_ID, _TRACEPARENT] if versioned else []),
+        "responses": _responses(method, version, versioned, operation),
+        "security": [{"bearer": []}, {"oauth2": [operation.scope]}, {"apiKey": []}]
+        if operation.scope
+        else [],
+    }
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _sent(operation, version)}
+    return described
+
+
+def _names(operation: Operation, version: int) -> list[str]:
+    """Version 2 has a parameter for each way that a cursor may lead."""
+    back = version == 2 and "cursor" in operation.parameters
+    return [*operation.parameters, *(["cursor-back"] if back else [])]
+
+
+def _responses(method: str, version: int, versioned: bool, operation: Operation) -> dict[str, Any]:
+    without = V2_ONLY if not versioned else frozenset()
+    found: dict[str, Any] = {}
+    for error in sorted(operation.errors - without, key=lambda e: e.code):
+        found.setdefault(str(TABLE[error].status), []).append(error)
+    responses = {
+        status: _error_response(int(status), classes, operation, version, method)
+        for status, classes in found.items()
+    }
+    for success in operation.successes:
+        responses[str(success.status)] = _success(method, version, versioned, operation, success)
+    return dict(sorted(responses.items()))
+
+
+def _success(
+    method: str, version: int, versioned: bool, operation: Operation, success: Success
+) -> dict[str, Any]:
+    names = [*success.headers, *_always(operation, versioned)]
+    response: dict[str, Any] = {
+        "description": success.text,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+    if success.content and method != "head":
+        response["content"] = _content(success.content, version)
+    return response
+
+
+def _always(operation: Operation, versioned: bool) -> list[str]:
+    """The header fields of every answer to it."""
+    names = ["x-request-id"]
+    if operation.errors:
+        names += ["ratelimit", "ratelimit-policy"]
+    if versioned:
+        names += ["traceparent", "deprecation", "sunset"]
+    return names
+
+
+def _error_response(
+    status: int,
+    classes: Sequence[type[HotshelfError]],
+    operation: Operation,
+    version: int,
+    method: str,
+) -> dict[str, Any]:
+    lines = [f"`{error.code}`: {TABLE[error].title}" for error in classes]
+    names = [*error_headers(status, classes), *_always(operation, bool(operation.scope))]
+    response: dict[str, Any] = {
+        "description": "\n\n".join(lines),
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+    if method != "head":
+        codes = sorted(error.code for error in classes)
+        problem = {"allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}]}
+        json_api = {
+            each.media_type: ref("Errors") for each in OFFERED[version] if each.version == 2
+        }
+        shown = {MEDIA_TYPE: {"schema": problem}} | {
+            name: {"schema": schema} for name, schema in json_api.items()
+        }
+        response["content"] = shown if version == 1 else dict(reversed(shown.items()))
+    return response
+
+
+def _content(name: str, version: int) -> dict[str, Any]:
+    if name in _TEXTS:
+        return {media_type: {"schema": {"type": "string"}} for media_type in _TEXTS[name]}
+    if name in _CONTENTS:
+        media_type, schema = _CONTENTS[name]
+        return {media_type: {"schema": ref(schema)}}
+    return {
+        each.media_type: {"schema": ref(f"{_BY_VERSION[name]}V{each.version}")}
+        for each in OFFERED[version]
+    }
+
+
+def _sent(operation: Operation, version: int) -> dict[str, Any]:
+    v2 = {"createItem": "NewItemV2", "patchItem": "ItemUpdateV2"}.get(operation.id, "SentItemV2")
+    by_version = {1: "NewItemV1", 2: v2}
+    shapes: dict[str, str]
+    match operation.body:
+        case "item":
+            shapes = {JSON: by_version[version], V1: by_version[1], V2: v2, JSON_API: v2}
+        case "patch":
+            shapes = {MERGE_PATCH: "MergePatch", JSON_PATCH: "JsonPatch", V2: v2, JSON_API: v2}
+        case "search":
+            shapes = {JSON: "Search"}
+        case _:
+            shapes = {FORM: "TokenRequest"}
+    return {media_type: {"schema": ref(name)} for media_type, name in shapes.items()}
+
+
+def _parameter(name: str, version: int) -> dict[str, Any]:
+    """A parameter by the name that operations give it."""
+    text = {"type": "string"}
+    match name:
+        case "id":
+            return _in("path", "id", "The item's id", ULID, required=True)
+        case "asset":
+            return _in("path", "asset", "A file's name", text, required=True)
+        case "fields":
+            return _in("query", PARAMETER[version], "Members of data to show, with commas", text)
+        case "limit":
+            limits = {"minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+            return _in(
+                "query", LIMIT_NAME[version], "Items on a page", {"type": "integer"} | limits
+            )
+        case "cursor":
+            return _in("query", CURSOR_NAMES[version]["next"], "A cursor of a page before", text)
+        case "cursor-back":
+            return _in("query", CURSOR_NAMES[version]["prev"], "A cursor of a page after", text)
+        case "sort":
+            words = "id, created_at or a declared attribute; a minus before it turns it round"
+            return _in("query", "sort", words, text)
+        case "filter":
+            schema = {"type": "object", "additionalProperties": text}
+            words = "filter[attribute]=value, or filter[attribute][operator]=value"
+            return _in("query", "filter", words, schema) | {"style": "deepObject", "explode": True}
+    return _HEADER_PARAMETERS[name]
+
+
+def _in(place: str, name: str, text: str, schema: Any, required: bool = False) -> dict[str, Any]:
+    return {"in": place, "name": name, "description": text, "schema": schema, "required": required}
+
+
+_TAGS = {
+    "type": "string",
+    "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$',
+    "description": 'Such as "7-5d41402a", with its quotes',
+}
+_KEY = {"type": "string", "pattern": "^[!#-~]{1,255}$"}
+_HEADER_PARAMETERS = {
+    "if-match": _in("header", "If-Match", "Only if the item has one of these tags", _TAGS),
+    "if-none-match": _in("header", "If-None-Match", "Only if it has none of these", _TAGS),
+    "idempotency-key": _in(
+        "header", "Idempotency-Key", "A retry under it changes nothing more", _KEY, required=True
+    ),
+    "optional-idempotency-key": _in(
+        "header", "Idempotency-Key", "A retry under it changes nothing more", _KEY
+    ),
+    "prefer": _in("header", "Prefer", "RFC 7240", {"type": "string", "enum": ["return=minimal"]}),
+    "prefer-count": _in(
+        "header",
+        "Prefer",
+        "How to count all items of the list",
+        {"type": "string", "enum": ["count=estimated", "count=exact"]},
+    ),
+}
+_REQUEST_ID = _in(
+    "header",
+    "X-Request-Id",
+    "Sent back, to find the request by",
+    {"type": "string", "pattern": "^[A-Za-z0-9._~:/+=@-]{1,128}$"},
+)
+_TRACEPARENT = _in(
+    "header",
+    "traceparent",
+    "The trace that the request is part of (W3C Trace Context)",
+    {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+)

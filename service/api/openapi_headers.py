@@ -1,0 +1,49 @@
+"""Header fields of answers, for the OpenAPI document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.model import errors
+from service.model.errors import HotshelfError
+
+
+def _header(text: str, **schema: Any) -> dict[str, Any]:
+    return {"description": text, "schema": {"type": "string"} | schema}
+
+
+_POSITIVE = {"type": "integer", "minimum": 1}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "etag": _header("The form's strong entity tag", pattern='^"[!#-~]+"$'),
+    "cache-control": _header("RFC 9111"),
+    "vary": _header("What the answer depends on"),
+    "content-encoding": _header("How the body is packed", enum=["br", "gzip", "zstd"]),
+    "location": _header("The item's URL", format="uri-reference"),
+    "link": _header("The neighbouring pages (RFC 8288)"),
+    "idempotency-replayed": _header("It is the answer of an earlier request", const="true"),
+    "preference-applied": _header("RFC 7240"),
+    "ratelimit": _header("What is left of the allowance"),
+    "ratelimit-policy": _header("The allowance"),
+    "retry-after": {"description": "Seconds", "schema": _POSITIVE},
+    "x-request-id": _header("Quote it to whoever runs the service"),
+    "traceparent": _header("This service's span, where the request was part of a trace"),
+    "deprecation": _header("Since when version 1 is deprecated (RFC 9745)"),
+    "sunset": _header("When version 1 ends (RFC 8594)"),
+    "www-authenticate": _header("What credentials to send (RFC 6750)"),
+    "accept": _header("The media types that a body may have"),
+    "accept-encoding": _header("The codings that a body may have"),
+    "accept-patch": _header("The media types that a patch may have"),
+}
+
+
+def error_headers(status: int, classes: Sequence[type[HotshelfError]]) -> list[str]:
+    """What an answer of this status may carry besides what all do."""
+    names = ["cache-control"]
+    waits = (errors.CapacityError, errors.DependencyError, errors.RequestInProgress)
+    if any(issubclass(error, waits) for error in classes):
+        names.append("retry-after")
+    if status == 401 or errors.InsufficientScope in classes:
+        names.append("www-authenticate")
+    if status == 415:
+        names += ["accept", "accept-encoding", "accept-patch"]
+    return names

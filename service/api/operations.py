@@ -1,0 +1,224 @@
+"""What each operation takes and answers: the facts that the OpenAPI document is made of."""
+
+from dataclasses import dataclass, field
+
+from service.access.scopes import READ, WRITE
+from service.model import errors
+from service.model.errors import HotshelfError
+
+Errors = frozenset[type[HotshelfError]]
+
+_ANY: Errors = frozenset(
+    {
+        errors.InvalidParameter,
+        errors.InvalidHeader,
+        errors.NoSuchRoute,
+        errors.TooManyHeaders,
+        errors.RateLimited,
+        errors.InternalError,
+        errors.Overloaded,
+        errors.AccessUnavailable,
+    }
+)
+_CALLER: Errors = _ANY | {
+    errors.Unauthenticated,
+    errors.InvalidToken,
+    errors.InvalidApiKey,
+    errors.InsufficientScope,
+}
+_DATABASE: Errors = frozenset({errors.ShardUnavailable, errors.DatabaseTimeout})
+_READ: Errors = _CALLER | _DATABASE | {errors.NotAcceptable, errors.CacheUnavailable}
+_BODY: Errors = frozenset(
+    {
+        errors.InvalidSyntax,
+        errors.IncompleteBody,
+        errors.BodyTimeout,
+        errors.BodyTooLarge,
+        errors.UnsupportedMediaType,
+        errors.InvalidContent,
+    }
+)
+_KEYED: Errors = frozenset({errors.IdempotencyKeyReused, errors.RequestInProgress})
+_WRITE: Errors = _CALLER | _DATABASE | _KEYED | {errors.NotAcceptable}
+_CHANGE: Errors = _WRITE | {errors.NotOwner, errors.PreconditionFailed, errors.OutcomeUnknown}
+_LIST: Errors = _READ | {
+    errors.InvalidCursor,
+    errors.UnindexedQuery,
+    errors.QueryTooExpensive,
+}
+# Packed as the client likes.
+_SHOWN: Errors = _ANY | {errors.NotAcceptable}
+# Only a JSON:API document can say what contradicts the URL.
+V2_ONLY: Errors = frozenset({errors.ClientIdForbidden, errors.ResourceMismatch})
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """One good answer. ``content`` and ``headers`` are names that api/openapi.py knows."""
+
+    status: int
+    text: str
+    content: str = ""
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, as callers see it; names are those that api/openapi.py knows.
+
+    ``scope`` empty: open to everybody, and then only counted by address unless it is a probe.
+    """
+
+    id: str
+    summary: str
+    successes: tuple[Success, ...]
+    errors: Errors = frozenset()
+    scope: str = ""
+    parameters: tuple[str, ...] = ()
+    body: str = ""
+    tags: tuple[str, ...] = field(default=("items",))
+
+
+_ITEM = ("etag", "cache-control", "vary")
+_WRITTEN = (*_ITEM, "idempotency-replayed")
+_MINIMAL = ("etag", "idempotency-replayed", "preference-applied")
+
+GET_ITEM = Operation(
+    "getItem",
+    "Read an item",
+    (
+        Success(200, "The item", "item", (*_ITEM, "content-encoding")),
+        Success(304, "The client has this version already", headers=_ITEM),
+    ),
+    _READ | {errors.ItemNotFound, errors.PreconditionFailed},
+    READ,
+    ("id", "fields", "if-match", "if-none-match"),
+)
+CREATE_ITEM = Operation(
+    "createItem",
+    "Create an item",
+    (Success(201, "The new item", "item", (*_WRITTEN, "location", "preference-applied")),),
+    _WRITE
+    | _BODY
+    | {errors.IdempotencyKeyMissing, errors.ClientIdForbidden}
+    | {errors.ResourceMismatch},
+    WRITE,
+    ("idempotency-key", "prefer"),
+    "item",
+)
+PUT_ITEM = Operation(
+    "putItem",
+    "Replace an item, or create it under an id of the client's choice",
+    (
+        Success(200, "The item as it is now", "item", _WRITTEN),
+        Success(201, "The new item", "item", (*_WRITTEN, "location")),
+        Success(204, "Done; return=minimal was preferred", headers=_MINIMAL),
+    ),
+    _CHANGE | _BODY | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch},
+    WRITE,
+    ("id", "if-match", "if-none-match", "optional-idempotency-key", "prefer"),
+    "item",
+)
+PATCH_ITEM = Operation(
+    "patchItem",
+    "Change parts of an item, all that is asked or nothing",
+    (
+        Success(200, "The item as it is now", "item", _WRITTEN),
+        Success(204, "Done; return=minimal was preferred", headers=_MINIMAL),
+    ),
+    _CHANGE
+    | _BODY
+    | {errors.ItemNotFound, errors.PreconditionRequired, errors.ResourceMismatch}
+    | {errors.PatchTestFailed, errors.PatchConflict, errors.PatchResultInvalid},
+    WRITE,
+    ("id", "if-match", "optional-idempotency-key", "prefer"),
+    "patch",
+)
+DELETE_ITEM = Operation(
+    "deleteItem",
+    "Delete an item",
+    (Success(204, "It is gone", headers=("idempotency-replayed",)),),
+    _CHANGE - {errors.NotAcceptable} | {errors.ItemNotFound},
+    WRITE,
+    ("id", "if-match", "optional-idempotency-key"),
+)
+LIST_ITEMS = Operation(
+    "listItems",
+    "List items, a page at a time",
+    (Success(200, "A page", "page", ("cache-control", "vary", "link", "preference-applied")),),
+    _LIST,
+    READ,
+    ("limit", "cursor", "sort", "filter", "fields", "prefer-count"),
+)
+SEARCH_ITEMS = Operation(
+    "searchItems",
+    "The same as listItems, asked in a JSON body",
+    (Success(200, "A page", "page", ("cache-control", "vary", "preference-applied")),),
+    _LIST | _BODY,
+    READ,
+    ("prefer-count",),
+    "search",
+)
+
+LIVEZ = Operation(
+    "livez", "Is the process alive", (Success(200, "It is", "health"),), tags=("service",)
+)
+READYZ = Operation(
+    "readyz",
+    "Can requests be answered",
+    (
+        Success(200, "They can", "health"),
+        Success(503, "They cannot", "health", ("retry-after",)),
+    ),
+    tags=("service",),
+)
+OPENAPI = Operation(
+    "openapi", "This document", (Success(200, "It", "json"),), _SHOWN, tags=("service",)
+)
+DOCS = Operation(
+    "docs",
+    "A page to try the service out",
+    (Success(200, "It", "html"),),
+    _SHOWN,
+    tags=("service",),
+)
+DOCS_ASSET = Operation(
+    "docsAsset",
+    "Scripts and styles of that page",
+    (Success(200, "One of them", "asset"),),
+    _SHOWN,
+    parameters=("asset",),
+    tags=("service",),
+)
+TOKEN = Operation(
+    "token",
+    "An access token for a client (RFC 6749 section 4.4)",
+    (
+        Success(200, "A token", "token"),
+        Success(400, "RFC 6749 section 5.2", "oauth-error"),
+        Success(401, "The client is not authenticated", "oauth-error"),
+    ),
+    _ANY
+    | {errors.BodyTooLarge, errors.BodyTimeout, errors.IncompleteBody, errors.InvalidSyntax}
+    | {errors.UnsupportedMediaType},
+    body="token",
+    tags=("access",),
+)
+JWKS = Operation(
+    "jwks", "The keys that tokens are signed with", (Success(200, "RFC 7517", "jwks"),), _ANY,
+    tags=("access",),
+)  # fmt: skip
+AUTHORIZATION_SERVER = Operation(
+    "authorizationServer",
+    "Metadata of the built-in issuer",
+    (Success(200, "RFC 8414", "json"),),
+    _ANY,
+    tags=("access",),
+)
+PROTECTED_RESOURCE = Operation(
+    "protectedResource",
+    "Metadata of this service as a protected resource",
+    (Success(200, "RFC 9728", "json"),),
+    _ANY,
+    tags=("access",),
+)

@@ -1,0 +1,85 @@
+"""The OpenAPI document says all that the tables behind it say."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from service.api import openapi
+from service.api.operations import Operation
+from service.api.problem import TABLE
+from service.api.routes import ROUTES, documented
+from service.model import errors
+from service.settings import Http, Settings
+
+DOCUMENT = openapi.build(documented(), Settings())
+# What no operation can end with: another path or method, and Granian's own refusals.
+ELSEWHERE = {errors.MethodNotAllowed}
+
+
+def _operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_it_is_valid() -> None:
+    OpenAPIV31SpecValidator(json.loads(json.dumps(DOCUMENT))).validate()
+
+
+def test_every_route_is_in_it() -> None:
+    known = {(path, method) for path, method, _ in _operations()}
+    for route in ROUTES:
+        path = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in route.path.split("/"))
+        for version in ("/v1", "/v2") if path.startswith("/items") else ("",):
+            assert (version + path, route.method.lower()) in known
+
+
+@pytest.mark.parametrize("error", list(TABLE), ids=lambda e: e.code)
+def test_every_error_is_in_it(error: type[errors.HotshelfError]) -> None:
+    told = {
+        status
+        for _, _, operation in _operations()
+        for status, response in operation["responses"].items()
+        if f"`{error.code}`" in response["description"]
+    }
+    assert told == (set() if error in ELSEWHERE else {str(TABLE[error].status)})
+
+
+def test_every_header_and_schema_in_it_is_used() -> None:
+    text = json.dumps(DOCUMENT)
+    for kind in ("headers", "schemas"):
+        for name in DOCUMENT["components"][kind]:
+            assert f'"#/components/{kind}/{name}"' in text, name
+
+
+def test_operations_have_ids_of_their_own() -> None:
+    ids = [operation["operationId"] for _, _, operation in _operations()]
+    assert len(ids) == len(set(ids))
+
+
+def test_names_that_nobody_knows_are_not_left_out() -> None:
+    odd = Operation("x", "x", (), parameters=("no-such-parameter",))
+    with pytest.raises(KeyError):
+        openapi.build([openapi.Documented("GET", "/v1/x", odd)], Settings())
+
+
+def test_the_server_is_where_clients_reach_it() -> None:
+    settings = Settings(http=Http(public_url="https://api.example.com"))
+    document = openapi.build(documented(), settings)
+    assert document["servers"] == [{"url": "https://api.example.com"}]
+
+
+def test_the_command_prints_it() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "service.cli", "openapi"],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(printed.stdout) == json.loads(json.dumps(DOCUMENT))
