@@ -16,6 +16,7 @@ import pytest
 from tests.fixtures.printed import PRINTED
 from tests.fixtures.running import free_port
 
+README = Path(__file__).parents[2] / "README.md"
 HOTSHELF = [sys.executable, "-m", "service.cli"]
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("HOTSHELF_")}
 _WAITS = 600
@@ -150,6 +151,34 @@ def test_the_issuer_is_named_by_the_port_of_the_settings(data_dir: Path) -> None
             assert named["token_endpoint"] == f"{server}/oauth2/token"
         finally:
             assert run.end(signal.SIGTERM) == 0
+
+
+def test_the_tour_of_the_readme_works_as_printed(data_dir: Path) -> None:
+    tour = re.search(r"## Five minutes.*?```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    assert tour is not None
+    folder = data_dir.parent
+    (folder / "products.ndjson").write_text('{"name":"pot","price":12.50}\n')
+    run = _Run(folder / ".hotshelf")
+    try:
+        url = re.search(r"http://[0-9.:]+", run.curl_lines()[0])
+        assert url is not None
+        script = tour[1].replace("http://127.0.0.1:8080", url[0])
+        script = script.replace(".venv/bin/hotshelf", " ".join(HOTSHELF))
+        ended = subprocess.run(
+            ["/bin/sh", "-euc", script],
+            cwd=folder,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        statuses = re.findall(r"HTTP/1\.1 (\d{3}) ", ended.stdout)
+        assert statuses == ["201", "200", "200", "412"]
+        assert (folder / "backup.ndjson.gz").stat().st_size > 1000
+    finally:
+        assert run.end(signal.SIGINT) == 0
 
 
 def _hotshelf(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
