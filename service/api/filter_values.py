@@ -18,7 +18,7 @@ from service.model.query import (
     Value,
 )
 
-_MAX_VALUES = 1000
+MAX_VALUES = 1000
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
@@ -57,8 +57,8 @@ def checked_condition(path: Path, operator: str, values: list[str], where: Place
     """The condition with these JSON texts. ValueError, with a clause, if there is none such."""
     if operator not in OPERATORS:
         raise ValueError(f"has no operator that is known; there are {', '.join(OPERATORS)}")
-    if len(values) > _MAX_VALUES:
-        raise ValueError(f"has more than {_MAX_VALUES} values")
+    if len(values) > MAX_VALUES:
+        raise ValueError(f"has more than {MAX_VALUES} values")
     for value in values:
         # Before anything else reads them: what cannot be stored cannot be found either.
         problems = native.scan_value(value.encode())

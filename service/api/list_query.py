@@ -16,7 +16,7 @@ from service.model.query import CREATED_AT, ID, OWNER_ID, Condition, Path, Query
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 
-_MAX_CONDITIONS = 20
+MAX_CONDITIONS = 20
 _MAX_PLACES = 20
 _MEMBERS = ["filter", "sort", "limit", "cursor", "fields"]
 _FILTER = "filter["
@@ -50,8 +50,8 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
     sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
     wrong = _Wrong(lambda name: Place("", parameter=name[:256]))
-    if len(names) > _MAX_CONDITIONS:
-        wrong.add(names[-1], f"is one filter more than {_MAX_CONDITIONS}")
+    if len(names) > MAX_CONDITIONS:
+        wrong.add(names[-1], f"is one filter more than {MAX_CONDITIONS}")
     conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
     sort = wrong.unless("sort", _sort, sent.get("sort"))
     limit = wrong.unless(size, _limit, sent.get(size))
@@ -146,8 +146,8 @@ def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Conditio
         for operator, value in by_operator.items() if path else ():
             place = f"{pointer}/{_escaped(operator)}" if isinstance(wanted, dict) else pointer
             conditions.append(wrong.unless(place, _body_condition, path, operator, value, place))
-    if len(conditions) > _MAX_CONDITIONS:
-        wrong.add("/filter", f"has more than {_MAX_CONDITIONS} conditions")
+    if len(conditions) > MAX_CONDITIONS:
+        wrong.add("/filter", f"has more than {MAX_CONDITIONS} conditions")
     return conditions
 
 

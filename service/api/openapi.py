@@ -17,7 +17,7 @@ from service.api.oauth2 import FORM
 from service.api.openapi_headers import HEADERS, error_headers
 from service.api.operations import V2_ONLY, Operation, Success
 from service.api.problem import MEDIA_TYPE, TABLE
-from service.api.schemas import SCHEMAS, ULID, ref
+from service.api.schemas import CURSOR, SCHEMAS, ULID, ref, search, sort_keys
 from service.model.errors import HotshelfError
 from service.settings import Settings
 
@@ -53,7 +53,9 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
         template = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in path.split("/"))
         methods = ("get", "head") if method == "GET" else (method.lower(),)
         for each in methods:
-            paths.setdefault(template, {})[each] = _operation(each, path, operation)
+            paths.setdefault(template, {})[each] = _operation(
+                each, path, operation, settings.lists.attributes
+            )
     return {
         "openapi": "3.1.1",
         "info": {
@@ -67,7 +69,7 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
         "tags": [{"name": "items"}, {"name": "access"}, {"name": "service"}],
         "paths": paths,
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": SCHEMAS | {"Search": search(settings.lists.attributes)},
             "headers": HEADERS,
             "securitySchemes": _security_schemes(),
         },
@@ -88,7 +90,9 @@ def _security_schemes() -> dict[str, Any]:
     }
 
 
-def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+def _operation(
+    method: str, path: str, operation: Operation, attributes: Sequence[str]
+) -> dict[str, Any]:
     version = media_types.url_version(path)
     versioned = path.startswith(("/v1/", "/v2/"))
     suffix = f"V{version}" if versioned else ""
@@ -96,7 +100,7 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
         "operationId": ("head_" if method == "head" else "") + operation.id + suffix,
         "summary": operation.summary,
         "tags": list(operation.tags),
-        "parameters": [_parameter(name, version) for name in _names(operation, version)]
+        "parameters": [_parameter(name, version, attributes) for name in _names(operation, version)]
         + ([_REQUEST_ID, _TRACEPARENT] if versioned else []),
         "responses": _responses(method, version, versioned, operation),
         "security": [{"bearer": []}, {"oauth2": [operation.scope]}, {"apiKey": []}]
@@ -197,7 +201,12 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
         case "item":
             shapes = {JSON: by_version[version], V1: by_version[1], V2: v2, JSON_API: v2}
         case "patch":
-            shapes = {MERGE_PATCH: "MergePatch", JSON_PATCH: "JsonPatch", V2: v2, JSON_API: v2}
+            shapes = {
+                MERGE_PATCH: f"MergePatchV{version}",
+                JSON_PATCH: "JsonPatch",
+                V2: v2,
+                JSON_API: v2,
+            }
         case "search":
             shapes = {JSON: "Search"}
         case _:
@@ -205,7 +214,7 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
     return {media_type: {"schema": ref(name)} for media_type, name in shapes.items()}
 
 
-def _parameter(name: str, version: int) -> dict[str, Any]:
+def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, Any]:
     """A parameter by the name that operations give it."""
     text = {"type": "string"}
     match name:
@@ -221,14 +230,15 @@ def _parameter(name: str, version: int) -> dict[str, Any]:
                 "query", LIMIT_NAME[version], "Items on a page", {"type": "integer"} | limits
             )
         case "cursor":
-            return _in("query", CURSOR_NAMES[version]["next"], "A cursor of a page before", text)
+            return _in("query", CURSOR_NAMES[version]["next"], "A cursor of a page before", CURSOR)
         case "cursor-back":
-            return _in("query", CURSOR_NAMES[version]["prev"], "A cursor of a page after", text)
+            return _in("query", CURSOR_NAMES[version]["prev"], "A cursor of a page after", CURSOR)
         case "sort":
-            words = "id, created_at or a declared attribute; a minus before it turns it round"
-            return _in("query", "sort", words, text)
+            words = "A minus before it turns the list round; a tie is broken by id"
+            return _in("query", "sort", words, text | {"enum": sort_keys(attributes)})
         case "filter":
-            schema = {"type": "object", "additionalProperties": text}
+            named = {"propertyNames": {"pattern": r"^\w+$"}, "additionalProperties": text}
+            schema = {"type": "object"} | named
             words = "filter[attribute]=value, or filter[attribute][operator]=value"
             return _in("query", "filter", words, schema) | {"style": "deepObject", "explode": True}
     return _HEADER_PARAMETERS[name]
@@ -253,23 +263,28 @@ _HEADER_PARAMETERS = {
     "optional-idempotency-key": _in(
         "header", "Idempotency-Key", "A retry under it changes nothing more", _KEY
     ),
-    "prefer": _in("header", "Prefer", "RFC 7240", {"type": "string", "enum": ["return=minimal"]}),
+    "prefer": _in(
+        "header",
+        "Prefer",
+        "return=minimal drops the body (RFC 7240); what nobody knows is ignored",
+        {"type": "string"},
+    ),
     "prefer-count": _in(
         "header",
         "Prefer",
-        "How to count all items of the list",
-        {"type": "string", "enum": ["count=estimated", "count=exact"]},
+        "count=estimated or count=exact tells how many items the whole list has",
+        {"type": "string"},
     ),
 }
 _REQUEST_ID = _in(
     "header",
     "X-Request-Id",
-    "Sent back, to find the request by",
-    {"type": "string", "pattern": "^[A-Za-z0-9._~:/+=@-]{1,128}$"},
+    "1 to 128 plain characters are sent back; another value is replaced",
+    {"type": "string"},
 )
 _TRACEPARENT = _in(
     "header",
     "traceparent",
-    "The trace that the request is part of (W3C Trace Context)",
-    {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+    "The trace that the request is part of (W3C Trace Context); what is none is ignored",
+    {"type": "string"},
 )

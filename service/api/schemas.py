@@ -1,11 +1,14 @@
 """JSON Schemas (2020-12) of what goes in and out, for the OpenAPI document."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from service.api.list_query import MAX_LIMIT
+from service.api.filter_values import MAX_VALUES
+from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
 from service.api.oauth2 import GRANT_TYPE
 from service.api.v2 import TYPE
 from service.items.patch import MAX_OPERATIONS
+from service.model.query import OPERATORS
 
 Schema = dict[str, Any]
 
@@ -21,6 +24,7 @@ DATA: Schema = {
     "description": "Any JSON object, nested at most 64 deep; numbers keep every digit.",
     "examples": [{"name": "kettle", "price": 19.90}],
 }
+CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 _CURSOR = {"type": ["string", "null"]}
 _TAG = {"type": "string", "description": "The item's entity tag, good for If-Match"}
 
@@ -138,15 +142,27 @@ def _json_patch() -> Schema:
     }
 
 
-def _search() -> Schema:
+def sort_keys(attributes: Sequence[str]) -> list[str]:
+    """What lists can be sorted by where these attributes are declared."""
+    keys = ("id", "created_at", *attributes)
+    return [sign + key for key in keys for sign in ("", "-")]
+
+
+def search(attributes: Sequence[str]) -> Schema:
+    """The body of a search where these attributes are declared."""
     scalar = {"type": ["string", "number", "boolean", "null"]}
-    operators = {"type": "object", "additionalProperties": True}
+    several = {"type": "array", "items": scalar, "maxItems": MAX_VALUES}
+    operators: Schema = {name: several if name in ("in", "nin") else scalar for name in OPERATORS}
+    operators |= {"prefix": {"type": "string"}, "exists": {"type": "boolean"}}
+    condition = closed(operators, *operators) | {"minProperties": 1}
+    named = {"propertyNames": {"pattern": r"^\w+$"}, "maxProperties": MAX_CONDITIONS}
     return closed(
         {
-            "filter": {"type": "object", "additionalProperties": {"anyOf": [scalar, operators]}},
-            "sort": {"type": "string"},
+            "filter": {"type": "object", "additionalProperties": {"anyOf": [scalar, condition]}}
+            | named,
+            "sort": {"enum": sort_keys(attributes)},
             "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-            "cursor": {"type": "string"},
+            "cursor": CURSOR,
             "fields": {"type": "array", "items": {"type": "string"}},
         },
         *("filter", "sort", "limit", "cursor", "fields"),
@@ -202,8 +218,8 @@ SCHEMAS: dict[str, Schema] = {
     "SentItemV2": _sent("id"),
     "ItemUpdateV2": _sent("attributes"),
     "JsonPatch": _json_patch(),
-    "MergePatch": {"type": "object"},
-    "Search": _search(),
+    "MergePatchV1": closed({"data": {"type": "object"}}, "data"),
+    "MergePatchV2": closed({"data": closed({"attributes": {"type": "object"}}, "attributes")}),
     "Health": closed(
         {
             "status": {"enum": ["alive", "ready", "degraded", "unready", "draining"]},
