@@ -22,7 +22,7 @@ class _Clock:
 def test_the_cache_never_outlives_exp_and_leeway() -> None:
     clock = _Clock()
     tokens = TokenVerifier({ISSUER: key_set(jwks(("ES256", "k")))}, AUDIENCE, LEEWAY_S, clock)
-    sent = token(exp=NOW + 5)
+    sent = token(iat=NOW, exp=NOW + 5)
     first = tokens.verify(sent)
     clock.now_s = NOW + 5 + LEEWAY_S - 0.5
     assert tokens.verify(sent) is first
