@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from service import native
+from service.cache.layout import ITEM, KIND_AT
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.scene import (
@@ -24,10 +25,12 @@ from tests.fixtures.scene import (
     flowing,
     paused_replay,
 )
+from tests.fixtures.traffic import Connection
 
 STOPPED_S = 3.0
 NEAR_NS = 2_000_000_000
 PAD_BYTES = 1 << 16
+BODY = b'{"data":{"w":"at rest"}}'
 
 
 def _kill_redis(scene: Scene) -> None:
@@ -59,15 +62,39 @@ def _fill_redis(scene: Scene) -> None:
 
 
 def _restart_redis_from_a_dump(scene: Scene) -> None:
+    """One item is not touched but for a change after the dump, which nobody reads before."""
+    owner, reader = (
+        Connection(scene.running, scene.running.token(subject), kept=False)
+        for subject in ("olga", "reader")
+    )
+    made = owner.ask("POST", "/v1/items", BODY, idempotency_key=f"dump-{time.time_ns()}")
+    path = f"/v1/items/{made.item()['id']}"
+    _until_cached(scene, reader, path)
     with scene.redis() as client:
         client.save()
-    time.sleep(FAULT_S / 3)
+    assert owner.ask("PUT", path, BODY, if_match=made.tag).item()["version"] == 2
     scene.stack.redis.kill()
     scene.stack.redis.spawn()
     scene.stack.redis.await_ready()
     dump = scene.stack.redis.directory / "dump.rdb"
     assert dump.exists()
     dump.unlink()
+    scene.recovers()
+    versions = [reader.ask("GET", path).item()["version"] for _ in range(20)]
+    assert versions == [2] * 20
+
+
+def _until_cached(scene: Scene, reader: Connection, path: str) -> None:
+    item_id = native.parse_id(path.rpartition("/")[2])
+    assert item_id is not None
+    with scene.redis() as client:
+        for _ in range(100):
+            assert reader.ask("GET", path).status == 200
+            value = client.get(b"item:" + item_id)
+            if value is not None and value[KIND_AT] == ITEM:
+                return
+            time.sleep(0.02)
+    pytest.fail("it was not cached")
 
 
 REDIS_FAULTS = [_kill_redis, _stop_redis, _fill_redis, _restart_redis_from_a_dump]
