@@ -111,7 +111,7 @@ def test_a_marker_ends_every_fill_that_began_before_it(server: RedisServer) -> N
         ((1, 1 << 32), (1, (1 << 32) - 1), True),
     ],
 )
-def test_a_marker_replaces_exactly_older_entries(
+def test_a_marker_replaces_exactly_older_entries_and_lowers_no_head(
     server: RedisServer, there: tuple[int, int], marked: tuple[int, int], stays: bool
 ) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
@@ -122,9 +122,11 @@ def test_a_marker_replaces_exactly_older_entries(
             now_there = await pipeline.send((b"GET", KEY))
             if stays and kind <= ABSENT:
                 assert now_there == value
-            else:
-                assert layout.head_of(now_there) == layout.head_of(layout.new_marker(*marked))
-                assert layout.kind_of(now_there, 0) == MARKER
+                continue
+            head = there if stays and kind == MARKER else marked
+            assert layout.head_of(now_there) == layout.head_of(layout.new_marker(*head))
+            assert layout.kind_of(now_there, 0) == MARKER
+            assert now_there != value
 
     use_entries(server, use)
 
