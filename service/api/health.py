@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from service.api.request import Reply, RequestContext
-from service.flow.breaker import State, Status
+from service.flow.breaker import Status
 from service.store.shards import Shards
 
 _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
@@ -36,8 +36,8 @@ class Health:
     async def readyz(self, _: RequestContext) -> Reply:
         """200 while any node can be read and the worker is not draining.
 
-        ``degraded`` lists what is out of reach or left alone by its breaker, which closes with
-        the first reads that go well; Redis down is degraded, not unready.
+        ``degraded`` lists what is out of reach or left alone by its breaker at this moment;
+        Redis down is degraded, not unready.
         """
         if self._draining():
             return _reply(503, {"status": "draining"}, [("retry-after", "1")])
@@ -47,7 +47,7 @@ class Health:
         degraded += [
             f"{name}: breaker {status.state}"
             for name, status in self._breakers().items()
-            if status.state is not State.CLOSED
+            if status.left_s > 0
         ]
         if self._redis_available() is False:
             degraded.append("redis")

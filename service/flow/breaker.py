@@ -45,10 +45,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """For /readyz and metrics: the state, its age, the window's counts, openings ever."""
+    """For /readyz and metrics: the state, its age, the window's counts, openings ever.
+
+    ``left_s`` is how long it still rests or waits for its probes: 0 where it is closed, or open
+    for no other reason than that nobody has asked since.
+    """
 
     state: State
     for_s: float
+    left_s: float
     calls: int
     failures: int
     slow: int
@@ -125,8 +130,15 @@ class Breaker:
     def status(self) -> Status:
         now = self._clock()
         self._slide(int(now / self._slot_s))
+        left_s = 0.0 if self.closed else max(0.0, self._until - now)
         return Status(
-            self._state, now - self._since, self._calls, self._failures, self._slow, self._openings
+            self._state,
+            now - self._since,
+            left_s,
+            self._calls,
+            self._failures,
+            self._slow,
+            self._openings,
         )
 
     def _count(self, ok: bool, slow: bool, now: float) -> None:
