@@ -143,15 +143,20 @@ class Coherence:
         return None, False
 
     async def _filling(self, item_id: bytes, held: bytes, ask: Ask) -> Stored | None:
-        """Read after what is held was seen; the answer does not wait for the fill."""
+        """Read after what is held was seen; the answer does not wait for the fill.
+
+        What stems from another timeline than was known then fills nothing: a failover came
+        between, and its node may be behind.
+        """
         assert self._entries is not None
+        known = numbers_of(held)[0] if held[KIND_AT] == PERMIT else self._epoch_of(item_id)
         try:
             reading = await self._read(ask, item_id)
         except BaseException:
             self._spawn(self._entries.give_back(item_id, held))
             raise
         value = self._value(reading)
-        if reading.proved:
+        if reading.proved and _epoch(reading) == known:
             self._spawn(self._entries.fill(item_id, held, value))
         else:
             self._spawn(self._entries.give_back(item_id, held))

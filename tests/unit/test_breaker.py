@@ -182,3 +182,14 @@ def test_changes_are_told_in_order() -> None:
     assert told == [State.OPEN, State.HALF_OPEN, State.CLOSED]
     status = breaker.status()
     assert (status.state, status.for_s, status.openings) == (State.CLOSED, 0.0, 1)
+
+
+def test_time_left_ends_with_the_pause_whether_or_not_somebody_asks() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    assert 0 < breaker.status().left_s <= POLICY.pause_s
+    clock.now += POLICY.pause_s
+    assert (breaker.state, breaker.status().left_s) == (State.OPEN, 0.0)
+    assert breaker.admit() is not None
+    assert breaker.status().left_s == POLICY.probe_s
+    assert new(clock).status().left_s == 0.0
