@@ -29,17 +29,23 @@ class Guard:
         self._clock = clock
 
     async def attempt(
-        self, ids: int, seconds: float, work: Callable[[], Coroutine[Any, Any, T]]
+        self,
+        ids: int,
+        seconds: float,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        at_last: bool = False,
     ) -> T:
         """The result of ``work``, which may take ``seconds``.
 
         Raises what it raises, DatabaseTimeout, and at once ShardUnavailable while the breaker is
-        open and Overloaded where too much is under way.
+        open and Overloaded where too much is under way. ``at_last``: there is nobody else to
+        ask, so an open breaker, which could only refuse, refuses nothing.
         """
         if self.in_flight + ids > self._limit:
             raise Overloaded("Too many reads are under way.", retry_after_s=1)
         ticket = self.breaker.admit()
-        if ticket is None:
+        if ticket is None and not at_last:
             raise ShardUnavailable("The database node has failed too often.", retry_after_s=1)
         began, well = self._clock(), False
         self.in_flight += ids
@@ -55,7 +61,8 @@ class Guard:
             raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
         finally:
             self.in_flight -= ids
-            self.breaker.report(ticket, ok=well, took_s=self._clock() - began)
+            if ticket is not None:
+                self.breaker.report(ticket, ok=well, took_s=self._clock() - began)
         return result
 
 

@@ -260,7 +260,10 @@ class Reads:
         for node, guard in self._guards.of_replicas(shard):
             try:
                 rows = await guard.attempt(
-                    len(batch.ids), self._left(batch, _REPLICA_S), _rows_of(node, batch)
+                    len(batch.ids),
+                    self._left(batch, _REPLICA_S),
+                    _rows_of(node, batch),
+                    at_last=True,
                 )
             except DependencyError:
                 continue
