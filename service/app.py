@@ -24,6 +24,7 @@ from service.access.peer import TrustedProxies
 from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.api import openapi, v1
+from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.docs import Docs
 from service.api.finish import finished
@@ -51,6 +52,7 @@ from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
+from service.items.write_all import AtomicWriter
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
@@ -85,17 +87,16 @@ async def open_worker() -> Worker:
             cors=bool(settings.cors.allowed_origins),
             lifecycle=lifecycle,
         )
-        writer = ItemWriter(
-            shards, outbox, settings.database.timeout_s, settings.writes.idempotency_ttl_s
-        )
-        changes = ChangeItem(
-            writer, replies, settings.writes.require_if_match, settings.http.body_max_bytes
-        )
+        limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
+        writer = ItemWriter(shards, outbox, *limits)
+        rules = (settings.writes.require_if_match, settings.http.body_max_bytes)
+        changes = ChangeItem(writer, replies, *rules)
+        batch = Batch(gate, reader, writer, AtomicWriter(shards, outbox, *limits), *rules)
         health = Health(
             shards, lambda: _redis_available(redis), reads.statuses, lambda: bool(drain)
         )
-        lists = _build_lists(settings, shards)
-        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, _docs(settings))
+        lists, docs = _build_lists(settings, shards), _docs(settings)
+        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, docs, batch)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -106,6 +107,7 @@ async def open_worker() -> Worker:
             draining=lambda: bool(drain),
             close=opened.pop_all().aclose,
             body_max_bytes=settings.http.body_max_bytes,
+            batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=partial(finished, settings.cors, lifecycle),
         )

@@ -21,13 +21,14 @@ from service.api.preconditions import conditions_of, required_idempotency_key
 from service.api.prefer import wants_minimal
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
+from service.items.decision import Conditions
 from service.items.patch import (
     apply_json_patch,
     apply_merge_patch,
     check_json_patch,
     check_merge_patch,
 )
-from service.items.write import Conditions, ItemWriter
+from service.items.write import ItemWriter
 from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
 from service.store.idempotency import Outcome
@@ -71,8 +72,7 @@ class ChangeItem:
         sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
-        creates = conditions.if_none_match is not None and conditions.if_none_match.any
-        self._check_precondition_sent(conditions, creates)
+        self._check_precondition_sent(conditions, may_create=True)
         body = await context.read_body()
         data = _data(sent, body, item_id)
         caller = _writer(context)
@@ -130,13 +130,21 @@ class ChangeItem:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply
 
-    def _check_precondition_sent(self, conditions: Conditions, creates: bool = False) -> None:
-        if self._require_if_match and conditions.if_match is None and not creates:
-            raise PreconditionRequired(
-                "Send If-Match with the tag of the version that is to be replaced, "
-                "or If-None-Match: * to create.",
-                Place("is missing", header="if-match"),
-            )
+    def _check_precondition_sent(self, conditions: Conditions, may_create: bool = False) -> None:
+        if self._require_if_match:
+            place = Place("is missing", header="if-match")
+            check_precondition_sent(conditions, may_create, place)
+
+
+def check_precondition_sent(conditions: Conditions, may_create: bool, place: Place) -> None:
+    """Raises PreconditionRequired, at ``place``, where a change names no state to be made from."""
+    creates = conditions.if_none_match is not None and conditions.if_none_match.any
+    if conditions.if_match is None and not (may_create and creates):
+        raise PreconditionRequired(
+            "Send If-Match with the tag of the version that is to be replaced, "
+            "or If-None-Match: * to create.",
+            place,
+        )
 
 
 def _data(sent: Sent, body: bytes, item_id: bytes | None) -> bytes:

@@ -75,6 +75,20 @@ def check_accept(context: RequestContext) -> Representation:
     return chosen
 
 
+def check_accept_v1(context: RequestContext) -> Representation:
+    """The same where there is no version 2."""
+    accept = ", ".join(context.headers.get("accept", ()))
+    for media_type in (JSON, V1):
+        chosen = negotiate(accept, only=media_type)
+        if chosen is not None:
+            return chosen
+    raise NotAcceptable(
+        "None of the accepted media types is offered here.",
+        Place("names no offered type", header="accept"),
+        extra={"available": f"{JSON}, {V1}"},
+    )
+
+
 def preferred(context: RequestContext) -> Representation:
     """The same for errors, which are sent whatever is accepted."""
     return _wanted(context) or OFFERED[url_version(context.path)][0]
@@ -89,6 +103,11 @@ def check_item_body(context: RequestContext) -> Sent:
     return _sent(context, _ITEM_TYPES, detail, "accept")
 
 
+def check_item_body_v1(context: RequestContext) -> Sent:
+    """The same where there is no version 2."""
+    return _sent(context, (JSON, V1), "This is sent as application/json in UTF-8.", "accept")
+
+
 def check_patch_body(context: RequestContext) -> Sent:
     """The same for a PATCH, which Accept-Patch answers (RFC 5789 section 3.1)."""
     detail = "A patch is a JSON merge patch, a JSON Patch or a JSON:API document, in UTF-8."
@@ -96,14 +115,16 @@ def check_patch_body(context: RequestContext) -> Sent:
 
 
 @lru_cache(maxsize=2048)
-def negotiate(accept: str, version: int = 1) -> Representation | None:
+def negotiate(accept: str, version: int = 1, only: str = "") -> Representation | None:
     """The offered one with the highest quality; None where none is acceptable.
 
-    ``version`` is the URL's. Of equal ones a type wins that names its version, then the default.
+    ``version`` is the URL's; ``only`` is the one that is offered, if not all are. Of equal
+    ones a type wins that names its version, then the default.
     """
     ranges = [_range(part) for part in _MEMBER.findall(accept) if part.strip(" \t")]
+    offers = [each for each in OFFERED[version] if only in ("", each.media_type)]
     if not ranges:
-        return OFFERED[version][0]
+        return offers[0]
     qualities: dict[str, float] = {}
     for essence, quality, parameters in ranges:
         if essence != JSON_API or _allowed_by_json_api(parameters):
@@ -111,7 +132,7 @@ def negotiate(accept: str, version: int = 1) -> Representation | None:
     if JSON_API not in qualities and any(each.essence == JSON_API for each in ranges):
         return None
     best, best_rank = None, (0.0, True)
-    for offered in OFFERED[version]:
+    for offered in offers:
         rank = _quality(offered, qualities), _is_named(offered, qualities)
         if rank[0] > 0.0 and (best is None or rank > best_rank):
             best, best_rank = offered, rank

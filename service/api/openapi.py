@@ -28,6 +28,7 @@ _CONTENTS = {
     "json": (JSON, "Json"),
     "jwks": ("application/jwk-set+json", "Json"),
     "token": (JSON, "Token"),
+    "batch": (JSON, "BatchResults"),
     "oauth-error": (JSON, "OAuthError"),
 }
 _TEXTS = {
@@ -207,6 +208,8 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
                 V2: v2,
                 JSON_API: v2,
             }
+        case "batch":
+            shapes = {JSON: "Batch", V1: "Batch"}
         case "search":
             shapes = {JSON: "Search"}
         case _:

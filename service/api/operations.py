@@ -160,6 +160,19 @@ SEARCH_ITEMS = Operation(
     "search",
 )
 
+BATCH = Operation(
+    "batchItems",
+    "Many operations in one request; a batch of n costs n requests",
+    (Success(200, "A result for each, in their order", "batch", ("cache-control", "vary")),),
+    _READ
+    | _WRITE
+    | _BODY
+    | {errors.PreconditionRequired, errors.BatchFailed}
+    | {errors.SeveralShards, errors.OutcomeUnknown},
+    READ,
+    body="batch",
+)
+
 LIVEZ = Operation(
     "livez", "Is the process alive", (Success(200, "It is", "health"),), tags=("service",)
 )

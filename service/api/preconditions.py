@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping
 
-from service.items.write import Conditions
+from service.items.decision import Conditions
 from service.model.entity_tag import TagCondition, parse_tag_condition
 from service.model.errors import IdempotencyKeyMissing, InvalidHeader, Place
 
 _KEY_HEADERS = ("idempotency-key", "x-idempotency-key", "x-idempotent-id")
-_KEY = re.compile(r"[!-~]{1,255}")
+KEY = re.compile(r"[!-~]{1,255}")
 
 
 def conditions_of(headers: Mapping[str, list[str]]) -> Conditions:
@@ -27,7 +27,7 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
             key = value.strip(" \t")
             if len(key) >= 2 and key[0] == key[-1] == '"':
                 key = key[1:-1]
-            if not _KEY.fullmatch(key):
+            if not KEY.fullmatch(key):
                 raise InvalidHeader(
                     "An idempotency key has 1 to 255 visible ASCII characters.",
                     Place("is not an idempotency key", header=name),

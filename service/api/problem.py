@@ -45,11 +45,13 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.PatchTestFailed: Row(409, "A test of the patch failed"),
     errors.PatchConflict: Row(409, "The patch does not fit the item"),
     errors.RequestInProgress: Row(409, "The first request is still running"),
+    errors.BatchFailed: Row(409, "The batch was not done"),
     errors.PreconditionFailed: Row(412, "The item is in another state"),
     errors.BodyTooLarge: Row(413, "The body is too large"),
     errors.UnsupportedMediaType: Row(415, "The media type is not supported"),
     errors.InvalidContent: Row(422, "The content is not valid"),
     errors.PatchResultInvalid: Row(422, "The patched item is not valid"),
+    errors.SeveralShards: Row(422, "The items are not in one place"),
     errors.IdempotencyKeyReused: Row(422, "The idempotency key was used for another request"),
     errors.PreconditionRequired: Row(428, "A precondition is needed"),
     errors.TooManyHeaders: Row(431, "The request has too many header fields"),
@@ -96,6 +98,12 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
     request = {} if context is None or error.recorded else _names(context)
     if context is not None and (asked := preferred(context)).version == 2:
         return asked.media_type, v2.error_document(error, row.status, row.title, request)
+    return MEDIA_TYPE, orjson.dumps(problem_document(error) | request)
+
+
+def problem_document(error: HotshelfError) -> dict[str, object]:
+    """The error as RFC 9457 has it."""
+    row = TABLE[type(error)]
     document: dict[str, object] = {
         "type": TYPE_PREFIX + error.code,
         "title": row.title,
@@ -103,11 +111,9 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
         "code": error.code,
         "detail": error.detail,
     }
-    document.update(request)
     if error.places:
         document["errors"] = [_place(place) for place in error.places]
-    document.update(error.extra)
-    return MEDIA_TYPE, orjson.dumps(document)
+    return document | dict(error.extra)
 
 
 def _names(context: RequestContext) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from service.api import operations
+from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.docs import Docs
 from service.api.gate import Gate
@@ -40,6 +41,7 @@ class Api:
     health: Health
     oauth2: OAuth2
     docs: Docs
+    batch: Batch
 
 
 class Route(NamedTuple):
@@ -86,7 +88,12 @@ _OTHERS = [
         lambda api: api.oauth2.protected_resource,
     ),
 ]
+_BATCHES = [
+    Route("POST", f"{prefix}/items:batch", operations.BATCH, lambda api: api.batch.post)
+    for prefix in ("", "/v1")
+]
 ROUTES = [
+    *_BATCHES,
     *(route for prefix in ("", "/v1", "/v2") for route in _item_routes(prefix)),
     *_OTHERS,
 ]

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from service.api.batch_body import MAX_OPERATIONS as MAX_OPERATIONS_OF_BATCH
+from service.api.batch_body import OPERATIONS
 from service.api.filter_values import MAX_VALUES
 from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
 from service.api.oauth2 import GRANT_TYPE
+from service.api.preconditions import KEY
 from service.api.v2 import TYPE
 from service.items.patch import MAX_OPERATIONS
 from service.model.query import OPERATORS
@@ -208,7 +211,47 @@ _ERRORS = closed(
     "meta",
 )
 
+_OPERATION_MEMBERS = {
+    "id": ULID,
+    "data": DATA,
+    "patch": {"type": ["object", "array"], "description": "A merge patch, or a JSON Patch"},
+    "if_match": {"type": "string"},
+    "if_none_match": {"type": "string"},
+    "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
+}
+_RESULT = closed(
+    {
+        "status": {"type": "integer"},
+        "etag": _TAG,
+        "location": {"type": "string", "format": "uri-reference"},
+        "replayed": {"const": True},
+        "retry_after": {"type": "integer", "minimum": 1},
+        "item": ref("ItemV1"),
+        "problem": ref("Problem"),
+    },
+    *("etag", "location", "replayed", "retry_after", "item", "problem"),
+)
+
+
+def _batch() -> Schema:
+    kinds = [
+        closed(
+            {name: _OPERATION_MEMBERS[name] for name in (*needed, *optional)}
+            | {"op": {"const": op}},
+            *optional,
+        )
+        for op, (needed, optional) in OPERATIONS.items()
+    ]
+    several = {"type": "array", "minItems": 1, "maxItems": MAX_OPERATIONS_OF_BATCH}
+    return closed(
+        {"operations": several | {"items": {"oneOf": kinds}}, "atomic": {"type": "boolean"}},
+        "atomic",
+    )
+
+
 SCHEMAS: dict[str, Schema] = {
+    "Batch": _batch(),
+    "BatchResults": closed({"results": {"type": "array", "items": _RESULT}}),
     "ItemV1": closed(_ITEM_1),
     "ItemV2": closed({"jsonapi": _JSON_API, "data": closed(_RESOURCE | {"meta": closed(_META)})}),
     "PageV1": _page_1(),

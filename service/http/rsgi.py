@@ -58,6 +58,7 @@ class Worker:
     draining: Callable[[], bool]
     close: Callable[[], Awaitable[None]]
     body_max_bytes: int = 1 << 20
+    batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
     ask: Ask | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
@@ -136,6 +137,8 @@ class Application:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
+        is_batch = scope.path.endswith("/items:batch")
+        max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         return RequestContext(
             method=scope.method,
             scheme=scope.scheme,
@@ -146,7 +149,7 @@ class Application:
             request_id=_request_id(headers.get("x-request-id")),
             arrived_s=self._time(),
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, worker.body_max_bytes, worker.body_timeout_s).read,
+            read_body=Body(headers, exchange, max_bytes, worker.body_timeout_s).read,
         )
 
 

@@ -12,23 +12,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from service import native
-from service.access import scopes
 from service.access.tokens import Caller
 from service.flow.deadline import within
 from service.flow.retry import retried
 from service.flow.tick_batch import TickBatch
+from service.items import decision
+from service.items.decision import Conditions
 from service.items.once import Once
 from service.items.outbox import Outbox
-from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import (
     DatabaseTimeout,
-    ItemNotFound,
-    NotOwner,
     RequestInProgress,
     ShardUnavailable,
 )
 from service.model.item import Item
-from service.store.changes import Change, ItemRequest, change_item
+from service.store.changes import Decide, ItemRequest, change_item
 from service.store.commit import unknown
 from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards
@@ -42,14 +40,6 @@ _LOOK_AGAIN_S = (0.02, 0.05)
 _BATCH_ITEMS = 64
 _BATCH_BYTES = 4 << 20
 _BATCHES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The preconditions of one request; None where the header was not sent."""
-
-    if_match: TagCondition | None = None
-    if_none_match: TagCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +99,7 @@ class ItemWriter:
         Raises NotOwner, PreconditionFailed.
         """
 
-        def decide(row: Item | None) -> Change:
-            current = _living(row)
-            _check(caller, current, conditions)
-            if current is None:
-                return Change("created", data, caller.subject)
-            return Change("changed", data)
-
+        decide = decision.replacing(caller, data, conditions)
         return await self._change(caller, item_id, key, decide, data)
 
     async def patch(
@@ -131,11 +115,7 @@ class ItemWriter:
         Raises ItemNotFound, NotOwner, PreconditionFailed, and what ``patched`` raises.
         """
 
-        def decide(row: Item | None) -> Change:
-            current = _existing(row)
-            _check(caller, current, conditions)
-            return Change("changed", patched(current), keeps_result=True)
-
+        decide = decision.patching(caller, patched, conditions)
         return await self._change(caller, item_id, key, decide)
 
     async def delete(
@@ -147,18 +127,14 @@ class ItemWriter:
     ) -> Outcome:
         """Leave a tombstone. Raises ItemNotFound, NotOwner, PreconditionFailed."""
 
-        def decide(row: Item | None) -> Change:
-            _check(caller, _existing(row), conditions)
-            return Change("deleted")
-
-        return await self._change(caller, item_id, key, decide)
+        return await self._change(caller, item_id, key, decision.deleting(caller, conditions))
 
     async def _change(
         self,
         caller: Caller,
         item_id: bytes,
         key: IdempotencyKey | None,
-        decide: Callable[[Item | None], Change],
+        decide: Decide,
         data: bytes = b"",
     ) -> Outcome:
         bucket = native.bucket_of(item_id, self._shards.buckets)
@@ -228,24 +204,3 @@ class ItemWriter:
                 if asyncio.get_running_loop().time() + pause_s >= patience_s:
                     raise
             await asyncio.sleep(pause_s)
-
-
-def _living(row: Item | None) -> Item | None:
-    return None if row is None or row.deleted else row
-
-
-def _existing(row: Item | None) -> Item:
-    current = _living(row)
-    if current is None:
-        raise ItemNotFound("There is no item with this id.")
-    return current
-
-
-def _check(caller: Caller, current: Item | None, conditions: Conditions) -> None:
-    """Owner, If-Match, If-None-Match, in that order. Raises NotOwner, PreconditionFailed."""
-    if current is not None and current.owner_id != caller.subject and not caller.may(scopes.ADMIN):
-        raise NotOwner("Only the item's owner or an admin may change it.")
-    if conditions.if_match is not None and not conditions.if_match.matches_strongly(current):
-        raise precondition_failed("if-match", current)
-    if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(current):
-        raise precondition_failed("if-none-match", current)

@@ -183,6 +183,18 @@ class PreconditionFailed(CallerError):
     code = "precondition-failed"
 
 
+class BatchFailed(CallerError):
+    """An operation of an atomic batch cannot be done, so none was."""
+
+    code = "batch-failed"
+
+
+class SeveralShards(CallerError):
+    """An atomic batch names items that no single database holds."""
+
+    code = "several-shards"
+
+
 class BodyTooLarge(CallerError):
     code = "body-too-large"
 

@@ -7,7 +7,7 @@ change with its record, and COMMIT. What lies between is one decision without an
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -57,6 +57,9 @@ class Change:
     keeps_result: bool = False
 
 
+Decide: TypeAlias = Callable[[Item | None], Change]
+
+
 @dataclass(slots=True)
 class ItemRequest:
     """A request to change one item. ``data`` is the payload from which a replay is rebuilt.
@@ -86,9 +89,7 @@ class _Locked:
     record: Row | None
 
 
-async def change_item(
-    shard: Shard, request: ItemRequest, decide: Callable[[Item | None], Change], ttl_s: float
-) -> Outcome:
+async def change_item(shard: Shard, request: ItemRequest, decide: Decide, ttl_s: float) -> Outcome:
     """Do what ``decide`` makes of the item as it is, a tombstone too, or replay the record.
 
     An error that ``decide`` raises is raised, or is the outcome if it is one to be recorded.
@@ -100,7 +101,7 @@ async def change_item(
     before: Item | None = None
     epoch = 0
     try:
-        async with shard.primary() as connection, _rolled_back(connection):
+        async with shard.primary() as connection, rolled_back(connection):
             locked = await _lock(connection, request, ttl_s)
             if locked.record is not None:
                 return await _replayed(connection, request, locked.record, locked.epoch)
@@ -121,6 +122,35 @@ async def change_item(
             return await _as_committed(shard, request, transaction, before, change, epoch)
         request.commit_sent = False
         raise lost
+
+
+def statement_of(
+    request: ItemRequest, change: Change, epoch: int, ttl_s: float
+) -> tuple[str, tuple[Any, ...]]:
+    """What writes the change, its outbox row and its record."""
+    parameters: tuple[Any, ...] = {
+        "created": (request.uuid, change.owner_id, change.data.decode()),
+        "changed": (change.data.decode(), request.uuid),
+        "deleted": (request.uuid,),
+    }[change.kind]
+    claim = request.claim
+    if claim is None:
+        return _ALONE[change.kind], (*parameters, Int8(epoch))
+    kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
+    return _WITH_RECORD[change.kind], (*parameters, Int8(epoch), *claim.columns, *kept)
+
+
+def outcome_of(request: ItemRequest, change: Change, row: Row | None, epoch: int) -> Outcome:
+    """What was written. Raises Overloaded where no row was: somebody else created it."""
+    if row is None:
+        # There was no row to lock when we looked.
+        taken = "Too many writers want this id at once."
+        raise Overloaded(taken, retry_after_s=1, run_again=True)
+    item = item_of(row)
+    told = Committed(item.id, epoch, item.version)
+    shown = None if item.deleted else item
+    fingerprint = None if request.claim is None else request.claim.fingerprint
+    return Outcome(change.kind, shown, fingerprint=fingerprint, told=told)
 
 
 async def _lock(connection: Connection, request: ItemRequest, ttl_s: float) -> _Locked:
@@ -189,27 +219,9 @@ async def _refused(
 async def _changed(
     connection: Connection, request: ItemRequest, change: Change, epoch: int, ttl_s: float
 ) -> Outcome:
-    claim = request.claim
-    parameters: tuple[Any, ...] = {
-        "created": (request.uuid, change.owner_id, change.data.decode()),
-        "changed": (change.data.decode(), request.uuid),
-        "deleted": (request.uuid,),
-    }[change.kind]
-    statement, parameters = _ALONE[change.kind], (*parameters, Int8(epoch))
-    if claim is not None:
-        statement = _WITH_RECORD[change.kind]
-        kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
-        parameters = (*parameters, *claim.columns, *kept)
+    statement, parameters = statement_of(request, change, epoch, ttl_s)
     row = await _commit(connection, request, statement, parameters)
-    if row is None:
-        # Somebody created it since we looked; there was no row to lock.
-        taken = "Too many writers want this id at once."
-        raise Overloaded(taken, retry_after_s=1, run_again=True)
-    item = item_of(row)
-    told = Committed(item.id, epoch, item.version)
-    shown = None if item.deleted else item
-    fingerprint = None if claim is None else claim.fingerprint
-    return Outcome(change.kind, shown, fingerprint=fingerprint, told=told)
+    return outcome_of(request, change, row, epoch)
 
 
 async def _commit(
@@ -254,7 +266,7 @@ async def _as_committed(
 
 
 @asynccontextmanager
-async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
+async def rolled_back(connection: Connection) -> AsyncIterator[None]:
     try:
         yield
     except Exception:

@@ -31,8 +31,12 @@ async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
     transformer = Transformer.from_context(connection)
     commands: list[Callable[[], None]] = []
     answered: list[str | None] = []
+    preparing: set[str] = set()
     for statement, parameters in steps:
-        for command, prepared in _commands(connection, transformer, statement, parameters):
+        is_new = statement not in connection.prepared and statement not in preparing
+        if is_new:
+            preparing.add(statement)
+        for command, prepared in _commands(connection, transformer, statement, parameters, is_new):
             commands.append(command)
             answered.append(prepared)
     async with connection.lock:
@@ -50,7 +54,11 @@ async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
 
 
 def _commands(
-    connection: Connection, transformer: abc.Transformer, statement: str, parameters: Sequence[Any]
+    connection: Connection,
+    transformer: abc.Transformer,
+    statement: str,
+    parameters: Sequence[Any],
+    is_new: bool,
 ) -> list[tuple[Callable[[], None], str | None]]:
     """What to send, each with the statement that it prepares, if it does."""
     values = transformer.dump_sequence(parameters, [PyFormat.BINARY] * len(parameters))
@@ -58,7 +66,7 @@ def _commands(
     pgconn = connection.pgconn
     name, text = _named(statement)
     execute = partial(pgconn.send_query_prepared, name, values, param_formats=formats)
-    if statement in connection.prepared:
+    if not is_new:
         return [(execute, None)]
     return [(partial(pgconn.send_prepare, name, text, types), statement), (execute, None)]
 

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 
+from service.items.decision import Conditions
 from service.items.expiry import Expiry
-from service.items.write import Conditions
 from service.model.entity_tag import parse_tag_condition
 from service.model.item import Item
 from service.settings import Database, Writes

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from service import native
-from service.items.write import Conditions, IdempotencyKey, ItemWriter
+from service.items.decision import Conditions
+from service.items.write import IdempotencyKey, ItemWriter
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import (
     HotshelfError,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service import native
-from service.items.write import Conditions, ItemWriter
+from service.items.decision import Conditions
+from service.items.write import ItemWriter
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import HotshelfError, OutcomeUnknown
 from service.settings import Database

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from service.items.write import Conditions, ItemWriter
+from service.items.decision import Conditions
+from service.items.write import ItemWriter
 from service.model.entity_tag import parse_tag_condition
 from service.settings import Database
 from service.store.idempotency import Outcome

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.embedded import EmbeddedStack
-from service.items.write import Conditions
+from service.items.decision import Conditions
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import OutcomeUnknown
 from service.settings import Database

@@ -1,0 +1,197 @@
+"""POST /items:batch: many operations in one request, each with an answer of its own.
+
+Without ``atomic`` each operation is what it would be alone, and those on one item are done in
+their order. With it all are one transaction on one shard: done as a whole, or not at all.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from service import native
+from service.access import scopes
+from service.access.tokens import Caller
+from service.api import v1
+from service.api.batch_body import BatchOperation, parse
+from service.api.change_item import check_precondition_sent
+from service.api.gate import Gate
+from service.api.item_reply import VARY
+from service.api.media_types import check_accept_v1, check_item_body_v1
+from service.api.problem import TABLE, problem_document
+from service.api.query import parameters
+from service.api.request import Reply, RequestContext
+from service.items import decision
+from service.items.patch import (
+    apply_json_patch,
+    apply_merge_patch,
+    check_json_patch,
+    check_merge_patch,
+)
+from service.items.reader import Reader
+from service.items.write import IdempotencyKey, ItemWriter
+from service.items.write_all import AtomicWriter, Planned
+from service.model.entity_tag import entity_tag
+from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
+from service.model.item import Item
+from service.store.idempotency import Outcome
+
+logger = logging.getLogger(__name__)
+
+_STATUS = {"created": 201, "changed": 200, "deleted": 204}
+# A shard's pool has ten connections by default; creations of one tick share one.
+_AT_ONCE = 32
+# Longer bodies are read beside the event loop.
+_SHORT_BYTES = 1 << 18
+
+
+class Batch:
+    """Answers batches. ``body_max_bytes`` is as large as the body of one write may be."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        reader: Reader,
+        writer: ItemWriter,
+        atomic_writer: AtomicWriter,
+        require_if_match: bool,
+        body_max_bytes: int,
+    ) -> None:
+        self._gate = gate
+        self._reader = reader
+        self._writer = writer
+        self._atomic_writer = atomic_writer
+        self._require_if_match = require_if_match
+        self._body_max_bytes = body_max_bytes
+
+    async def post(self, context: RequestContext) -> Reply:
+        """The results in the operations' order; a batch of n costs n requests."""
+        check_item_body_v1(context)
+        wanted = check_accept_v1(context)
+        parameters(context.query_string, ())
+        body = await context.read_body()
+        if len(body) <= _SHORT_BYTES:
+            operations, atomic = parse(body, self._body_max_bytes)
+        else:
+            operations, atomic = await asyncio.to_thread(parse, body, self._body_max_bytes)
+        caller = context.caller
+        assert caller is not None
+        for scope in sorted({_SCOPES[one.name] for one in operations}):
+            scopes.require(caller, scope)
+        if len(operations) > 1:
+            await self._gate.charge(context, len(operations) - 1)
+        results = await (self._as_one if atomic else self._each)(caller, operations)
+        headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
+        text = b'{"results":[%b]}' % b",".join(results)
+        return Reply(200, [*headers, ("vary", VARY)], text)
+
+    async def _as_one(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[bytes]:
+        planned = [
+            self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)
+        ]
+        outcomes = await self._atomic_writer.write(caller, planned)
+        return [_shown(outcome) for outcome in outcomes]
+
+    async def _each(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[bytes]:
+        results = [b""] * len(operations)
+        queues: dict[bytes, list[int]] = {}
+        for index, one in enumerate(operations):
+            # Creations are of no known item yet.
+            queues.setdefault(one.item_id or index.to_bytes(2, "big"), []).append(index)
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def run(queue: list[int]) -> None:
+            for index in queue:
+                async with room:
+                    results[index] = await self._result(caller, operations[index])
+
+        await asyncio.gather(*map(run, queues.values()))
+        return results
+
+    async def _result(self, caller: Caller, one: BatchOperation) -> bytes:
+        try:
+            if one.name == "get":
+                return await self._read(caller, one)
+            return _shown(await self._write(caller, one))
+        except HotshelfError as error:
+            return _refused(error)
+        except Exception:
+            logger.exception("an operation of a batch failed")
+            return _refused(InternalError("Something went wrong."))
+
+    async def _read(self, caller: Caller, one: BatchOperation) -> bytes:
+        stored = await self._reader.found(one.item_id, caller.subject)
+        if stored is None:
+            raise ItemNotFound("There is no item with this id.")
+        tag = orjson.dumps(entity_tag(stored.entry))
+        return b'{"status":200,"etag":%b,"item":%b}' % (tag, stored.entry.body)
+
+    async def _write(self, caller: Caller, one: BatchOperation) -> Outcome:
+        key, tags = _key(one), one.conditions
+        if one.name == "create":
+            assert key is not None
+            return await self._writer.create(caller, key, one.text)
+        if one.name == "delete":
+            return await self._writer.delete(caller, one.item_id, tags, key)
+        if self._require_if_match:
+            check_precondition_sent(tags, one.name == "replace", Place("is missing", "/if_match"))
+        if one.name == "replace":
+            return await self._writer.replace(caller, one.item_id, one.text, tags, key)
+        return await self._writer.patch(caller, one.item_id, self._patched(one), tags, key)
+
+    def _planned(self, caller: Caller, one: BatchOperation, where: str) -> Planned:
+        key, tags = _key(one), one.conditions
+        if one.name == "create":
+            return Planned(None, decision.creating(caller, one.text), key, one.text)
+        if one.name == "delete":
+            return Planned(one.item_id, decision.deleting(caller, tags), key)
+        if self._require_if_match:
+            place = Place("is missing", f"{where}/if_match")
+            check_precondition_sent(tags, one.name == "replace", place)
+        if one.name == "replace":
+            decide = decision.replacing(caller, one.text, tags)
+            return Planned(one.item_id, decide, key, one.text)
+        return Planned(one.item_id, decision.patching(caller, self._patched(one), tags), key)
+
+    def _patched(self, one: BatchOperation) -> Callable[[Item], bytes]:
+        """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
+        is_list = one.text.startswith(b"[")
+        (check_json_patch if is_list else check_merge_patch)(one.text, v1.PATCH_MAX_DEPTH)
+        apply = apply_json_patch if is_list else apply_merge_patch
+        return lambda item: v1.patched(item, one.text, apply, self._body_max_bytes)
+
+
+_SCOPES = dict.fromkeys(("create", "replace", "patch", "delete"), scopes.WRITE) | {
+    "get": scopes.READ
+}
+
+
+def _key(one: BatchOperation) -> IdempotencyKey | None:
+    if one.key is None:
+        return None
+    return IdempotencyKey(one.key, hashlib.sha256(b"batch\0" + one.identity).digest())
+
+
+def _shown(outcome: Outcome) -> bytes:
+    if outcome.error is not None:
+        return _refused(outcome.error)
+    result: dict[str, object] = {"status": _STATUS[outcome.kind]}
+    if outcome.replayed:
+        result["replayed"] = True
+    if outcome.item is not None:
+        result["etag"] = entity_tag(outcome.item)
+        if outcome.kind == "created":
+            result["location"] = f"/v1/items/{native.format_id(outcome.item.id)}"
+        result["item"] = orjson.Fragment(v1.render(outcome.item))
+    return orjson.dumps(result)
+
+
+def _refused(error: HotshelfError) -> bytes:
+    result: dict[str, object] = {"status": TABLE[type(error)].status}
+    if error.replayed:
+        result["replayed"] = True
+    if error.retry_after_s is not None:
+        result["retry_after"] = error.retry_after_s
+    return orjson.dumps(result | {"problem": problem_document(error)})

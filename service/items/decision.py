@@ -1,0 +1,82 @@
+"""What becomes of an item, decided on its locked row: existence, owner, If-Match, If-None-Match.
+
+Each function makes the decision of one request; the order of the checks is API.md's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.access import scopes
+from service.access.tokens import Caller
+from service.model.entity_tag import TagCondition, precondition_failed
+from service.model.errors import ItemNotFound, NotOwner
+from service.model.item import Item
+from service.store.changes import Change, Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The preconditions of one request; None where the header was not sent."""
+
+    if_match: TagCondition | None = None
+    if_none_match: TagCondition | None = None
+
+
+def creating(caller: Caller, data: bytes) -> Decide:
+    """A new item under an id that nobody else has."""
+    return lambda _: Change("created", data, caller.subject)
+
+
+def replacing(caller: Caller, data: bytes, conditions: Conditions) -> Decide:
+    """The item with other data; a new one where there is none."""
+
+    def decide(row: Item | None) -> Change:
+        current = _living(row)
+        _check(caller, current, conditions)
+        if current is None:
+            return Change("created", data, caller.subject)
+        return Change("changed", data)
+
+    return decide
+
+
+def patching(caller: Caller, patched: Callable[[Item], bytes], conditions: Conditions) -> Decide:
+    """The item with the data that ``patched`` makes of it."""
+
+    def decide(row: Item | None) -> Change:
+        current = _existing(row)
+        _check(caller, current, conditions)
+        return Change("changed", patched(current), keeps_result=True)
+
+    return decide
+
+
+def deleting(caller: Caller, conditions: Conditions) -> Decide:
+    """No item, but a tombstone."""
+
+    def decide(row: Item | None) -> Change:
+        _check(caller, _existing(row), conditions)
+        return Change("deleted")
+
+    return decide
+
+
+def _living(row: Item | None) -> Item | None:
+    return None if row is None or row.deleted else row
+
+
+def _existing(row: Item | None) -> Item:
+    current = _living(row)
+    if current is None:
+        raise ItemNotFound("There is no item with this id.")
+    return current
+
+
+def _check(caller: Caller, current: Item | None, conditions: Conditions) -> None:
+    """Owner, If-Match, If-None-Match, in that order. Raises NotOwner, PreconditionFailed."""
+    if current is not None and current.owner_id != caller.subject and not caller.may(scopes.ADMIN):
+        raise NotOwner("Only the item's owner or an admin may change it.")
+    if conditions.if_match is not None and not conditions.if_match.matches_strongly(current):
+        raise precondition_failed("if-match", current)
+    if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(current):
+        raise precondition_failed("if-none-match", current)

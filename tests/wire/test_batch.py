@@ -1,0 +1,276 @@
+"""POST /v1/items:batch: every kind of operation, alone and as one."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.running import RunningService, start_service
+
+URL = "/v1/items:batch"
+JSON = {"content-type": "application/json"}
+MISSING = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+@pytest.fixture(scope="module")
+def client(service: RunningService) -> Iterator[httpx.Client]:
+    with service.client("batches") as client:
+        yield client
+
+
+def _send(client: httpx.Client, *operations: dict[str, Any], **more: Any) -> httpx.Response:
+    return client.post(URL, json={"operations": operations} | more)
+
+
+def _results(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+def _create(data: Any, key: str | None = None) -> dict[str, Any]:
+    return {"op": "create", "idempotency_key": key or str(uuid.uuid4()), "data": data}
+
+
+def _made(client: httpx.Client, count: int) -> list[dict[str, Any]]:
+    results = _results(_send(client, *(_create({"n": n}) for n in range(count))))
+    assert [result["status"] for result in results] == [201] * count
+    return results
+
+
+def test_each_kind_of_operation_in_its_place(client: httpx.Client) -> None:
+    a, b, c, d = _made(client, 4)
+    results = _results(
+        _send(
+            client,
+            _create({"new": True}),
+            {"op": "replace", "id": a["item"]["id"], "if_match": a["etag"], "data": {"n": 10}},
+            {"op": "patch", "id": b["item"]["id"], "if_match": "*", "patch": {"data": {"m": 1}}},
+            {
+                "op": "patch",
+                "id": c["item"]["id"],
+                "if_match": c["etag"],
+                "patch": [{"op": "remove", "path": "/data/n"}],
+            },
+            {"op": "delete", "id": d["item"]["id"]},
+            {"op": "get", "id": d["item"]["id"]},
+            {"op": "get", "id": a["item"]["id"].lower()},
+            {"op": "replace", "id": a["item"]["id"], "if_match": a["etag"], "data": {}},
+            {"op": "replace", "id": b["item"]["id"], "data": {}},
+            {"op": "delete", "id": MISSING},
+        )
+    )
+    statuses = [result["status"] for result in results]
+    assert statuses == [201, 200, 200, 200, 204, 404, 200, 412, 428, 404]
+    assert [r["item"]["data"] for r in results[:4]] == [
+        {"new": True},
+        {"n": 10},
+        {"n": 1, "m": 1},
+        {},
+    ]
+    # What comes later in the batch sees what came before it.
+    assert results[6]["item"] == results[1]["item"]
+    codes = [result["problem"]["code"] for result in results if "problem" in result]
+    assert codes == [
+        "item-not-found",
+        "precondition-failed",
+        "precondition-required",
+        "item-not-found",
+    ]
+    for result in results[:4]:
+        read = client.get(f"/v1/items/{result['item']['id']}")
+        assert (read.json(), read.headers["etag"]) == (result["item"], result["etag"])
+    assert results[0]["location"] == f"/v1/items/{results[0]['item']['id']}"
+
+
+def test_numbers_keep_every_digit(client: httpx.Client) -> None:
+    text = '{"n":12345678901234567890.12345000,"e":1e400}'
+    operation = f'{{"op":"create","idempotency_key":"{uuid.uuid4()}","data":{text}}}'
+    answer = client.post(URL, content=f'{{"operations":[{operation}]}}', headers=JSON)
+    alone = client.get(_results(answer)[0]["location"])
+    assert "12345678901234567890.12345000" in alone.text
+    assert "12345678901234567890.12345000" in answer.text
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_batch_can_be_sent_again(client: httpx.Client, atomic: bool) -> None:
+    item = _made(client, 1)[0]["item"]
+    operations = [
+        {
+            "op": "patch",
+            "id": item["id"],
+            "if_match": "*",
+            "idempotency_key": "again",
+            "patch": {"data": {"more": "x"}},
+        }
+    ]
+    first, second = (_results(_send(client, *operations, atomic=atomic)) for _ in range(2))
+    other = _results(_send(client, operations[0] | {"patch": {"data": {}}}))
+    assert [r.pop("replayed") for r in second] == [True]
+    assert second == first
+    assert first[0]["item"]["version"] == 2
+    assert other[0]["problem"]["code"] == "idempotency-key-reused"
+
+
+def test_five_hundred_and_no_more(client: httpx.Client) -> None:
+    results = _made(client, 500)
+    assert len({result["item"]["id"] for result in results}) == 500
+    assert [result["item"]["data"]["n"] for result in results] == list(range(500))
+    refused = _send(client, *([{"op": "get", "id": MISSING}] * 501))
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/operations")
+
+
+def test_a_batch_may_be_larger_than_a_write_its_items_not(client: httpx.Client) -> None:
+    large = _send(client, *(_create({"text": "x" * 1_000_000}) for _ in range(3)))
+    too_large = _send(client, _create({"text": "x" * 1_100_000}))
+    assert [result["status"] for result in _results(large)] == [201] * 3
+    assert (too_large.status_code, too_large.json()["code"]) == (422, "invalid-content")
+    assert client.post(URL, content=b" " * ((16 << 20) + 1), headers=JSON).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("operation", "pointer"),
+    [
+        (7, "/operations/0/op"),
+        ({"op": "destroy"}, "/operations/0/op"),
+        ({"op": "get"}, "/operations/0/id"),
+        ({"op": "get", "id": "x"}, "/operations/0/id"),
+        ({"op": "get", "id": MISSING, "a/b": 1}, "/operations/0/a~1b"),
+        ({"op": "create", "data": {}}, "/operations/0/idempotency_key"),
+        ({"op": "create", "data": [], "idempotency_key": "k"}, "/operations/0/data"),
+        ({"op": "create", "data": {}, "idempotency_key": "ü"}, "/operations/0/idempotency_key"),
+        ({"op": "delete", "id": MISSING, "if_match": "7"}, "/operations/0/if_match"),
+        ({"op": "patch", "id": MISSING, "patch": 7}, "/operations/0/patch"),
+        ({"op": "create", "data": {"a": "\0"}, "idempotency_key": "k"}, "/operations/0/data/a"),
+    ],
+)
+def test_places_that_are_wrong_are_named(
+    client: httpx.Client, operation: Any, pointer: str
+) -> None:
+    answer = _send(client, operation)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
+    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+
+
+def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
+    assert client.post(URL, content="{", headers=JSON).status_code == 400
+    assert client.post(URL, content="[]", headers=JSON).status_code == 422
+    assert client.post(URL, json={"operations": []}).status_code == 422
+    assert _send(client, {"op": "get", "id": MISSING}, atomic=1).status_code == 422
+    assert client.post(URL, content="{}", headers={"content-type": "text/plain"}).status_code == 415
+    v2 = {"accept": "application/vnd.api.v2+json"}
+    assert client.post(URL, json={"operations": []}, headers=v2).status_code == 406
+
+
+def test_scopes(service: RunningService) -> None:
+    with service.client("reader", "items:read") as reader:
+        assert _results(_send(reader, {"op": "get", "id": MISSING}))[0]["status"] == 404
+        assert _send(reader, {"op": "delete", "id": MISSING}).status_code == 403
+    with service.client("batches") as owner, service.client("mallory") as mallory:
+        item = _made(owner, 1)[0]["item"]
+        refused = _results(_send(mallory, {"op": "delete", "id": item["id"]}))
+    assert refused[0]["problem"]["code"] == "not-owner"
+
+
+# As one
+
+
+def _together(client: httpx.Client, count: int) -> tuple[list[str], list[str]]:
+    """Ids on one shard, and those that are not there."""
+    ids = [made["item"]["id"] for made in _made(client, count)]
+    answer = _send(client, *(_replace(item_id, {}) for item_id in ids), atomic=True)
+    assert (answer.status_code, answer.json()["code"]) == (422, "several-shards")
+    elsewhere = {int(place["pointer"].split("/")[2]) for place in answer.json()["errors"]}
+    here = [item_id for index, item_id in enumerate(ids) if index not in elsewhere]
+    return here, [ids[index] for index in sorted(elsewhere)]
+
+
+def _replace(item_id: str, data: Any, **more: Any) -> dict[str, Any]:
+    return {"op": "replace", "id": item_id, "if_match": "*", "data": data} | more
+
+
+def _version(client: httpx.Client, item_id: str) -> int:
+    return int(client.get(f"/v1/items/{item_id}").json()["version"])
+
+
+def test_all_or_nothing(client: httpx.Client) -> None:
+    here, elsewhere = _together(client, 16)
+    assert here
+    assert elsewhere
+    assert {_version(client, item_id) for item_id in here + elsewhere} == {1}
+    stale = _replace(here[1], {"a": 1}, if_match='"9-00000000"')
+    failed = _send(client, _replace(here[0], {"a": 1}), stale, atomic=True)
+    assert (failed.status_code, failed.json()["code"]) == (409, "batch-failed")
+    [place] = failed.json()["errors"]
+    assert place["pointer"] == "/operations/1"
+    assert place["detail"].startswith("precondition-failed: ")
+    assert {_version(client, item_id) for item_id in here} == {1}
+    done = _results(
+        _send(
+            client,
+            _replace(here[0], {"a": 1}),
+            {"op": "patch", "id": here[1], "if_match": "*", "patch": {"data": {"b": 2}}},
+            {"op": "delete", "id": here[2]},
+            atomic=True,
+        )
+    )
+    assert [result["status"] for result in done] == [200, 200, 204]
+    assert client.get(f"/v1/items/{here[0]}").json()["data"] == {"a": 1}
+    assert client.get(f"/v1/items/{here[2]}").status_code == 404
+
+
+def test_a_failed_batch_leaves_its_keys_free(client: httpx.Client) -> None:
+    here, _ = _together(client, 16)
+    keyed = _replace(here[0], {"a": 1}, idempotency_key="free")
+    stale = _replace(here[1], {}, if_match='"9-00000000"')
+    assert _send(client, keyed, stale, atomic=True).status_code == 409
+    again = _results(_send(client, keyed | {"data": {"a": 2}}, atomic=True))
+    assert again[0]["item"]["data"] == {"a": 2}
+    assert "replayed" not in again[0]
+
+
+@pytest.mark.parametrize(
+    ("operations", "pointer"),
+    [
+        ([{"op": "get", "id": MISSING}], "/operations/0/op"),
+        ([_replace(MISSING, {}), {"op": "delete", "id": MISSING}], "/operations/1/id"),
+        ([_create({}, "same"), _create({}, "same")], "/operations/1/idempotency_key"),
+    ],
+)
+def test_what_an_atomic_batch_cannot_hold(
+    client: httpx.Client, operations: list[dict[str, Any]], pointer: str
+) -> None:
+    answer = _send(client, *operations, atomic=True)
+    assert answer.status_code == 422
+    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+
+
+def test_a_batch_of_n_costs_n(
+    stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    running = start_service(
+        Stack(stack.shards, stack.redis_url),
+        tmp_path_factory.mktemp("costly"),
+        HOTSHELF_LIMITS_QUOTA="100",
+        HOTSHELF_LIMITS_WINDOW_S="6000",
+    )
+    get = {"op": "get", "id": MISSING}
+    try:
+        with running.client(uuid.uuid4().hex) as client:
+            never = _send(client, *[get] * 102)
+            answers = [_send(client, *[get] * 20) for _ in range(7)]
+    finally:
+        stopped = running.stop()
+    assert stopped == 0
+    assert (never.status_code, never.json()["code"]) == (422, "invalid-content")
+    passed = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    # A young Redis lends a quarter only; one request each, all would have passed.
+    assert 1 <= len(passed) <= 5
+    assert len(passed) + len(refused) == 7
+    assert {answer.json()["code"] for answer in refused} == {"rate-limited"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert [result["status"] for result in _results(passed[0])] == [404] * 20
