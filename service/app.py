@@ -26,6 +26,7 @@ from service.access.tokens import TokenVerifier
 from service.api import openapi, v1
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
+from service.api.data_schema import DataSchema
 from service.api.docs import Docs
 from service.api.finish import finished
 from service.api.gate import Gate
@@ -89,7 +90,8 @@ async def open_worker() -> Worker:
         )
         limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
         writer = ItemWriter(shards, outbox, *limits)
-        rules = (settings.writes.require_if_match, settings.http.body_max_bytes)
+        schema = _schema(settings)
+        rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, AtomicWriter(shards, outbox, *limits), *rules)
         health = Health(
@@ -223,6 +225,13 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
 
 def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
+
+
+def _schema(settings: Settings) -> DataSchema:
+    try:
+        return DataSchema.in_file(settings.data.schema)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"data.schema: {error}") from None
 
 
 def _lifecycle(settings: Settings) -> list[tuple[str, str]]:

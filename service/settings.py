@@ -130,6 +130,13 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
+class Data:
+    schema: str = _setting(
+        "", "file with a JSON Schema (2020-12) that the data of every write must match; empty: none"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Versions:
     v1_deprecated_at: str = _setting(
         "",
@@ -157,5 +164,6 @@ class Settings:
     cors: Cors = field(default_factory=Cors)
     writes: Writes = field(default_factory=Writes)
     lists: Lists = field(default_factory=Lists)
+    data: Data = field(default_factory=Data)
     versions: Versions = field(default_factory=Versions)
     log: Log = field(default_factory=Log)

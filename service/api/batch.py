@@ -17,6 +17,7 @@ from service.access.tokens import Caller
 from service.api import v1
 from service.api.batch_body import BatchOperation, parse
 from service.api.change_item import check_precondition_sent
+from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.item_reply import VARY
 from service.api.media_types import check_accept_v1, check_item_body_v1
@@ -58,6 +59,7 @@ class Batch:
         atomic_writer: AtomicWriter,
         require_if_match: bool,
         body_max_bytes: int,
+        schema: DataSchema,
     ) -> None:
         self._gate = gate
         self._reader = reader
@@ -65,6 +67,7 @@ class Batch:
         self._atomic_writer = atomic_writer
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
+        self._schema = schema
 
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
@@ -80,6 +83,9 @@ class Batch:
         assert caller is not None
         for scope in sorted({_SCOPES[one.name] for one in operations}):
             scopes.require(caller, scope)
+        for index, one in enumerate(operations):
+            if one.name in ("create", "replace"):
+                self._schema.check_sent(one.text, f"/operations/{index}/data")
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, operations)
@@ -160,7 +166,10 @@ class Batch:
         is_list = one.text.startswith(b"[")
         (check_json_patch if is_list else check_merge_patch)(one.text, v1.PATCH_MAX_DEPTH)
         apply = apply_json_patch if is_list else apply_merge_patch
-        return lambda item: v1.patched(item, one.text, apply, self._body_max_bytes)
+        max_bytes = self._body_max_bytes
+        return lambda item: self._schema.check_patched(
+            v1.patched(item, one.text, apply, max_bytes), "/data"
+        )
 
 
 _SCOPES = dict.fromkeys(("create", "replace", "patch", "delete"), scopes.WRITE) | {

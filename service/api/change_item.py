@@ -5,6 +5,7 @@ from collections.abc import Callable
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import v1, v2
+from service.api.data_schema import DataSchema
 from service.api.fingerprint import keyed
 from service.api.item_id import chosen_id, existing_id
 from service.api.item_reply import ItemReplies
@@ -33,6 +34,8 @@ from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
 from service.store.idempotency import Outcome
 
+# Where the data is in each version.
+_DATA_AT = {1: "/data", 2: "/data/attributes"}
 _PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
     MERGE_PATCH: (check_merge_patch, apply_merge_patch),
     JSON_PATCH: (check_json_patch, apply_json_patch),
@@ -48,11 +51,13 @@ class ChangeItem:
         replies: ItemReplies,
         require_if_match: bool,
         body_max_bytes: int,
+        schema: DataSchema,
     ) -> None:
         self._writer = writer
         self._replies = replies
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
+        self._schema = schema
 
     async def post(self, context: RequestContext) -> Reply:
         """Create an item under a new id."""
@@ -60,7 +65,7 @@ class ChangeItem:
         parameters(context.query_string, ())
         required_idempotency_key(context.headers)
         body = await context.read_body()
-        data = _data(sent, body, None)
+        data = self._data(sent, body, None)
         caller = _writer(context)
         key = keyed(context, None, sent.media_type, body)
         assert key is not None
@@ -74,7 +79,7 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions, may_create=True)
         body = await context.read_body()
-        data = _data(sent, body, item_id)
+        data = self._data(sent, body, item_id)
         caller = _writer(context)
         key = keyed(context, item_id, sent.media_type, body)
         outcome = await self._writer.replace(caller, item_id, data, conditions, key)
@@ -88,10 +93,16 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        patched = self._patched(sent, body, item_id)
+        changed, at = self._patched(sent, body, item_id), _DATA_AT[sent.version]
         caller = _writer(context)
         key = keyed(context, item_id, sent.media_type, body)
-        outcome = await self._writer.patch(caller, item_id, patched, conditions, key)
+        outcome = await self._writer.patch(
+            caller,
+            item_id,
+            lambda item: self._schema.check_patched(changed(item), at),
+            conditions,
+            key,
+        )
         return self._reply(context, wanted, outcome)
 
     async def delete(self, context: RequestContext) -> Reply:
@@ -103,6 +114,12 @@ class ChangeItem:
         key = keyed(context, item_id, "", b"")
         outcome = await self._writer.delete(caller, item_id, conditions, key)
         return self._reply(context, None, outcome)
+
+    def _data(self, sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
+        """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
+        data = v1.parse_body(body) if sent.version == 1 else v2.parse_body(body, item_id)
+        self._schema.check_sent(data, _DATA_AT[sent.version])
+        return data
 
     def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
         """What the patch makes of the item's data. Raises what the patch alone decides."""
@@ -145,11 +162,6 @@ def check_precondition_sent(conditions: Conditions, may_create: bool, place: Pla
             "or If-None-Match: * to create.",
             place,
         )
-
-
-def _data(sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
-    """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
-    return v1.parse_body(body) if sent.version == 1 else v2.parse_body(body, item_id)
 
 
 def _writer(context: RequestContext) -> Caller:

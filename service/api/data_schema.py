@@ -1,0 +1,64 @@
+"""A JSON Schema (draft 2020-12) that an installation may set for the data of its items.
+
+It is checked on every write over HTTP, on the value digit for digit; items that are there already
+or come by `hotshelf import` are not looked at.
+"""
+
+from itertools import islice
+from pathlib import Path
+
+import jsonschema_rs
+import orjson
+
+from service.model.errors import HotshelfError, InvalidContent, PatchResultInvalid, Place
+from service.model.json_text import value_of
+
+_MAX_PLACES = 20
+
+
+class DataSchema:
+    """The rules for data. ``validator`` None: any object will do."""
+
+    def __init__(self, validator: jsonschema_rs.Draft202012Validator | None = None) -> None:
+        self._validator = validator
+
+    @classmethod
+    def in_file(cls, file: str) -> "DataSchema":
+        """The schema in a file; "" for none. Raises ValueError and OSError.
+
+        References lead nowhere but into the schema itself.
+        """
+        if not file:
+            return cls()
+        try:
+            schema = orjson.loads(Path(file).read_bytes())
+            # The caller knows the values; messages that repeat them would have no bound.
+            validator = jsonschema_rs.Draft202012Validator(schema, mask="the value", offline=True)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+            raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
+        return cls(validator)
+
+    def check_sent(self, data: bytes, at: str) -> None:
+        """Raises InvalidContent for data that was sent at the pointer ``at``."""
+        self._check(data, at, InvalidContent, "The data does not match its schema.")
+
+    def check_patched(self, data: bytes, at: str) -> bytes:
+        """The data as it is. Raises PatchResultInvalid, with places in the patched item."""
+        detail = "The patched data would not match its schema."
+        self._check(data, at, PatchResultInvalid, detail)
+        return data
+
+    def _check(self, data: bytes, at: str, error: type[HotshelfError], detail: str) -> None:
+        if self._validator is None:
+            return
+        wrong = [
+            Place(found.message[:300], pointer=_pointer(at, found.instance_path))
+            for found in islice(self._validator.iter_errors(value_of(data)), _MAX_PLACES)
+        ]
+        if wrong:
+            raise error(detail, *wrong)
+
+
+def _pointer(at: str, path: list[str | int]) -> str:
+    names = (str(name).replace("~", "~0").replace("/", "~1") for name in path)
+    return "/".join((at, *names))[:1024]
