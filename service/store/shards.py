@@ -84,10 +84,13 @@ class Shard:
 
     async def _new_primary(self) -> Node:
         self._ask_now.set()
-        await self._answered.wait()
-        if self._primary is None:
-            raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
-        return self._primary
+        while True:
+            await self._answered.wait()
+            if self._primary is not None:
+                return self._primary
+            if self._answered.is_set():
+                raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
+            # Found, and lost again by somebody else before this one got its turn.
 
     async def _watch_roles(self) -> None:
         while True:

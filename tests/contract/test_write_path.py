@@ -93,6 +93,31 @@ def test_prepared_statements_that_vanish_are_not_noticed(fresh: Database, statem
     assert versions == [(3,)]
 
 
+def test_a_primary_found_and_lost_again_is_waited_for(fresh: Database) -> None:
+    """Whoever waits gets its turn only after others have met the next broken connection."""
+
+    async def run() -> None:
+        async with opened(fresh) as shards:
+            [shard] = shards.all
+            node = shard.nodes[0]
+
+            async def ask() -> bool:
+                async with shard.primary() as connection:
+                    return bool(await connection.execute("SELECT 1"))
+
+            shard._primary = None
+            shard._answered.clear()
+            asking = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            shard._primary = node
+            shard._answered.set()
+            shard._primary = None
+            shard._answered.clear()
+            assert await asking
+
+    asyncio.run(run())
+
+
 def test_a_migration_under_load_is_not_noticed(fresh: Database) -> None:
     """Case 22: cached plans whose table changed, and (0A000) those whose result type did."""
 
