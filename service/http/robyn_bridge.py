@@ -81,9 +81,9 @@ class RobynBridge:
         self._on_error = on_error
         if app.directories or app.web_socket_router.get_routes() or app.request_headers.keys():
             raise NotImplementedError("directories, web sockets or global request headers")
-        self._routes = _by_method(
-            (r.route_type, r.route, r.function) for r in app.router.get_routes()
-        )
+        routes = app.router.get_routes()
+        self._routes = _by_method((r.route_type, r.route, r.function) for r in routes)
+        self._literals = frozenset(r.route for r in routes if _is_literal(r.route))
         before, after = (
             self._robyn.MiddlewareType.BEFORE_REQUEST,
             self._robyn.MiddlewareType.AFTER_REQUEST,
@@ -133,7 +133,7 @@ class RobynBridge:
             if not isinstance(result, self._robyn.Request):
                 return self._own(result)
             request = result
-        found = _find(self._routes, context)
+        found = _find(self._routes, context, self._is_literal(context))
         if found is None:
             return self.response(self._unrouted(context))
         function, request.path_params = found
@@ -142,10 +142,11 @@ class RobynBridge:
 
     def _unrouted(self, context: RequestContext) -> Reply:
         """RFC 9110 sections 9.3.7 (OPTIONS, also of ``*``) and 15.5.6 (405 names what there is)."""
+        literally = self._is_literal(context)
         methods = {
             method
             for method, routes in self._routes.items()
-            if context.path == "*" or routes.find(context.path) is not None
+            if context.path == "*" or routes.find(context.path, literally) is not None
         }
         if not methods:
             raise NoSuchRoute("There is nothing at this path.")
@@ -153,6 +154,10 @@ class RobynBridge:
         if context.method != "OPTIONS":
             raise MethodNotAllowed("The method is not allowed here.", extra={"allow": allow})
         return Reply(204, [("allow", allow)])
+
+    def _is_literal(self, context: RequestContext) -> bool:
+        """Whether a route is spelled so: then it is the whole resource, for all methods."""
+        return context.path in self._literals
 
     def _request(self, context: RequestContext) -> "robyn.Request":
         headers = self._robyn.Headers({})
@@ -216,16 +221,16 @@ class _Routes:
     """One method's routes; in each segment a literal wins over ``:name``, that over ``*name``."""
 
     def __init__(self, routes: list[tuple[str, _Function]]) -> None:
-        self._literal = {route: value for route, value in routes if not _kinds(route).strip("0")}
-        patterns = [(route, value) for route, value in routes if _kinds(route).strip("0")]
+        self._literal = {route: value for route, value in routes if _is_literal(route)}
+        patterns = [(route, value) for route, value in routes if not _is_literal(route)]
         patterns.sort(key=lambda entry: _kinds(entry[0]))
         self._patterns = [(_pattern(route), value) for route, value in patterns]
 
-    def find(self, path: str) -> tuple[_Function, dict[str, str]] | None:
-        """The function at ``path`` and the path's parameters."""
+    def find(self, path: str, literally: bool = False) -> tuple[_Function, dict[str, str]] | None:
+        """The function at ``path`` and the path's parameters; ``literally``, no pattern counts."""
         if path in self._literal:
             return self._literal[path], {}
-        for pattern, value in self._patterns:
+        for pattern, value in () if literally else self._patterns:
             match = pattern.fullmatch(path)
             if match is not None:
                 return value, match.groupdict()
@@ -243,11 +248,11 @@ def _by_method(
 
 
 def _find(
-    routes: dict[str, _Routes], context: RequestContext
+    routes: dict[str, _Routes], context: RequestContext, literally: bool = False
 ) -> tuple[_Function, dict[str, str]] | None:
     """HEAD falls back to GET (RFC 9110 section 9.3.2)."""
     for method in ("HEAD", "GET") if context.method == "HEAD" else (context.method,):
-        found = routes[method].find(context.path) if method in routes else None
+        found = routes[method].find(context.path, literally) if method in routes else None
         if found is not None:
             return found
     return None
@@ -258,6 +263,10 @@ def _at(
 ) -> tuple[list[_Function], dict[str, str]]:
     found = _find(middleware, context)
     return ([], {}) if found is None else ([found[0]], found[1])
+
+
+def _is_literal(route: str) -> bool:
+    return not _kinds(route).strip("0")
 
 
 def _kinds(route: str) -> str:

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[RequestContext], Awaitable[Reply]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
-_ITEM_PATH = re.compile(r"(?:/v[12])?/items/([^/]+)")
+# An id has 26 characters; what else is there (a search, say) is for the routes to know.
+_ITEM_PATH = re.compile(r"(?:/v[12])?/items/([^/]{26})")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99

@@ -80,7 +80,6 @@ SAME = {
     + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
     "path parameter": request("GET", "/things/abc"),
     "literal before parameter": request("GET", "/things/special"),
-    "literal of another method": request("PUT", "/things/special"),
     "two path parameters": request("GET", "/things/a/parts/b"),
     "catch-all": request("GET", "/rest/a/b"),
     "delete": request("DELETE", "/things/x"),
@@ -133,6 +132,19 @@ DIFFERENCES = {
         request("POST", "/things/x"),
         405,
         field=("allow", "DELETE, GET, HEAD, OPTIONS, PUT"),
+    ),
+    "another method of a literal path": Difference(
+        "a literal path is a resource of its own: no parameter catches its other methods",
+        request("PUT", "/things/special"),
+        405,
+        field=("allow", "GET, HEAD, OPTIONS"),
+    ),
+    "OPTIONS of a literal path": Difference(
+        "a literal path is a resource of its own",
+        request("OPTIONS", "/things/special"),
+        204,
+        b"",
+        ("allow", "GET, HEAD, OPTIONS"),
     ),
     "invented method": Difference(
         "RFC 9110 15.5.6: a 405 names what is allowed",

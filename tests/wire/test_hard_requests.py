@@ -52,6 +52,21 @@ def test_any_other_method_is_405_and_told_what_there_is(
     assert allowed | {"OPTIONS"} <= set((answer.header("allow") or "").split(", "))
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/items/search", "/items/search", "/v1/items:batch"])
+def test_searches_and_batches_are_posted(client: httpx.Client, path: str, method: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "OPTIONS, POST"
+    assert method == "HEAD" or _code(answer, 405) == "method-not-allowed"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+def test_searches_of_version_2_are_posted(client: httpx.Client, method: str) -> None:
+    answer = client.request(method, "/v2/items/search")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+
+
 @pytest.mark.parametrize("path", ["/v1/items", NOBODY, "/livez"])
 def test_options_needs_no_credentials(service: RunningService, path: str) -> None:
     answer = httpx.options(service.url + path)
