@@ -102,7 +102,7 @@ async def open_worker() -> Worker:
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
-            ask=api.get_item.ask,
+            hot_item=api.get_item,
             get_item=api.get_item,
             answer=RobynBridge(robyn_app, problem_reply),
             on_error=problem_reply,

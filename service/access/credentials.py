@@ -26,11 +26,13 @@ class Authenticator:
 
     An API key alone is the identity. Beside a token the token says who and with which scope,
     the key whose allowance is used up. Neither makes up for the other being wrong.
+    ``remembered`` is TokenVerifier's, for who has parsed the header field already.
     """
 
     def __init__(self, tokens: TokenVerifier, api_keys: ApiKeys) -> None:
         self._tokens = tokens
         self._api_keys = api_keys
+        self.remembered = tokens.remembered
 
     async def authenticate(self, headers: Mapping[str, list[str]]) -> Caller:
         """The caller by the request's header fields (lower-case name to its lines).

@@ -59,6 +59,17 @@ class LeakyBuckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
+    def spend(self, key: str, rate: Rate) -> Admission | None:
+        """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""
+        bucket = self._buckets.get(key)
+        if bucket is None or bucket.rate is not rate or bucket.left < 1:
+            return None
+        now = self._clock()
+        if now >= bucket.good_until:
+            return None
+        bucket.asked_at = now
+        return self._spend(bucket, 1, now)
+
     def admit(self, key: str, rate: Rate, cost: int, waiter: Waiter) -> Admission | None:
         """The answer, or None: then ``waiter`` is called with it exactly once, later.
 

@@ -30,8 +30,8 @@ class Limiter:
     """The rate limits of one worker; belongs to the running event loop.
 
     ``pipeline`` None means that there is no Redis at all. ``workers`` is how many share the
-    limits as long as Redis has not told. The hot path calls ``admit``:
-    ``admit(key, rate, cost, waiter) -> Admission | None``, see LeakyBuckets.admit.
+    limits as long as Redis has not told. The hot path calls ``spend(key, rate)`` and
+    ``admit(key, rate, cost, waiter)``, see LeakyBuckets.
     """
 
     def __init__(self, pipeline: RedisPipeline | None, workers: int = 1) -> None:
@@ -42,6 +42,7 @@ class Limiter:
             self._worker, clock, self._wake, self._reachable, workers=workers
         )
         self.admit = self._buckets.admit
+        self.spend = self._buckets.spend
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

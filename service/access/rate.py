@@ -14,7 +14,7 @@ class Rate:
     capacity: int = 0
     tau_s: float = field(init=False)
     reset_s: int = field(init=False)
-    policy: str = field(init=False)
+    policy_field: tuple[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.quota < 1 or self.window_s < 1 or self.capacity < 0:
@@ -23,7 +23,8 @@ class Rate:
         compute(self, "capacity", self.capacity or self.quota)
         compute(self, "tau_s", self.window_s / self.quota)
         compute(self, "reset_s", max(1, math.ceil(self.tau_s)))
-        compute(self, "policy", f'"default";q={self.quota};w={self.window_s}')
+        policy = f'"default";q={self.quota};w={self.window_s}'
+        compute(self, "policy_field", ("ratelimit-policy", policy))
 
 
 class Admission(NamedTuple):
@@ -40,4 +41,4 @@ class Admission(NamedTuple):
     def fields(self) -> list[tuple[str, str]]:
         """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers)."""
         limit = f'"default";r={self.remaining};t={self.reset_s}'
-        return [("ratelimit-policy", self.rate.policy), ("ratelimit", limit)]
+        return [self.rate.policy_field, ("ratelimit", limit)]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
@@ -32,13 +32,18 @@ _CACHE_MAX_BYTES = 16 << 20
 class Caller:
     """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words.
 
-    ``account`` is whose allowance a request uses up; ``rate`` None means the default.
+    ``account`` is whose allowance a request uses up, ``limit_key`` its name at the limiter;
+    ``rate`` None means the default.
     """
 
     subject: str
     scopes: frozenset[str]
     account: str = ""
     rate: Rate | None = None
+    limit_key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit_key", f"account:{self.account}")
 
     def may(self, scope: str) -> bool:
         """items:admin implies every other items scope."""

@@ -32,6 +32,8 @@ class Gate:
         self._limiter = limiter
         self._rate = rate
         self._proxies = proxies
+        # The caller of a bearer token alone, verified before: ``remembered(token)``.
+        self.remembered = authenticator.remembered
 
     async def enter(self, context: RequestContext) -> Caller:
         """The caller, also put into ``context`` beside what the answer says of the limit.
@@ -44,7 +46,7 @@ class Gate:
         except _REFUSED:
             await self.enter_unknown(context)
             raise
-        await self._take(context, f"account:{caller.account}", caller.rate or self._rate)
+        await self._take(context, caller.limit_key, caller.rate or self._rate)
         context.caller = caller
         return caller
 
@@ -66,8 +68,11 @@ class Gate:
 
     def admit(self, caller: Caller, waiter: Callable[[Admission], None]) -> Admission | None:
         """Count a request; None where ``waiter`` is called with the answer, once, later."""
-        rate = caller.rate or self._rate
-        return self._limiter.admit(f"account:{caller.account}", rate, 1, waiter)
+        return self._limiter.admit(caller.limit_key, caller.rate or self._rate, 1, waiter)
+
+    def spend(self, caller: Caller) -> Admission | None:
+        """Count a request that the lease at hand pays for; None where ``admit`` has to."""
+        return self._limiter.spend(caller.limit_key, caller.rate or self._rate)
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
@@ -81,7 +86,7 @@ class Gate:
         if cost > rate.capacity:
             place = Place(f"At most {rate.capacity} operations pass at once.", pointer="")
             raise InvalidContent("There are more operations than the limit ever lets pass.", place)
-        await self._take(context, f"account:{caller.account}", rate, cost)
+        await self._take(context, caller.limit_key, rate, cost)
 
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
         admission = await self._limiter.admission(key, rate, cost)

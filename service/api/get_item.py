@@ -1,17 +1,19 @@
 """GET and HEAD of one item: who asks, may they, where the bytes are, how to answer.
 
-``ask`` is the hot path, plain functions from the request to the answer; a request that needs
-more than what it looks at is told so before anything was counted or read, and goes the way of
-``__call__``. Both ask the same Reader and send the same forms: there is no second read path.
+``at_once`` and ``ask`` are the hot path, plain functions from the request to the answer; a
+request that needs more than they look at is told so before anything was counted or read, and
+goes the way of ``__call__``. All ask the same Reader and send the same forms: there is no second
+read path.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from service import native
 from service.access import scopes
 from service.access.rate import Admission
+from service.access.tokens import Caller
 from service.api.codings import choose_coding, coding_for
 from service.api.fields import PARAMETER, chosen_fields
 from service.api.gate import Gate, rate_limited
@@ -42,6 +44,19 @@ Answer: TypeAlias = Reply | Exception
 Tell: TypeAlias = Callable[[Answer, Admission | None], None]
 
 
+class Terms(NamedTuple):
+    """What a request's header fields say: many requests come with the very same ones.
+
+    ``token`` is the bearer token, or "" where ``fields`` must tell who asks.
+    """
+
+    fields: Mapping[str, str]
+    token: str
+    wanted: Representation
+    coding: str
+    known: TagCondition
+
+
 class GetItem:
     """Answers reads of one item; the only read path there is."""
 
@@ -50,27 +65,50 @@ class GetItem:
         self.reader = reader
         self.replies = replies
 
-    def ask(
-        self, fields: Mapping[str, str], id_text: str, tell: Tell
-    ) -> tuple[Answer, Admission | None] | Slow | None:
-        """The answer at once, or None: then ``tell`` gets it, exactly once, later.
+    def terms(self, fields: Mapping[str, str]) -> Terms | None:
+        """What the header fields say; None where they are for ``__call__`` to judge.
 
-        ``fields`` are the request's header fields by lower-case name, each sent once and all
-        ASCII; preconditions but If-None-Match, CORS and a query are for ``__call__``.
+        ``fields`` are by lower-case name, each sent once and all ASCII; preconditions but
+        If-None-Match, CORS and a query are for ``__call__`` as well.
         """
-        caller = self.gate.recall(fields)
-        item_id = native.parse_id(id_text)
-        if caller is None or item_id is None or not caller.may(scopes.READ):
-            return SLOW
         wanted = negotiate(fields.get("accept", ""))
         coding = coding_for(fields.get("accept-encoding", ""))
         known = _tags(fields.get("if-none-match", ""))
         if wanted is None or coding is None or known is None:
+            return None
+        credentials = fields.get("authorization", "")
+        is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
+        return Terms(fields, credentials[7:] if is_alone else "", wanted, coding, known)
+
+    def at_once(self, terms: Terms, id_text: str) -> tuple[Reply, Admission] | None:
+        """The answer, if it is at hand and so is a token for it; else nothing was done."""
+        item_id = native.parse_id(id_text)
+        caller = self._caller(terms)
+        if item_id is None or caller is None or not caller.may(scopes.READ):
+            return None
+        stored = self.reader.near(item_id, caller.subject)
+        admission = None if stored is None else self.gate.spend(caller)
+        if stored is None or admission is None:
+            return None
+        return self.replies.of_form(stored, terms.wanted, terms.coding, terms.known), admission
+
+    def ask(
+        self, terms: Terms, id_text: str, tell: Tell
+    ) -> tuple[Answer, Admission | None] | Slow | None:
+        """The answer, or None: then ``tell`` gets it, exactly once, later."""
+        item_id = native.parse_id(id_text)
+        caller = self._caller(terms)
+        if item_id is None or caller is None or not caller.may(scopes.READ):
             return SLOW
-        asked = _Asked(self, item_id, caller.subject, wanted, coding, known, tell)
+        asked = _Asked(self, item_id, caller.subject, terms, tell)
         admission = self.gate.admit(caller, asked.admitted)
         answer = None if admission is None else asked.find(admission)
         return None if answer is None else (answer, admission)
+
+    def _caller(self, terms: Terms) -> Caller | None:
+        """Whose credentials are known already; None says nothing against them."""
+        caller = self.gate.remembered(terms.token) if terms.token else None
+        return caller or self.gate.recall(terms.fields)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises the errors that a read can end with."""
@@ -101,13 +139,11 @@ class _Asked:
 
     __slots__ = (
         "_admission",
-        "_coding",
         "_get_item",
         "_item_id",
-        "_known",
         "_subject",
         "_tell",
-        "_wanted",
+        "_terms",
     )
 
     def __init__(
@@ -115,17 +151,13 @@ class _Asked:
         get_item: GetItem,
         item_id: bytes,
         subject: str,
-        wanted: Representation,
-        coding: str,
-        known: TagCondition,
+        terms: Terms,
         tell: Tell,
     ) -> None:
         self._get_item = get_item
         self._item_id = item_id
         self._subject = subject
-        self._wanted = wanted
-        self._coding = coding
-        self._known = known
+        self._terms = terms
         self._tell = tell
         self._admission: Admission | None = None
 
@@ -159,7 +191,8 @@ class _Asked:
             return _not_found()
         if isinstance(found, Exception):
             return found
-        return self._get_item.replies.of_form(found, self._wanted, self._coding, self._known)
+        terms = self._terms
+        return self._get_item.replies.of_form(found, terms.wanted, terms.coding, terms.known)
 
 
 @lru_cache(maxsize=4096)

@@ -44,19 +44,16 @@ class ItemReplies:
         self._headers = {1: [*headers, *lifecycle], 2: headers}
         self.base_url = public_url.rstrip("/")
 
-    def form(self, stored: Stored, wanted: Representation, coding: str) -> Form:
-        """The item in this form; made once for as long as this worker keeps the item."""
-        form: Form | None = stored.forms.get((wanted, coding))
-        if form is None:
-            form = self._made(stored, wanted, coding)
-            stored.forms[wanted, coding] = form
-        return form
-
     def of_form(
         self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
     ) -> Reply:
-        """The item in this form, or that the client has it already (304)."""
-        form = self.form(stored, wanted, coding)
+        """The item in this form, or that the client has it already (304).
+
+        The form is made once for as long as this worker keeps the item.
+        """
+        form: Form | None = stored.forms.get((wanted, coding))
+        if form is None:
+            form = stored.forms[wanted, coding] = self._made(stored, wanted, coding)
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, form.validators)
         return Reply(200, form.headers, form.body)

@@ -5,8 +5,12 @@ from typing import Protocol
 
 
 class Headers(Protocol):
-    """Granian's view of the header section; values that are not ASCII are left out of items."""
+    """Granian's view of the header section; values that are not ASCII are left out of items.
 
+    Its length is the number of fields, those too.
+    """
+
+    def __len__(self) -> int: ...
     def keys(self) -> list[str]: ...
     def items(self) -> list[tuple[str, str]]: ...
 

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
 from secrets import token_hex
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 from service.access.rate import Admission
-from service.api.get_item import Answer, Slow, Tell
+from service.api.get_item import Answer, Slow, Tell, Terms
 from service.api.request import Reply
 from service.http.granian_objects import Exchange, Scope
 
@@ -33,9 +33,18 @@ _OTHERWISE: Final = frozenset(
 )
 _MAX_FIELDS = 99
 
-Ask: TypeAlias = Callable[
-    [Mapping[str, str], str, Tell], tuple[Answer, Admission | None] | Slow | None
-]
+# Of header sections that requests share; each is kept up to this length.
+_MAX_SECTIONS, _MAX_SECTION_CHARACTERS = 2048, 4096
+
+
+class HotItem(Protocol):
+    """GetItem (api/get_item.py), as far as it is plain functions."""
+
+    def terms(self, fields: Mapping[str, str]) -> Terms | None: ...
+    def at_once(self, terms: Terms, id_text: str) -> tuple[Reply, Admission] | None: ...
+    def ask(
+        self, terms: Terms, id_text: str, tell: Tell
+    ) -> tuple[Answer, Admission | None] | Slow | None: ...
 
 
 class HotGet:
@@ -46,12 +55,14 @@ class HotGet:
 
     def __init__(
         self,
-        ask: Ask,
+        item: HotItem,
         draining: Callable[[], bool],
         send_error: Callable[[Scope, Exchange, Exception, Admission | None], None],
     ) -> None:
-        self._ask = ask
-        self.draining = draining
+        self._item = item
+        self._at_once = item.at_once
+        self._terms: dict[tuple[tuple[str, str], ...], Terms] = {}
+        self._draining = draining
         self.send_error = send_error
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
@@ -66,14 +77,17 @@ class HotGet:
         if len(path) != _LENGTH or not path.startswith(_PREFIX) or scope.query_string:
             return None
         headers = scope.headers
-        items = headers.items()
-        fields = dict(items)
-        # A field that is sent twice, or whose value is not ASCII, shows in the counts.
-        plain = len(fields) == len(items) == len(headers.keys()) <= _MAX_FIELDS
-        if not plain or "host" not in fields or not _OTHERWISE.isdisjoint(fields):
+        section = tuple(headers.items())
+        terms = self._terms.get(section) or self._learn(section)
+        # A field whose value is not ASCII is missing among the items.
+        if terms is None or len(headers) != len(section):
             return None
+        at_once = self._at_once(terms, path[-26:])
+        if at_once is not None:
+            self.send(exchange, *at_once)
+            return self._done
         pending = _Pending(self, scope, exchange)
-        answer = self._ask(fields, path[-26:], pending.tell)
+        answer = self._item.ask(terms, path[-26:], pending.tell)
         if answer is None:
             pending.future = self._loop.create_future()
             return pending.future
@@ -82,9 +96,32 @@ class HotGet:
         pending.send(*answer)
         return self._done
 
-    def new_id(self) -> str:
-        """A request id."""
-        return f"{self._id_prefix}{next(self._numbers):012x}"
+    def send(self, exchange: Exchange, reply: Reply, admission: Admission | None) -> None:
+        """Send the reply with what only this request's has."""
+        status, headers, body = reply
+        headers = [*headers, ("x-request-id", f"{self._id_prefix}{next(self._numbers):012x}")]
+        if admission is not None:
+            headers += admission.fields()
+        if self._draining():
+            headers.append(("connection", "close"))
+        if body:
+            exchange.response_bytes(status, headers, body)
+        else:
+            exchange.response_empty(status, headers)
+
+    def _learn(self, section: tuple[tuple[str, str], ...]) -> Terms | None:
+        """What these fields say; kept where other requests are likely to bring the same."""
+        fields = dict(section)
+        plain = len(fields) == len(section) <= _MAX_FIELDS
+        if not plain or "host" not in fields or not _OTHERWISE.isdisjoint(fields):
+            return None
+        terms = self._item.terms(fields)
+        size = sum(len(name) + len(value) for name, value in section)
+        if terms is not None and "if-none-match" not in fields and size <= _MAX_SECTION_CHARACTERS:
+            if len(self._terms) >= _MAX_SECTIONS:
+                self._terms.clear()
+            self._terms[section] = terms
+        return terms
 
 
 class _Pending:
@@ -111,13 +148,4 @@ class _Pending:
         if not isinstance(answer, Reply):
             hot_get.send_error(self._scope, self._exchange, answer, admission)
             return
-        status, headers, body = answer
-        headers = [*headers, ("x-request-id", hot_get.new_id())]
-        if admission is not None:
-            headers += admission.fields()
-        if hot_get.draining():
-            headers.append(("connection", "close"))
-        if body:
-            self._exchange.response_bytes(status, headers, body)
-        else:
-            self._exchange.response_empty(status, headers)
+        hot_get.send(self._exchange, answer, admission)

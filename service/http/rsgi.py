@@ -19,7 +19,7 @@ from service.api.request import Reply, RequestContext
 from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 from service.http.body import Body
 from service.http.granian_objects import Exchange, Scope
-from service.http.hot_get import Ask, HotGet
+from service.http.hot_get import HotGet, HotItem
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -46,11 +46,11 @@ _MAX_FIELDS = 99
 class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
-    ``ask`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there is
-    no such way. ``get_item`` gets the other GETs and HEADs of one item, with the id as sent in
+    ``hot_item`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there
+    is no such way. ``get_item`` gets the other GETs and HEADs of one item, with the id as sent in
     ``path_params["id"]``; ``answer`` everything else. Both may raise HotshelfError, of which
     ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply`` has
-    the last word on it but on those of ``ask``.
+    the last word on it but on those of ``hot_item``.
     """
 
     get_item: Answer
@@ -61,7 +61,7 @@ class Worker:
     body_max_bytes: int = 1 << 20
     batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
-    ask: Ask | None = None
+    hot_item: HotItem | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
 
 
@@ -92,8 +92,8 @@ class Application:
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
         worker = self._worker = await self._open_worker()
-        if worker.ask is not None:
-            self._hot_get = HotGet(worker.ask, worker.draining, self._send_error)
+        if worker.hot_item is not None:
+            self._hot_get = HotGet(worker.hot_item, worker.draining, self._send_error)
 
     async def close(self) -> None:
         if self._worker is not None:

@@ -81,15 +81,13 @@ class Coherence:
         self._entries = entries
         self._render = render
         self._last_seen = LastSeen(asyncio.get_running_loop().time)
+        # Whether a database has told this worker of a newer version than a cached one.
+        self.is_behind = self._last_seen.is_behind
         self._fills: set[asyncio.Task[None]] = set()
 
     def kind(self, item_id: bytes, value: bytes | None) -> int:
         """0 for nothing, and for what stems from before a failover or a move."""
         return 0 if value is None else kind_of(value, self._epoch_of(item_id))
-
-    def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
-        """Whether a database has told this worker of a newer version than a cached one."""
-        return self._last_seen.is_behind(item_id, epoch, version)
 
     def trusts(self, item_id: bytes) -> bool:
         """Whether owners may believe the reply to a GET that is written now.

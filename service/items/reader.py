@@ -53,6 +53,7 @@ class Reader:
         timeout_s: float,
     ) -> None:
         self._coherence = coherence
+        self._is_behind = coherence.is_behind
         self._entries = entries
         self._near = near
         self._tick = tick
@@ -61,18 +62,24 @@ class Reader:
         self._gets_tick = -1
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def find(self, item_id: bytes, subject: str, waiter: Waiter) -> Stored | None:
-        """A near hit at once; else None, and ``waiter`` is called exactly once, later.
+    def near(self, item_id: bytes, subject: str) -> Stored | None:
+        """What this worker has at hand for ``subject``, who asks.
 
-        ``subject`` is who asks: an item's owner is never answered from what may be behind.
+        An item's owner is never answered from what may be behind.
         """
-        near = self._near.get(item_id)
+        stored = self._near.get(item_id)
+        if stored is None:
+            return None
+        entry = stored.entry
+        if entry.owner_id == subject or self._is_behind(item_id, entry.epoch, entry.version):
+            return None
+        return stored
+
+    def find(self, item_id: bytes, subject: str, waiter: Waiter) -> Stored | None:
+        """``near``; else None, and ``waiter`` is called exactly once, later."""
+        near = self.near(item_id, subject)
         if near is not None:
-            entry = near.entry
-            if entry.owner_id != subject and not self._coherence.is_behind(
-                item_id, entry.epoch, entry.version
-            ):
-                return near
+            return near
         tick = self._tick()
         if self._gets_tick != tick:
             self._gets_tick, self._gets = tick, {}
@@ -109,7 +116,7 @@ class Reader:
         kind = self._coherence.kind(item_id, reply)
         if kind in (0, MARKER, PERMIT):
             self._start(partial(self._coherence.after, reply), item_id, get.waiters)
-        elif self._coherence.is_behind(item_id, *numbers_of(reply)):
+        elif self._is_behind(item_id, *numbers_of(reply)):
             self._start(self._coherence.of_primary, item_id, get.waiters)
         else:
             self._tell(item_id, self._believed(item_id, kind, reply, get.ticket), get)
