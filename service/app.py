@@ -57,6 +57,7 @@ from service.items.write_all import AtomicWriter
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
+from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
@@ -97,7 +98,7 @@ async def open_worker() -> Worker:
         health = Health(
             shards, lambda: _redis_available(redis), reads.statuses, lambda: bool(drain)
         )
-        lists, docs = _build_lists(settings, shards), _docs(settings)
+        lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, docs, batch)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
@@ -189,10 +190,10 @@ async def _open_access(
     )
 
 
-def _build_lists(settings: Settings, shards: Shards) -> ListItems:
+def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
     return ListItems(
-        Pages(shards, declared, settings.database.timeout_s),
+        Pages(shards, ListReads(reads.guards), declared, settings.database.timeout_s),
         Cursors(partial(read_cursor_key, shards.all[0])),
         declared,
         settings.http.cache_control,

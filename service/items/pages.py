@@ -7,7 +7,7 @@ elsewhere moves it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,16 +18,18 @@ from service.model.errors import DatabaseTimeout, QueryTooExpensive
 from service.model.item import Item
 from service.model.json_order import sort_key
 from service.model.query import CREATED_AT, Path, Position, Query, Sort
+from service.store.list_reads import ListReads, Question
 from service.store.lists import (
     ListedItem,
     Part,
     Share,
-    count_items,
+    count_of,
     exact_count_question,
     page_question,
-    read_share,
     rough_count_question,
+    share_of,
 )
+from service.store.nodes import Row
 from service.store.shards import Shard, Shards
 
 T = TypeVar("T")
@@ -53,8 +55,11 @@ class Page:
 class Pages:
     """Reads lists. ``declared`` are the attributes that have an index."""
 
-    def __init__(self, shards: Shards, declared: frozenset[Path], timeout_s: float) -> None:
+    def __init__(
+        self, shards: Shards, reads: ListReads, declared: frozenset[Path], timeout_s: float
+    ) -> None:
         self._shards = shards
+        self._reads = reads
         self._declared = declared
         self._timeout_s = timeout_s
 
@@ -67,7 +72,7 @@ class Pages:
         parts = traversal(query.sort, position)
         # One more than asked for tells whether there is more.
         question = page_question(query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
-        shares = await self._from_all(lambda shard: read_share(shard, question))
+        shares = [share_of(rows) for rows in await self._from_all(question)]
         found, more = cut(shares, query.sort, parts, limit)
         return _page(found, more, query.sort, position)
 
@@ -79,13 +84,18 @@ class Pages:
         asked = exact_count_question if exactly else rough_count_question
         question = asked(query, self._declared)
         try:
-            counts = await self._from_all(lambda shard: count_items(shard, question))
+            answers = await self._from_all(question)
         except QueryTooExpensive:
             return None
-        return sum(counts)
+        return sum(map(count_of, answers))
 
-    async def _from_all(self, ask: Callable[[Shard], Awaitable[T]]) -> list[T]:
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
+    async def _from_all(self, question: Question) -> list[list[Row]]:
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + self._timeout_s
+
+        def ask(shard: Shard) -> Awaitable[list[Row]]:
+            return self._reads.answer(shard, question, until_s - clock())
+
         asked = [retried(partial(ask, shard), until_s) for shard in self._shards.all]
         try:
             return await within(self._timeout_s + _GRACE_S, _together(asked))

@@ -2,13 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from service.flow.breaker import Breaker, Policy, State, Status
 from service.flow.deadline import within
 from service.model.errors import DatabaseTimeout, Overloaded, ShardUnavailable
-from service.store.nodes import Node
+from service.store import statements
+from service.store.nodes import Node, Row
+from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
 
 T = TypeVar("T")
@@ -48,9 +51,9 @@ class Guard:
         if ticket is None and not at_last:
             raise ShardUnavailable("The database node has failed too often.", retry_after_s=1)
         began, well = self._clock(), False
-        self.in_flight += ids
         try:
-            result = await within(max(0.0, seconds), work())
+            with self.counted(ids):
+                result = await within(max(0.0, seconds), work())
             well = True
         except (Overloaded, ShardUnavailable) as error:
             # That no connection was free says something of us, that one was lost little of the
@@ -60,10 +63,18 @@ class Guard:
         except TimeoutError:
             raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
         finally:
-            self.in_flight -= ids
             if ticket is not None:
                 self.breaker.report(ticket, ok=well, took_s=self._clock() - began)
         return result
+
+    @contextmanager
+    def counted(self, ids: int) -> Iterator[None]:
+        """Work there that may take its time: it makes the node busier, and judges it not."""
+        self.in_flight += ids
+        try:
+            yield
+        finally:
+            self.in_flight -= ids
 
 
 class Guards:
@@ -92,6 +103,26 @@ class Guards:
             for node in shard.replicas
         ]
         return sorted(found, key=lambda pair: pair[1].in_flight)
+
+    async def ask_primary(
+        self, shard: Shard, ids: int, seconds: Callable[[], float], *steps: Step
+    ) -> list[list[Row]]:
+        """The primary's position and what else is asked of it; its connection may be lost once.
+
+        ``seconds`` tells how long it may take from now on. Raises as ``attempt`` does.
+        """
+        guard = self.of_primary(shard)
+
+        async def ask() -> list[list[Row]]:
+            async with shard.primary() as connection:
+                return await round_trip(connection, (statements.WAL_POSITION, ()), *steps)
+
+        try:
+            return await guard.attempt(ids, seconds(), ask)
+        except ShardUnavailable as error:
+            if not error.run_again:
+                raise
+        return await guard.attempt(ids, seconds(), ask)
 
     def statuses(self) -> dict[str, Status]:
         return {name: guard.breaker.status() for name, guard in self._by_name.items()}

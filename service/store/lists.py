@@ -6,7 +6,6 @@ everything that there is.) A part that is not needed to fill the page is not beg
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +20,8 @@ from service.model.item import Item
 from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
-from service.store.nodes import Connection, Row
+from service.store.list_reads import Question
+from service.store.nodes import Row
 from service.store.shards import Shard
 
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
@@ -76,22 +76,6 @@ class Share(NamedTuple):
     cut: bool
 
 
-def reader(shard: Shard) -> AbstractAsyncContextManager[Connection]:
-    """Where a shard's lists are read: the one place that chooses between its nodes."""
-    return shard.primary()
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A statement that every shard is asked, its placeholders' values, and whether its plan is
-    worth keeping: with conditions the best one depends on the values.
-    """
-
-    statement: bytes
-    values: dict[str, Any]
-    prepare: bool | None
-
-
 def page_question(
     query: Query, parts: Sequence[Part], declared: frozenset[Path], limit: int, max_bytes: int
 ) -> Question:
@@ -126,15 +110,14 @@ def _question(statement: sql.Composed, parameters: Parameters) -> Question:
     return Question(statement.as_bytes(None), parameters.values, False)
 
 
-async def read_share(shard: Shard, page: Question) -> Share:
-    """A shard's answer. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
-    rows = await _answer(shard, page)
+def share_of(rows: Sequence[Row]) -> Share:
+    """A shard's answer to ``page_question``."""
     return Share([_listed(row) for row in rows], bool(rows) and rows[0][8] > len(rows))
 
 
-async def count_items(shard: Shard, count: Question) -> int:
-    """A shard's answer to either question of counts. Raises as ``read_share`` does."""
-    ((counted,),) = await _answer(shard, count)
+def count_of(rows: Sequence[Row]) -> int:
+    """A shard's answer to either question of counts."""
+    ((counted,),) = rows
     if isinstance(counted, int):
         return counted
     return int(orjson.loads(counted)[0]["Plan"]["Plan Rows"])
@@ -148,14 +131,6 @@ async def read_cursor_key(first_shard: Shard) -> bytes:
     if row is None:
         raise ShardUnavailable("The first shard has not been migrated.", retry_after_s=1)
     return bytes(row[0])
-
-
-async def _answer(shard: Shard, question: Question) -> list[Row]:
-    async with reader(shard) as connection:
-        cursor = await connection.execute(
-            question.statement, question.values, prepare=question.prepare
-        )
-        return await cursor.fetchall()
 
 
 class _Scan(NamedTuple):

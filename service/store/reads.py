@@ -22,7 +22,7 @@ from psycopg.types.numeric import Int4
 from service import native
 from service.flow.breaker import State, Status
 from service.flow.tick_batch import TickBatch
-from service.model.errors import DependencyError, Overloaded, ShardUnavailable
+from service.model.errors import DependencyError, Overloaded
 from service.model.item import Item
 from service.settings import Database
 from service.store import statements
@@ -33,11 +33,11 @@ from service.store.shards import BucketMoved, Shard
 
 # A primary is asked as patiently as its shard asks whether it lives: while it can be reached,
 # nothing unproved may be answered in its place.
-_PRIMARY_S = 2.0
-_REPLICA_S = 0.5
+PRIMARY_S = 2.0
+REPLICA_S = 0.5
 # How long a replica may take to catch up before the primary is the quicker way.
-_CATCH_UP_S = 0.002
-_ASK_AGAIN_S = 0.0003
+CATCH_UP_S = 0.002
+ASK_AGAIN_S = 0.0003
 _IDS_MAX = 64
 
 
@@ -111,7 +111,7 @@ class Reads:
     twice as many at a shard, waiting ones included; whoever comes then is told Overloaded.
 
     ``lag_s`` bounds how old ``read_any`` may be while the primary answers. ``on_breaker`` is told
-    which node's breaker changed to which state.
+    which node's breaker changed to which state. ``guards`` are for whoever else reads the nodes.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Reads:
         self._limit = settings.reads_in_flight
         self._lag_s = lag_s
         self._clock = clock
-        self._guards = Guards(self._limit, clock, on_breaker)
+        self.guards = Guards(self._limit, clock, on_breaker)
         self._positions: dict[Shard, _Position] = {}
         self._under_way: dict[Shard, int] = {}
         self._batches: TickBatch[tuple[Shard, _Way], bytes, Reading] = TickBatch(
@@ -165,7 +165,7 @@ class Reads:
 
     def statuses(self) -> dict[str, Status]:
         """The breakers of all nodes asked so far, by name, for /readyz and metrics."""
-        return self._guards.statuses()
+        return self.guards.statuses()
 
     async def _add(self, shard: Shard, way: _Way, item_id: bytes) -> Reading:
         under_way = self._under_way.get(shard, 0)
@@ -200,11 +200,11 @@ class Reads:
         position = self._positions.get(shard)
         if fresh or position is None or self._clock() - position.asked_at >= self._lag_s:
             position = await self._ask_position(shard, batch)
-        until = self._clock() + _CATCH_UP_S if fresh else 0.0
-        for node, guard in self._guards.of_replicas(shard):
+        until = self._clock() + CATCH_UP_S if fresh else 0.0
+        for node, guard in self.guards.of_replicas(shard):
             work = self._caught_up(node, batch, position, until)
             try:
-                rows = await guard.attempt(len(batch.ids), self._left(batch, _REPLICA_S), work)
+                rows = await guard.attempt(len(batch.ids), self._left(batch, REPLICA_S), work)
             except (DependencyError, Overloaded):
                 continue
             return None if rows is None else batch.found(rows, position.timeline, fresh)
@@ -223,7 +223,7 @@ class Reads:
                         return rows
                     if self._clock() >= until:
                         return None
-                    await asyncio.sleep(_ASK_AGAIN_S)
+                    await asyncio.sleep(ASK_AGAIN_S)
 
         return read
 
@@ -241,27 +241,17 @@ class Reads:
     async def _at_primary(
         self, shard: Shard, batch: _Batch, ids: int, *steps: Step
     ) -> list[list[Row]]:
-        """The primary's position and what else is asked of it; its connection may be lost once."""
-        guard = self._guards.of_primary(shard)
-
-        async def ask() -> list[list[Row]]:
-            async with shard.primary() as connection:
-                return await round_trip(connection, (statements.WAL_POSITION, ()), *steps)
-
-        try:
-            return await guard.attempt(ids, self._left(batch, _PRIMARY_S), ask)
-        except ShardUnavailable as error:
-            if not error.run_again:
-                raise
-        return await guard.attempt(ids, self._left(batch, _PRIMARY_S), ask)
+        return await self.guards.ask_primary(
+            shard, ids, lambda: self._left(batch, PRIMARY_S), *steps
+        )
 
     async def _unproved(self, shard: Shard, batch: _Batch, error: DependencyError) -> _Found:
         """What some replica says while the primary is away; raises ``error`` where none does."""
-        for node, guard in self._guards.of_replicas(shard):
+        for node, guard in self.guards.of_replicas(shard):
             try:
                 rows = await guard.attempt(
                     len(batch.ids),
-                    self._left(batch, _REPLICA_S),
+                    self._left(batch, REPLICA_S),
                     _rows_of(node, batch),
                     at_last=True,
                 )
