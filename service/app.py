@@ -37,7 +37,7 @@ from service.api.lifecycle import lifecycle_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
-from service.api.routes import Api, add_routes, documented
+from service.api.routes import Api, Direct, add_routes, documented
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
@@ -104,7 +104,7 @@ async def open_worker() -> Worker:
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
             hot_item=api.get_item,
-            get_item=api.get_item,
+            direct=Direct(api, gate),
             answer=RobynBridge(robyn_app, problem_reply),
             on_error=problem_reply,
             draining=lambda: bool(drain),

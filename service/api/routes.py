@@ -4,6 +4,7 @@ Robyn and the empty app are given in, since making them has side effects that on
 ``http.robyn_bridge`` knows how to avoid.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ PROBES = ("/livez", "/readyz")
 # and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 _OPEN_BELOW = ("/.well-known/", "/docs/")
+# An id has 26 characters; what else is there (a search, say) is for Robyn's routes to know.
+_ITEMS = re.compile(r"(?:/v[12])?/items(?:/([^/]{26}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,42 @@ def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
         if route in _OTHERS:
             endpoint = _without_query(endpoint)
         app.add_route(route.method, route.path, _robyn_endpoint(robyn, endpoint))
+
+
+class Direct:
+    """The endpoints of single items and of POST, without the way through Robyn.
+
+    That way is 40 µs of a write (docs/decisions/0081-write-cost.md); rules are the same on both.
+    """
+
+    def __init__(self, api: Api, gate: Gate) -> None:
+        changes = api.change_item
+        self._of_all = {"POST": _gated(gate, changes.post)}
+        self._of_one: dict[str, Endpoint] = {
+            "GET": api.get_item,
+            "HEAD": api.get_item,
+            "PUT": _gated(gate, changes.put),
+            "PATCH": _gated(gate, changes.patch),
+            "DELETE": _gated(gate, changes.delete),
+        }
+
+    def __call__(self, context: RequestContext) -> Endpoint | None:
+        """None where Robyn has to find it. Leaves the id as sent in ``path_params["id"]``."""
+        path = _ITEMS.fullmatch(context.path)
+        if path is None:
+            return None
+        if path[1] is None:
+            return self._of_all.get(context.method)
+        context.path_params = {"id": path[1]}
+        return self._of_one.get(context.method)
+
+
+def _gated(gate: Gate, endpoint: Endpoint) -> Endpoint:
+    async def run(context: RequestContext) -> Reply:
+        await gate.enter(context)
+        return await endpoint(context)
+
+    return run
 
 
 def documented() -> list[Documented]:

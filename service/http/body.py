@@ -4,12 +4,18 @@ What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides w
 piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
 raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
 service therefore refuses too.
+
+``await proto()`` is the whole content at once, which costs less, and is as large as was announced:
+only where it was.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import Mapping
 
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
+
+from service.http.granian_objects import Exchange
 from service.model.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -27,17 +33,17 @@ _FEED_BYTES = 4096
 class Body:
     """One request's body: ``read`` it once, or leave it and Granian discards it."""
 
-    __slots__ = ("_chunks", "_headers", "_max_bytes", "_timeout_s")
+    __slots__ = ("_exchange", "_headers", "_max_bytes", "_timeout_s")
 
     def __init__(
         self,
         headers: Mapping[str, list[str]],
-        chunks: AsyncIterable[bytes],
+        exchange: Exchange,
         max_bytes: int,
         timeout_s: float,
     ) -> None:
         self._headers = headers
-        self._chunks = chunks
+        self._exchange = exchange
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
 
@@ -49,13 +55,14 @@ class Body:
         """
         packed = _is_gzip(self._headers)
         announced = self._headers.get("content-length")
-        if announced is None and "transfer-encoding" not in self._headers:
+        chunked = "transfer-encoding" in self._headers
+        if announced is None and not chunked:
             return self._unpack(b"") if packed else b""
         if announced is not None and int(announced[0]) > self._max_bytes:
             raise _too_large(self._max_bytes)
         try:
             async with asyncio.timeout(self._timeout_s):
-                content = await self._receive()
+                content = await (self._receive_chunks() if chunked else self._receive())
         except TimeoutError:
             raise BodyTimeout(
                 f"The body did not arrive within {self._timeout_s:g} seconds."
@@ -63,18 +70,22 @@ class Body:
         return self._unpack(content) if packed else content
 
     async def _receive(self) -> bytes:
+        try:
+            return await self._exchange()
+        except ProtocolClosed:
+            raise _incomplete() from None
+
+    async def _receive_chunks(self) -> bytes:
         pieces: list[bytes] = []
         size = ends = 0
-        async for chunk in self._chunks:
+        async for chunk in self._exchange:
             ends += not chunk
             size += len(chunk)
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
             pieces.append(chunk)
         if ends != 1:
-            raise IncompleteBody(
-                "The body ended before its announced length or last chunk, or has trailer fields."
-            )
+            raise _incomplete()
         return b"".join(pieces)
 
     def _unpack(self, packed: bytes) -> bytes:
@@ -115,6 +126,12 @@ def _is_gzip(headers: Mapping[str, list[str]]) -> bool:
         "The content coding of the body is not supported.",
         Place("Use gzip or identity.", header="content-encoding"),
         extra={"accept_encoding": "gzip, identity"},
+    )
+
+
+def _incomplete() -> IncompleteBody:
+    return IncompleteBody(
+        "The body ended before its announced length or last chunk, or has trailer fields."
     )
 
 

@@ -1,6 +1,6 @@
 """What is used of the objects that Granian hands over (RSGI 1.6)."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable
 from typing import Protocol
 
 
@@ -32,5 +32,6 @@ class Scope(Protocol):
 class Exchange(AsyncIterable[bytes], Protocol):
     """Granian's protocol object: the body comes out of it, the answer goes into it."""
 
+    def __call__(self) -> Awaitable[bytes]: ...
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...

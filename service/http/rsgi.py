@@ -5,6 +5,7 @@ loop, makes a RequestContext of each request, refuses what HTTP itself forbids, 
 """
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import re
@@ -35,11 +36,11 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[RequestContext], Awaitable[Reply]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
-# An id has 26 characters; what else is there (a search, say) is for the routes to know.
-_ITEM_PATH = re.compile(r"(?:/v[12])?/items/([^/]{26})")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
+# Most of what is counted here are answers under way, not garbage.
+_GC_AFTER = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,12 @@ class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
     ``hot_item`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there
-    is no such way. ``get_item`` gets the other GETs and HEADs of one item, with the id as sent in
-    ``path_params["id"]``; ``answer`` everything else. Both may raise HotshelfError, of which
-    ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply`` has
-    the last word on it but on those of ``hot_item``.
+    is no such way. ``direct`` names the endpoint of what need not go through a framework, and
+    sets the path's parameters; ``answer`` gets everything else. Both may raise HotshelfError, of
+    which ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply``
+    has the last word on it but on those of ``hot_item``.
     """
 
-    get_item: Answer
     answer: Answer
     on_error: Callable[[RequestContext | None, HotshelfError], Reply]
     draining: Callable[[], bool]
@@ -62,6 +62,7 @@ class Worker:
     batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
     hot_item: HotItem | None = None
+    direct: Callable[[RequestContext], Answer | None] = lambda _: None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
 
 
@@ -81,6 +82,9 @@ class Application:
             # Without Granian nobody would stop or count this worker any more.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open(loop))
+        # Modules, settings and routes stay: collections need not look through them each time.
+        gc.freeze()
+        gc.set_threshold(_GC_AFTER, *gc.get_threshold()[1:])
         # uvloop forgets a signal that arrives while it stands still, as it will until Granian
         # has started it again; our loader holds them back until then.
         loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -165,12 +169,7 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
     _check_headers(scope.headers.keys(), context)
     _check_path(context.path)
-    if context.method in ("GET", "HEAD"):
-        item = _ITEM_PATH.fullmatch(context.path)
-        if item is not None:
-            context.path_params = {"id": item[1]}
-            return await worker.get_item(context)
-    return await worker.answer(context)
+    return await (worker.direct(context) or worker.answer)(context)
 
 
 def _check_headers(names: list[str], context: RequestContext) -> None:
