@@ -59,6 +59,8 @@ async def _compare(route: Any) -> None:
         ("GET", f"/v3/items/{ID}"),
         ("PUT", f"/v1/items/{ID}/more"),
         ("POST", "/v1/items:batch"),
+        ("GET", "/v1/items/search"),
+        ("GET", f"/v1/items/{ID}X"),
     ],
 )
 def test_what_is_no_route_of_items_is_left_to_robyn(method: str, path: str) -> None:
