@@ -3,11 +3,15 @@
 `pytest bench/test_parts_cache.py`.
 """
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
+import pytest
+import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from service.cache.connection import Connection
 from service.cache.layout import ITEM, ItemEntry, encode_item, kind_of
 from service.cache.near import NearCache
 from service.flow.breaker import Breaker
@@ -77,3 +81,41 @@ def test_breaker_call(benchmark: BenchmarkFixture) -> None:
         return True
 
     assert benchmark(call)
+
+
+class _Deaf(asyncio.Transport):
+    """Takes what is written and does nothing with it."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("commands", [1, 16])
+def test_a_tick_written_and_answered(benchmark: BenchmarkFixture, commands: int) -> None:
+    """As the pipeline does it, its breaker's word included; all but the socket."""
+    replies: list[object] = []
+    breaker = Breaker(time.monotonic)
+    ticket = breaker.admit()
+    assert ticket is not None
+
+    async def body() -> None:
+        def answered(took_s: float) -> None:
+            breaker.report(ticket, ok=True, took_s=took_s)
+
+        connection = Connection(60.0, lambda _: None, on_answered=answered)
+        connection.connection_made(_Deaf())
+        packed, callbacks = [b""] * commands, [replies.append] * commands
+        received = b"$1\r\nx\r\n" * commands
+
+        def tick() -> None:
+            connection.write(packed, callbacks)
+            connection.data_received(received)
+            replies.clear()
+
+        benchmark(tick)
+        connection.abort("The measurement ends.")
+
+    uvloop.run(body())

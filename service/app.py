@@ -43,6 +43,7 @@ from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
+from service.cache.troubles import troubles
 from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
@@ -54,6 +55,7 @@ from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_all import AtomicWriter
+from service.observe.events import breaker_changed
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
@@ -79,8 +81,9 @@ async def open_worker() -> Worker:
         opened.push_async_callback(expiry.close)
         expiry.start()
         redis = await _open_redis(settings, opened)
-        reads = Reads(settings.database)
-        outbox, reader = await _open_cache(settings, shards, reads, redis, opened)
+        reads = Reads(settings.database, on_breaker=breaker_changed)
+        near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
+        outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
         gate, oauth2 = await _open_access(settings, shards, redis, opened)
         lifecycle = _lifecycle(settings)
         replies = ItemReplies(
@@ -95,9 +98,8 @@ async def open_worker() -> Worker:
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, AtomicWriter(shards, outbox, *limits), *rules)
-        health = Health(
-            shards, lambda: _redis_available(redis), reads.statuses, lambda: bool(drain)
-        )
+        cache_troubles = list if redis is None else partial(troubles, redis, near)
+        health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, docs, batch)
         robyn_app = new_app()
@@ -124,6 +126,7 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
         timeout_s=settings.redis.timeout_s,
         on_connect=entries.ON_CONNECT,
         scripts=(*SCRIPTS, *entries.SCRIPTS),
+        on_breaker=partial(breaker_changed, "redis"),
     )
     opened.push_async_callback(redis.close)
     await redis.open()
@@ -135,11 +138,11 @@ async def _open_cache(
     shards: Shards,
     reads: Reads,
     redis: RedisPipeline | None,
+    near: NearCache[Stored],
     opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
     """Both sides of the cache protocol: who tells Redis of changes, and who reads from it."""
     kept = None
-    near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
     if redis is not None:
         cache = settings.cache
         kept = Entries(
@@ -247,10 +250,6 @@ def _trusted_proxies(settings: Settings) -> TrustedProxies:
         return TrustedProxies(settings.http.trusted_proxies)
     except ValueError as error:
         raise SettingsError(f"http.trusted_proxies: {error}") from None
-
-
-def _redis_available(pipeline: RedisPipeline | None) -> bool | None:
-    return None if pipeline is None else pipeline.available
 
 
 application = Application(open_worker)

@@ -1,6 +1,6 @@
 """Is the process alive, and is it of use: /livez and /readyz."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
@@ -14,19 +14,20 @@ _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 class Health:
     """Answers for probes; open to everybody, so they tell nothing but names and states.
 
-    ``breakers`` gives those of the database nodes, by name.
+    ``breakers`` gives those of the database nodes, by name, and ``cache_troubles`` what is wrong
+    with Redis, in words.
     """
 
     def __init__(
         self,
         shards: Shards,
-        redis_available: Callable[[], bool | None],
         breakers: Callable[[], Mapping[str, Status]],
+        cache_troubles: Callable[[], Sequence[str]],
         draining: Callable[[], bool],
     ) -> None:
         self._shards = shards
-        self._redis_available = redis_available
         self._breakers = breakers
+        self._cache_troubles = cache_troubles
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
@@ -49,8 +50,7 @@ class Health:
             for name, status in self._breakers().items()
             if status.left_s > 0
         ]
-        if self._redis_available() is False:
-            degraded.append("redis")
+        degraded += self._cache_troubles()
         readable = any(shard.primary_known or shard.replicas for shard in self._shards.all)
         status = "unready" if not readable else "degraded" if degraded else "ready"
         body = {"status": status, "degraded": degraded}

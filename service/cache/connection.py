@@ -25,8 +25,10 @@ _INCOMPLETE = object()
 # uvloop runs timers before it reads sockets: after a stall of our own process the replies may
 # have arrived long ago, so a deadline counts only once the sockets have had their turn.
 _LAST_LOOK_S = 0.002
-# A node that says this serves nobody; another connection may reach one that does.
-_UNUSABLE_NODE = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"})
+# A node that says this serves nobody; another connection may reach one that does. One that
+# refuses writes may serve reads, but nobody could tell it that what they return has changed.
+REFUSES_WRITES = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
+_UNUSABLE_NODE = REFUSES_WRITES | {"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"}
 # Redis 6 reports an error inside a script as "ERR Error running script …: -OOM command …".
 _ERROR_WORD = re.compile(r"(?:^|[ :]-)([A-Z]+)\b")
 
@@ -42,21 +44,26 @@ def failure(reply: ReplyError) -> CacheUnavailable:
 
 class Connection(asyncio.Protocol):
     """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
-    still waiting are given their failure. ``on_push`` receives RESP3 push messages as lists."""
+    still waiting are given their failure; then ``ended_by`` is the word of the error reply that
+    ended it, if one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered`` is
+    told, once per read of the socket that ends a write, how long the oldest such write took."""
 
     def __init__(
         self,
         timeout_s: float,
         on_lost: Callable[["Connection"], None],
         on_push: Callable[[list[Any]], None] | None = None,
+        on_answered: Callable[[float], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._on_lost = on_lost
         self._on_push = on_push
+        self._on_answered = on_answered
         self._reader = Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self.lost = False
+        self.ended_by = ""
         self._waiting: deque[Callback] = deque()
         self._written = 0
         self._answered = 0
@@ -108,6 +115,16 @@ class Connection(asyncio.Protocol):
                 self._take(reply)
         except ProtocolError:
             self.abort("The cache sent what is not RESP.")
+        deadlines = self._deadlines
+        if deadlines and deadlines[0][0] <= self._answered:
+            took_s = self._loop.time() - deadlines.popleft()[1] + self._timeout_s
+            self._forget_answered()
+            if self._on_answered is not None and not self.lost:
+                self._on_answered(took_s)
+
+    def _forget_answered(self) -> None:
+        while self._deadlines and self._deadlines[0][0] <= self._answered:
+            self._deadlines.popleft()
 
     def _take(self, reply: Any) -> None:
         kind = type(reply)
@@ -124,6 +141,7 @@ class Connection(asyncio.Protocol):
             reply = failure(reply)
         self._give(callback, reply)
         if kind is ReplyError and reply.redis_error in _UNUSABLE_NODE:
+            self.ended_by = reply.redis_error
             self.abort(f"The cache node is unusable: {reply.redis_error}.")
 
     def _give(self, callback: Callback, reply: Any) -> None:
@@ -136,8 +154,7 @@ class Connection(asyncio.Protocol):
             )
 
     def _check_deadline(self, looked_at: int = 0) -> None:
-        while self._deadlines and self._deadlines[0][0] <= self._answered:
-            self._deadlines.popleft()
+        self._forget_answered()
         if not self._deadlines:
             self._timer = None
             return

@@ -97,7 +97,12 @@ class NearCache(Generic[V]):
 
     @property
     def on(self) -> bool:
-        return self._on and self._max_bytes > 0
+        return self._on and self.wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the settings give it room at all."""
+        return self._max_bytes > 0
 
     @property
     def held_bytes(self) -> int:

@@ -7,24 +7,15 @@ read-only is always CacheUnavailable and never looks like an absent key.
 
 import asyncio
 import hashlib
-import random
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any
 
 from service.cache.connection import Callback, Command, Connection, encode
-from service.cache.endpoint import connect, parse_url
-from service.flow.deadline import within
+from service.cache.link import Link
+from service.flow.breaker import State, Status
 from service.model.errors import CacheUnavailable, Overloaded
-
-_BACKOFF_FIRST_S = 0.05
-_BACKOFF_MAX_S = 1.0
-# A connection that ends sooner than this counts as one more failed attempt.
-_STABLE_S = 5.0
-_CONNECT_TIMEOUT_S = 1.0
 
 
 class Script:
@@ -41,13 +32,13 @@ class Script:
 
 
 class RedisPipeline:
-    """Owns one connection and keeps it up; belongs to the event loop that called ``open``.
+    """Owns one connection, which a Link keeps up; belongs to the event loop that called ``open``.
 
     ``on_connect`` runs on every new connection before anything else, and ``scripts`` are loaded
     there; an error in one of them counts as a failed connection. ``timeout_s`` is the deadline
     of each command from the tick in which it is written. ``max_in_flight`` bounds commands
     gathered or unanswered. ``on_state`` is told True and False as the connection comes and goes,
-    ``on_push`` gets RESP3 push messages.
+    ``on_breaker`` each new state of the link's breaker, ``on_push`` gets RESP3 push messages.
     """
 
     def __init__(
@@ -60,19 +51,14 @@ class RedisPipeline:
         max_in_flight: int = 10_000,
         on_state: Callable[[bool], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
+        on_breaker: Callable[[State], None] = lambda _: None,
     ) -> None:
-        self._endpoint = parse_url(url)
-        self._timeout_s = timeout_s
-        self._on_connect = (
-            *on_connect,
-            *((b"SCRIPT", b"LOAD", script.source) for script in scripts),
-        )
+        loads = ((b"SCRIPT", b"LOAD", script.source) for script in scripts)
+        first = (*on_connect, *loads)
+        self._link = Link(url, timeout_s, first, self._use, on_push, on_breaker)
         self._max_in_flight = max_in_flight
         self._on_state = on_state
-        self._on_push = on_push
         self._connection: Connection | None = None
-        self._lost = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
         self._packed: list[bytes] = []
         self._callbacks: list[Callback] = []
         # Scripts that Redis had forgotten, to be sent again before anything newer.
@@ -86,21 +72,23 @@ class RedisPipeline:
         """True while a connection stands that has passed its handshake."""
         return self._connection is not None
 
+    @property
+    def breaker(self) -> Status:
+        """For /readyz and metrics."""
+        return self._link.breaker
+
+    @property
+    def refusal(self) -> str:
+        """The word with which Redis refused a write lately (OOM, …); "" where it did not."""
+        return self._link.refusal
+
     async def open(self) -> None:
         """Start connecting; returns after the first attempt, whether or not it succeeded."""
-        first_attempt = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep_connected(first_attempt))
-        await first_attempt.wait()
+        await self._link.open()
 
     async def close(self) -> None:
         """Drop the connection; whatever is unanswered fails."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
-        if self._connection is not None:
-            self._connection.abort("The service is shutting down.")
+        await self._link.close()
         self._flush()
 
     def send(self, command: Command) -> asyncio.Future[Any]:
@@ -189,39 +177,10 @@ class RedisPipeline:
         else:
             callback(reply)
 
-    async def _keep_connected(self, first_attempt: asyncio.Event) -> None:
-        failures = 0
-        while True:
-            self._lost.clear()
-            try:
-                await within(_CONNECT_TIMEOUT_S, self._connect())
-            except (CacheUnavailable, OSError, TimeoutError):
-                failures += 1
-            finally:
-                first_attempt.set()
-            if self._connection is not None:
-                connected_at = time.monotonic()
-                await self._lost.wait()
-                failures = 0 if time.monotonic() - connected_at > _STABLE_S else failures + 1
-            longest = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # jitter, not a secret
-
-    async def _connect(self) -> None:
-        def make() -> Connection:
-            return Connection(self._timeout_s, self._forget, self._on_push)
-
-        connection = await connect(self._endpoint, make, self._on_connect)
+    def _use(self, connection: Connection | None) -> None:
         self._connection = connection
         if self._on_state is not None:
-            self._on_state(True)
-
-    def _forget(self, connection: Connection) -> None:
-        if connection is not self._connection:
-            return
-        self._connection = None
-        self._lost.set()
-        if self._on_state is not None:
-            self._on_state(False)
+            self._on_state(connection is not None)
 
 
 def _settle(future: asyncio.Future[Any], reply: Any) -> None:

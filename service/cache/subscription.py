@@ -46,11 +46,16 @@ class Subscription:
         self._confirmed = False
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
+        self._tried = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Start connecting, and go on for as long as it is open."""
+        """Start connecting, and go on for as long as it is open.
+
+        Returns after the first attempt, whether or not it succeeded.
+        """
         self._keeper = asyncio.create_task(self._keep_subscribed())
+        await self._tried.wait()
 
     async def close(self) -> None:
         """End the connection; the state is told once more if it was True."""
@@ -73,6 +78,7 @@ class Subscription:
             except (CacheUnavailable, OSError, TimeoutError):
                 pass
             finally:
+                self._tried.set()
                 if self._connection is not None:
                     self._connection.abort("The subscription ends.")
             await asyncio.sleep(random.uniform(0, _BACKOFF_S))  # noqa: S311  # jitter, no secret
@@ -98,6 +104,7 @@ class Subscription:
             self._on_message(message[2])
         elif message[0] == b"subscribe":
             self._tell(True)
+            self._tried.set()
 
     def _tell(self, confirmed: bool) -> None:
         if confirmed != self._confirmed:

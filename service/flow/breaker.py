@@ -2,7 +2,8 @@
 
 Decides from an injected clock and does no I/O. Closed, it counts; when too large a share of the
 calls in a sliding window failed or was slow, it opens and nobody asks. After a jittered pause a
-few probes may pass; all must come back well, else the next pause is twice as long.
+few probes may pass; all must come back well, else the next pause is twice as long. So it is where
+it opens again soon after it closed.
 """
 
 import enum
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SLOTS = 10
+# Closed for as many longest pauses, it is forgotten that it was ever open.
+_CALM = 4
 
 
 class State(enum.StrEnum):
@@ -75,6 +78,7 @@ class Breaker:
         self._policy = policy or Policy()
         self._dice = dice or random.SystemRandom()
         self._on_change = on_change
+        self._slow_s = self._policy.slow_s
         self._slot_s = self._policy.window_s / _SLOTS
         self._pauses = self._openings = 0
         self._turn = 0
@@ -106,17 +110,27 @@ class Breaker:
         """What came of the call. One that began in an earlier state says nothing of this one."""
         if ticket != self._turn:
             return
-        slow = took_s >= self._policy.slow_s
+        slow = took_s >= self._slow_s
         now = self._clock()
         if self._state is State.CLOSED:
-            self._count(ok, slow, now)
+            newest = int(now / self._slot_s)
+            if newest > self._newest:
+                self._slide(newest)
+            self._window[-1][0] += 1
+            self._calls += 1
+            if slow or not ok:
+                self._count_against(ok, slow, now)
         elif not ok or slow:
             self._open(now)
         else:
             self._probes_well += 1
             if self._probes_well == self._policy.probes:
-                self._pauses = 0
                 self._enter(State.CLOSED, now)
+
+    def trip(self, ticket: int) -> None:
+        """As ``report``, of a call whose failure says that no other can go well: open at once."""
+        if ticket == self._turn and self._state is not State.OPEN:
+            self._open(self._clock())
 
     @property
     def state(self) -> State:
@@ -141,13 +155,8 @@ class Breaker:
             self._openings,
         )
 
-    def _count(self, ok: bool, slow: bool, now: float) -> None:
-        self._slide(int(now / self._slot_s))
+    def _count_against(self, ok: bool, slow: bool, now: float) -> None:
         slot = self._window[-1]
-        slot[0] += 1
-        self._calls += 1
-        if ok and not slow:
-            return
         slot[1] += not ok
         slot[2] += slow
         self._failures += not ok
@@ -181,6 +190,8 @@ class Breaker:
 
     def _open(self, now: float) -> None:
         policy = self._policy
+        if self.closed and now - self._since >= _CALM * policy.pause_max_s:
+            self._pauses = 0
         pause_s = min(policy.pause_max_s, policy.pause_s * 2 ** min(self._pauses, 30))
         self._pauses += 1
         self._openings += 1

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hiredis import ReplyError
 
 from service.cache.connection import failure
 from service.cache.pipeline import RedisPipeline, Script
+from service.flow.breaker import State
 from service.model.errors import CacheUnavailable
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.pipelines import connected, run
@@ -98,22 +100,44 @@ def test_a_url_that_means_nothing_is_refused(url: str) -> None:
         RedisPipeline(url)
 
 
-def test_a_full_redis_is_a_failure_of_the_dependency_also_inside_scripts() -> None:
-    with redis_server("--maxmemory", "2mb", "--maxmemory-policy", "noeviction") as full:
-        script = Script(b"return redis.call('SET', KEYS[1], ARGV[1])")
+SCRIPT = Script(b"return redis.call('SET', KEYS[1], ARGV[1])")
+
+
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_full_redis_is_left_until_it_takes_writes_again(by_script: bool) -> None:
+    """What it returned could be out of date: nobody could tell it of a change."""
+    told: list[State] = []
+    with redis_server("--maxmemory-policy", "noeviction") as full:
 
         async def use(pipeline: RedisPipeline) -> None:
-            fillers = [pipeline.send((b"SET", b"filler:%d" % n, b"x" * 100_000)) for n in range(40)]
-            outcomes = await asyncio.gather(*fillers, return_exceptions=True)
-            assert isinstance(outcomes[-1], CacheUnavailable)
-            assert outcomes[-1].redis_error == "OOM"
+            assert await pipeline.send((b"SET", b"k", b"v")) == b"OK"
+            with full.client() as client:
+                client.config_set("maxmemory", 1)
+            assert await pipeline.send((b"GET", b"k")) == b"v"
+            by_itself = partial(pipeline.send, (b"SET", b"k", b"v"))
+            refused = partial(pipeline.run_future, SCRIPT, (b"k",), (b"v",))
             with pytest.raises(CacheUnavailable) as caught:
-                await pipeline.run_future(script, (b"k",), (b"v" * 200_000,))
+                await (refused if by_script else by_itself)()
             assert caught.value.redis_error == "OOM"
-            assert await pipeline.send((b"GET", b"filler:0")) == b"x" * 100_000
-            assert pipeline.available
+            assert not pipeline.available
+            assert pipeline.breaker.state is State.OPEN
+            assert pipeline.refusal == "OOM"
+            with full.client() as client:
+                client.config_set("maxmemory", 0)
+            await _until(lambda: pipeline.available)
+            assert await pipeline.send((b"SET", b"k", b"v")) == b"OK"
 
-        run(full.url, use)
+        run(full.url, use, on_breaker=told.append)
+    assert told[0] is State.OPEN
+    assert told[-2:] == [State.HALF_OPEN, State.CLOSED]
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came to that")
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,13 @@ from tests.fixtures.traffic import Connection
 STOPPED_S = 3.0
 NEAR_NS = 2_000_000_000
 PAD_BYTES = 1 << 16
+_OPEN = "redis: breaker (half-)?open"
 BODY = b'{"data":{"w":"at rest"}}'
 
 
 def _kill_redis(scene: Scene) -> None:
     scene.stack.redis.kill()
+    scene.sees(_OPEN)
     assert_reads_go_on(scene.traffic, FAULT_S)
     scene.stack.redis.spawn()
     scene.stack.redis.await_ready()
@@ -43,6 +45,7 @@ def _kill_redis(scene: Scene) -> None:
 def _stop_redis(scene: Scene) -> None:
     scene.stack.redis.pause()
     try:
+        scene.sees(_OPEN)
         assert_reads_go_on(scene.traffic, STOPPED_S)
     finally:
         scene.stack.redis.resume()
@@ -51,10 +54,11 @@ def _stop_redis(scene: Scene) -> None:
 def _fill_redis(scene: Scene) -> None:
     with scene.redis() as client:
         client.config_set("maxmemory-policy", "noeviction")
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", 1)
         try:
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 client.set("pad", "x")
+            scene.sees(r"redis: writes refused \(OOM\)")
             assert_reads_go_on(scene.traffic, FAULT_S)
         finally:
             client.config_set("maxmemory-policy", "allkeys-lru")

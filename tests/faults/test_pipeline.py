@@ -2,17 +2,25 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import uvloop
 
 from service.cache.pipeline import RedisPipeline
+from service.flow.breaker import State
 from service.model.errors import CacheUnavailable
 from tests.fixtures.pipelines import connected
 from tests.fixtures.redis_server import RedisServer, redis_server
 
 ATTEMPTS = 2_000
+# Keeps Redis busy for 0.42 s.
+SLOW_SCRIPT = b"""
+local function now() local t = redis.call('TIME') return t[1] * 1e6 + t[2] end
+local until_ = now() + 420000
+while now() < until_ do end
+"""
 
 
 async def until_available(pipeline: RedisPipeline) -> None:
@@ -105,6 +113,29 @@ def test_starting_without_redis_succeeds_and_finds_it_later(how: str) -> None:
                 _bring_back(server, how)
                 await until_available(pipeline)
                 assert await pipeline.send((b"ECHO", b"hello")) == b"hello"
+
+        uvloop.run(body())
+
+
+def test_slow_replies_open_the_breaker_though_each_is_in_time() -> None:
+    """Then asking fails at once, until a probe is answered quickly."""
+    with redis_server() as server:
+        told: list[State] = []
+
+        async def body() -> None:
+            async with connected(server.url, timeout_s=0.5, on_breaker=told.append) as pipeline:
+                with server.client() as client:
+                    while pipeline.available:
+                        reply = pipeline.send((b"EVAL", SLOW_SCRIPT, b"0"))
+                        with suppress(CacheUnavailable):
+                            await reply
+                    assert told == [State.OPEN]
+                    with pytest.raises(CacheUnavailable):
+                        pipeline.send((b"PING",))
+                    client.ping()
+                await until_available(pipeline)
+                assert pipeline.breaker.openings == 1
+                assert told == [State.OPEN, State.HALF_OPEN, State.CLOSED]
 
         uvloop.run(body())
 

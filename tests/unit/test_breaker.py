@@ -171,6 +171,32 @@ def test_probes_that_never_end_do_not_hold_it_half_open() -> None:
     assert breaker.closed
 
 
+def test_opening_again_soon_doubles_the_pause_and_later_does_not() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    for calm_s, longest in [(0.0, 1.0), (7.9, 2.0), (8.1, 0.5)]:
+        clock.now += POLICY.pause_max_s
+        for _ in range(POLICY.probes):
+            call(breaker)
+        clock.now += calm_s
+        for _ in range(POLICY.calls_min):
+            assert call(breaker, ok=False)
+        assert longest / 2 <= breaker.status().left_s <= longest
+
+
+def test_a_hopeless_failure_opens_it_at_once() -> None:
+    clock = Clock()
+    breaker = new(clock)
+    for _ in range(100):
+        call(breaker)
+    ticket = breaker.admit()
+    assert ticket is not None
+    breaker.trip(ticket)
+    assert (breaker.state, breaker.status().openings) == (State.OPEN, 1)
+    breaker.trip(ticket)
+    assert breaker.status().openings == 1
+
+
 def test_changes_are_told_in_order() -> None:
     clock, told = Clock(), list[State]()
     breaker = Breaker(clock, POLICY, dice=random.Random(1), on_change=told.append)

@@ -1,0 +1,168 @@
+"""Keeps one connection to Redis up, and knows when to leave Redis alone.
+
+A breaker counts lost connections, failed attempts and slow replies. While it is open there is no
+connection; its probe is to make one and to write through it. So whoever asks Redis needs no look
+at the breaker, only whether there is a connection.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from service.cache.connection import REFUSES_WRITES, Command, Connection
+from service.cache.endpoint import ask, connect, parse_url
+from service.flow.breaker import Breaker, Policy, State, Status
+from service.flow.deadline import within
+from service.model.errors import CacheUnavailable
+
+_RETRY_S = 0.1
+_CONNECT_TIMEOUT_S = 1.0
+_REFUSAL_TOLD_S = 3.0
+# Of the deadline of a command: replies that take longer are slow.
+_SLOW = 0.8
+# A write that leaves nothing behind: who is full or read-only refuses it.
+_PROBE: Command = (b"SETRANGE", b"probe", b"0", b"")
+
+
+class Link:
+    """Belongs to the event loop that called ``open``.
+
+    ``on_connection`` is given each connection that enters use, and None when it has ended, just
+    before what waits in it fails. The rest is as RedisPipeline has it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float,
+        first: Sequence[Command],
+        on_connection: Callable[[Connection | None], None],
+        on_push: Callable[[list[Any]], None] | None,
+        on_breaker: Callable[[State], None],
+    ) -> None:
+        self._endpoint = parse_url(url)
+        self._timeout_s = timeout_s
+        self._first = first
+        self._on_connection = on_connection
+        self._on_push = on_push
+        self._breaker = Breaker(time.monotonic, _policy(timeout_s), on_change=on_breaker)
+        # The breaker's for the connection in use.
+        self._ticket: int | None = None
+        self._connection: Connection | None = None
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._refusal, self._refusal_until = "", 0.0
+
+    @property
+    def breaker(self) -> Status:
+        return self._breaker.status()
+
+    @property
+    def refusal(self) -> str:
+        """The word with which Redis refused a write lately (OOM, …); "" where it did not.
+
+        A full one takes a write now and then, so this is told for longer than the breaker rests.
+        """
+        return self._refusal if time.monotonic() < self._refusal_until else ""
+
+    async def open(self) -> None:
+        """Start connecting; returns after the first attempt, whether or not it succeeded."""
+        first_attempt = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep_connected(first_attempt))
+        await first_attempt.wait()
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        if self._connection is not None:
+            self._connection.abort("The service is shutting down.")
+
+    async def _keep_connected(self, first_attempt: asyncio.Event) -> None:
+        while True:
+            self._lost.clear()
+            ticket = self._breaker.admit()
+            try:
+                if ticket is not None:
+                    await self._attempt(ticket)
+            finally:
+                first_attempt.set()
+            if self._connection is not None:
+                await self._lost.wait()
+            await asyncio.sleep(random.uniform(0, _RETRY_S))  # noqa: S311  # jitter, not a secret
+
+    async def _attempt(self, ticket: int) -> None:
+        """One try at a connection, which enters use where the breaker is closed after it."""
+        try:
+            connection, took_s = await within(_CONNECT_TIMEOUT_S, self._connect())
+        except (CacheUnavailable, OSError, TimeoutError) as error:
+            self._failed(ticket, getattr(error, "redis_error", ""))
+            return
+        self._breaker.report(ticket, ok=not connection.lost, took_s=took_s)
+        if not self._breaker.closed:
+            connection.abort("The cache is too slow.")
+        elif not connection.lost:
+            self._connection = connection
+            self._ticket = self._breaker.admit()
+            self._on_connection(connection)
+
+    async def _connect(self) -> tuple[Connection, float]:
+        """A connection that took a write, and how long that write took."""
+
+        def make() -> Connection:
+            return Connection(self._timeout_s, self._forget, self._on_push, self._answered)
+
+        connection = await connect(self._endpoint, make, self._first)
+        try:
+            began = time.monotonic()
+            await ask(connection, _PROBE)
+        except BaseException:
+            connection.abort("The cache takes no writes.")
+            raise
+        return connection, time.monotonic() - began
+
+    def _answered(self, took_s: float) -> None:
+        """Some write's replies are there. An attempt's own have no ticket."""
+        if self._ticket is None:
+            return
+        self._breaker.report(self._ticket, ok=True, took_s=took_s)
+        if not self._breaker.closed and self._connection is not None:
+            self._connection.abort("The cache is too slow.")
+
+    def _failed(self, ticket: int, word: str) -> None:
+        if word in REFUSES_WRITES:
+            self._refusal, self._refusal_until = word, time.monotonic() + _REFUSAL_TOLD_S
+            self._breaker.trip(ticket)
+        else:
+            self._breaker.report(ticket, ok=False, took_s=0.0)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self._on_connection(None)
+        if self._ticket is not None:
+            self._failed(self._ticket, connection.ended_by)
+            self._ticket = None
+        self._lost.set()
+
+
+def _policy(timeout_s: float) -> Policy:
+    """A probe is a whole handshake of many commands, so one that goes well is enough.
+
+    Pauses are short: an attempt at a connection costs nobody anything.
+    """
+    return Policy(
+        window_s=1.0,
+        calls_min=3,
+        slow_s=_SLOW * timeout_s,
+        probes=1,
+        probe_s=2 * _CONNECT_TIMEOUT_S,
+        pause_max_s=1.0,
+    )
