@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,8 +77,8 @@ def main() -> None:
             measured["scale"] = scale(services, args.rounds)
         largest = services[max(args.sizes)]
         measured["depth"] = depth(largest, min(DEPTH, max(args.sizes) // 2), args.rounds)
-        measured["hard"] = hard(largest)
         measured["plans"] = plans(largest)
+        measured["hard"] = hard(largest)
     name = "lists-scale" if len(args.sizes) > 1 else "lists"
     RESULTS.mkdir(exist_ok=True)
     document = {"machine": where, "sizes": args.sizes, "rounds": args.rounds} | measured
@@ -173,7 +173,7 @@ def plans(service: ListService) -> dict[str, list[str]]:
     """The first shard's plan of each list, as it was executed."""
     found = {}
     for query in (*LISTS.values(), *HARD[:1]):
-        asked = from_query_string(_filled(query, service)).query
+        asked = from_query_string(_filled(query, service), 1).query
         declared = frozenset(parse_attributes(ATTRIBUTES))
         parts = traversal(asked.sort, None)
         question = page_question(asked, parts, declared, 21, PAGE_MAX_BYTES)
@@ -199,7 +199,7 @@ def _cursor_at(service: ListService, sort: str, depth: int) -> str:
     return cursor
 
 
-def _medians(asks: list[Callable[[], Any]], rounds: int) -> list[float]:
+def _medians(asks: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     times: list[list[float]] = [[] for _ in asks]
     for number in range(rounds + 10):
         # The one that goes first changes from round to round.

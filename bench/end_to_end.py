@@ -208,9 +208,10 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=Plan.peers, choices=Plan.peers)
     parser.add_argument("--reads", nargs="*", default=Plan.reads, choices=Plan.reads)
     parser.add_argument("--output", type=Path, default=RESULTS / "end_to_end.json")
-    chosen = vars(parser.parse_args())
+    chosen: dict[str, Any] = vars(parser.parse_args())
     output: Path = chosen.pop("output")
-    plan = Plan(**{n: tuple(v) if isinstance(v, list) else v for n, v in chosen.items()})
+    given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in chosen.items()}
+    plan = Plan(**given)
     folder = short_directory()
     try:
         with EmbeddedStack(folder / "stack", durable=False) as stack:

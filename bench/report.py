@@ -184,7 +184,7 @@ def _server_table(rows: list[Row]) -> str:
 
 def _medians(group: list[Row]) -> tuple[str, ...]:
     def median(name: str) -> float:
-        return statistics.median(row[name] for row in group)
+        return float(statistics.median(row[name] for row in group))
 
     latencies = (f"{median(name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
     cpu = (f"{median(name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
