@@ -39,8 +39,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
-# Most of what is counted here are answers under way, not garbage.
-_GC_AFTER = 5000
+# Objects made and still there before the collector looks for cycles among them.
+_GARBAGE_MIN = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,7 @@ class Application:
             # Without Granian nobody would stop or count this worker any more.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open(loop))
-        # Modules, settings and routes stay: collections need not look through them each time.
-        gc.freeze()
-        gc.set_threshold(_GC_AFTER, *gc.get_threshold()[1:])
+        _spare_collector()
         # uvloop forgets a signal that arrives while it stands still, as it will until Granian
         # has started it again; our loader holds them back until then.
         loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -156,6 +154,16 @@ class Application:
             trace=_trace(headers.get("traceparent")),
             read_body=Body(headers, exchange, max_bytes, worker.body_timeout_s).read,
         )
+
+
+def _spare_collector() -> None:
+    """What start-up left is here for good: looking through it again would stall all requests.
+
+    Nearly all that a request makes goes by its reference count, so collecting can wait as well.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_MIN)
 
 
 def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> Reply:

@@ -54,6 +54,12 @@ def test_sigterm_ends_everything_with_status_0(tmp_path: Path) -> None:
         assert is_gone(granian)
 
 
+def test_the_collector_leaves_alone_what_start_up_made(tmp_path: Path) -> None:
+    """Looking through all of it stalls a worker for tens of milliseconds, again and again."""
+    with serving(tmp_path) as server:
+        assert int(server.ask(request("GET", "/frozen")).body) > 10_000
+
+
 def test_a_signal_while_a_worker_starts_is_not_lost(tmp_path: Path) -> None:
     slow = ServeOptions(app_target="tests.fixtures.toy_service:slow_to_listen")
     with Server.starting(slow, tmp_path, TOY_FOLDER=str(tmp_path)) as server:
