@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import v1, v2
+from service.api import cursor_profile, v1, v2
 from service.api.fields import select
 from service.api.item_reply import VARY
 from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
@@ -18,7 +18,6 @@ from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
 from service.model.entity_tag import entity_tag
-from service.model.errors import InvalidCursor
 from service.model.item import Item
 from service.model.query import Path
 
@@ -68,9 +67,9 @@ class ListItems:
         position = None
         if asked.cursor is not None:
             position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_place)
-            wrong_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
-            if asked.cursor_place.parameter == wrong_way:
-                raise InvalidCursor("The cursor leads the other way.", asked.cursor_place)
+            other_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
+            if asked.cursor_place.parameter == other_way:
+                position = position.turned()
         page = await self._pages.read(query, position, asked.limit)
         cursors = {
             relation: None if place is None else self._cursors.encode(place, query, subject)
@@ -78,7 +77,9 @@ class ListItems:
         }
         counted = wanted_count(context.headers)
         total = None if counted is None else await self._pages.count(query, counted == "exact")
-        return _Answer(page.items, cursors, counted, total)
+        return _Answer(
+            page.items, cursors, {} if total is None else {str(counted): total}, page.early
+        )
 
     def _links(
         self, context: RequestContext, cursors: Mapping[str, str | None], version: int
@@ -100,26 +101,32 @@ class ListItems:
         wanted: Representation,
         links: Mapping[str, str | None] | None,
     ) -> Reply:
-        headers = [("content-type", wanted.media_type), *self._headers]
-        if answer.total is not None:
-            headers.append(("preference-applied", f"count={answer.counted}"))
+        profiled = wanted.version == 2 and links is not None and not answer.early
+        media_type = cursor_profile.media_type(wanted.media_type) if profiled else wanted.media_type
+        headers = [("content-type", media_type), *self._headers]
+        headers += [("preference-applied", f"count={counted}") for counted in answer.total]
         # The tag is the item's own, whatever is shown of it: it is good for a write.
         shown = [(_shown(item, asked.fields), entity_tag(item)) for item in answer.items]
         if wanted.version == 1:
             entries = [v1.render_entry(item, tag) for item, tag in shown]
-            return Reply(200, headers, v1.render_page(entries, answer.cursors, answer.total))
+            total = next(iter(answer.total.values()), None)
+            return Reply(200, headers, v1.render_page(entries, answer.cursors, total))
         entries = [v2.resource(item, self._public_url, tag) for item, tag in shown]
-        return Reply(200, headers, v2.render_page(entries, answer.cursors, links, answer.total))
+        text = v2.render_page(entries, answer.cursors, links, answer.total, profiled)
+        return Reply(200, headers, text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A page, its cursors by their relation, and the total if it was asked for and found."""
+    """A page, its cursors by their relation, and the total by how it was counted, if it was.
+
+    ``early``: the page ended before it had as many items as it might.
+    """
 
     items: list[Item]
     cursors: dict[str, str | None]
-    counted: str | None
-    total: int | None
+    total: dict[str, int]
+    early: bool
 
 
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:

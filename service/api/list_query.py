@@ -6,6 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service import native
+from service.api.cursor_profile import (
+    MAX_SIZE_EXCEEDED,
+    RANGE_NOT_SUPPORTED,
+    UNSUPPORTED_SORT,
+)
 from service.api.fields import PARAMETER, chosen_fields
 from service.api.filter_values import checked_condition, json_text, json_texts
 from service.api.query import parameters
@@ -20,7 +25,8 @@ MAX_CONDITIONS = 20
 _MAX_PLACES = 20
 _MEMBERS = ["filter", "sort", "limit", "cursor", "fields"]
 _FILTER = "filter["
-_LIMIT = re.compile(r"0*[1-9][0-9]{0,3}", re.ASCII)
+_LIMIT = re.compile(r"0*([1-9][0-9]*)", re.ASCII)
+_RULES = {"sort": UNSUPPORTED_SORT}
 
 
 # Version 2's names are those of JSON:API's cursor pagination profile.
@@ -49,7 +55,7 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
     sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
-    wrong = _Wrong(lambda name: Place("", parameter=name[:256]))
+    wrong = _Wrong(lambda name: Place("", parameter=name[:256], rule=_RULES.get(name, "")))
     if len(names) > MAX_CONDITIONS:
         wrong.add(names[-1], f"is one filter more than {MAX_CONDITIONS}")
     conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
@@ -57,7 +63,7 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
     limit = wrong.unless(size, _limit, sent.get(size))
     cursor_name, *others = [name for name in cursors if name in sent] or [*cursors][:1]
     for name in others:
-        wrong.add(name, "cannot be used with the other")
+        wrong.add(name, "cannot be used with the other", RANGE_NOT_SUPPORTED)
     if wrong.places:
         raise InvalidParameter("A parameter of the list cannot be used.", *wrong.places)
     return ListRequest(
@@ -65,7 +71,7 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
         limit,
         sent.get(cursor_name),
         chosen_fields(sent, version),
-        Place("", parameter="sort"),
+        Place("", parameter="sort", rule=UNSUPPORTED_SORT),
         Place("is not valid here", parameter=cursor_name),
     )
 
@@ -102,17 +108,24 @@ class _Wrong:
         self._place = place
         self.places: list[Place] = []
 
-    def add(self, where: str, detail: str) -> None:
+    def add(self, where: str, detail: str, rule: str = "") -> None:
         if len(self.places) < _MAX_PLACES:
-            self.places.append(replace(self._place(where), detail=detail))
+            place = self._place(where)
+            self.places.append(replace(place, detail=detail, rule=rule or place.rule))
 
     def unless(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
         """What ``parse`` makes of it, or None and one place more where that is a ValueError."""
         try:
             return parse(*arguments)
+        except _TooMany as error:
+            self.add(where, str(error), MAX_SIZE_EXCEEDED)
         except ValueError as error:
             self.add(where, str(error))
-            return None
+        return None
+
+
+class _TooMany(ValueError):
+    """A page of more items than any may hold."""
 
 
 def _parameter(name: str, value: str) -> Condition:
@@ -171,9 +184,13 @@ def _sort(text: str | None) -> Sort:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not _LIMIT.fullmatch(text) or int(text) > MAX_LIMIT:
-        raise ValueError(f"is not a number from 1 to {MAX_LIMIT} in plain digits")
-    return int(text)
+    problem = f"is not a number from 1 to {MAX_LIMIT} in plain digits"
+    digits = _LIMIT.fullmatch(text)
+    if digits is None:
+        raise ValueError(problem)
+    if len(digits[1]) > len(str(MAX_LIMIT)) or int(digits[1]) > MAX_LIMIT:
+        raise _TooMany(problem)
+    return int(digits[1])
 
 
 def _body_limit(sent: Mapping[str, Any]) -> int:

@@ -17,7 +17,8 @@ from service.api.oauth2 import FORM
 from service.api.openapi_headers import HEADERS, error_headers
 from service.api.operations import V2_ONLY, Operation, Success
 from service.api.problem import MEDIA_TYPE, TABLE
-from service.api.schemas import CURSOR, SCHEMAS, ULID, ref, search, sort_keys
+from service.api.schema_parts import CURSOR, ULID, ref
+from service.api.schemas import SCHEMAS, search, sort_keys
 from service.model.errors import HotshelfError
 from service.settings import Settings
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import orjson
 
-from service.api import v2
+from service.api import cursor_profile, v2
 from service.api.media_types import preferred
 from service.api.request import Reply, RequestContext
 from service.model import errors
@@ -97,7 +97,9 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
     # A replay is the first answer, byte for byte, and each has a request id of its own.
     request = {} if context is None or error.recorded else _names(context)
     if context is not None and (asked := preferred(context)).version == 2:
-        return asked.media_type, v2.error_document(error, row.status, row.title, request)
+        profiled = v2.is_profiled(error)
+        media_type = cursor_profile.media_type(asked.media_type) if profiled else asked.media_type
+        return media_type, v2.error_document(error, row.status, row.title, request)
     return MEDIA_TYPE, orjson.dumps(problem_document(error) | request)
 
 

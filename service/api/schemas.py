@@ -1,57 +1,31 @@
 """JSON Schemas (2020-12) of what goes in and out, for the OpenAPI document."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from service.api.batch_body import MAX_OPERATIONS as MAX_OPERATIONS_OF_BATCH
-from service.api.batch_body import OPERATIONS
+from service.api.batch_schemas import RESULT, batch
+from service.api.cursor_profile import URL as PROFILE
 from service.api.filter_values import MAX_VALUES
 from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
 from service.api.oauth2 import GRANT_TYPE
-from service.api.preconditions import KEY
+from service.api.schema_parts import (
+    CURSOR,
+    CURSOR_OR_NULL,
+    DATA,
+    TAG,
+    TIME,
+    ULID,
+    Schema,
+    closed,
+)
 from service.api.v2 import TYPE
 from service.items.patch import MAX_OPERATIONS
 from service.model.query import OPERATORS
 
-Schema = dict[str, Any]
-
-_TIME = {"type": "string", "format": "date-time", "description": "UTC, with microseconds"}
-ULID: Schema = {
-    "type": "string",
-    "pattern": "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$",
-    "description": "A ULID; lower case is accepted and means the same.",
-    "examples": ["01JHXSAMP1EKETT1E000000001"],
-}
-DATA: Schema = {
-    "type": "object",
-    "description": "Any JSON object, nested at most 64 deep; numbers keep every digit.",
-    "examples": [{"name": "kettle", "price": 19.90}],
-}
-CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
-_CURSOR = {"type": ["string", "null"]}
-_TAG = {"type": "string", "description": "The item's entity tag, good for If-Match"}
-
-
-def closed(properties: Schema, *optional: str) -> Schema:
-    """An object with these members and no others, all of them but ``optional`` required."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in optional],
-        "additionalProperties": False,
-    }
-
-
-def ref(name: str) -> Schema:
-    """A schema of ``SCHEMAS`` by its name."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 _META = {
     "owner_id": {"type": "string"},
     "version": {"type": "integer", "minimum": 1},
-    "created_at": _TIME,
-    "updated_at": _TIME,
+    "created_at": TIME,
+    "updated_at": TIME,
 }
 _ITEM_1 = {"id": ULID} | _META | {"data": DATA}
 _RESOURCE = {
@@ -61,6 +35,11 @@ _RESOURCE = {
     "links": closed({"self": {"type": "string", "format": "uri-reference"}}),
 }
 _JSON_API = closed({"version": {"const": "1.1"}})
+# Lists and their errors: "Cursor Pagination".
+_PROFILED = closed(
+    {"version": {"const": "1.1"}, "profile": {"type": "array", "items": {"const": PROFILE}}},
+    "profile",
+)
 _SENT_RESOURCE = {
     "type": {"const": TYPE},
     "attributes": DATA,
@@ -87,12 +66,12 @@ def _sent(*optional: str, without: str = "") -> Schema:
 
 
 def _page_1() -> Schema:
-    item = closed(_ITEM_1 | {"etag": _TAG})
+    item = closed(_ITEM_1 | {"etag": TAG})
     return closed(
         {
             "items": {"type": "array", "items": item, "maxItems": MAX_LIMIT},
-            "next_cursor": _CURSOR,
-            "prev_cursor": _CURSOR,
+            "next_cursor": CURSOR_OR_NULL,
+            "prev_cursor": CURSOR_OR_NULL,
             "total": {"type": "integer", "minimum": 0},
         },
         "total",
@@ -101,13 +80,13 @@ def _page_1() -> Schema:
 
 def _page_2() -> Schema:
     url = {"type": ["string", "null"], "format": "uri-reference"}
-    page = closed(
-        {"next_cursor": _CURSOR, "prev_cursor": _CURSOR, "total": {"type": "integer"}}, "total"
-    )
-    resource = closed(_RESOURCE | {"meta": closed(_META | {"etag": _TAG})})
+    count = {"type": "integer", "minimum": 0}
+    counts = {"total": count, "estimatedTotal": closed({"bestGuess": count})}
+    page = closed({"next_cursor": CURSOR_OR_NULL, "prev_cursor": CURSOR_OR_NULL} | counts, *counts)
+    resource = closed(_RESOURCE | {"meta": closed(_META | {"etag": TAG})})
     return closed(
         {
-            "jsonapi": _JSON_API,
+            "jsonapi": _PROFILED,
             "data": {"type": "array", "items": resource, "maxItems": MAX_LIMIT},
             "meta": closed({"page": page}),
             "links": closed({"next": url, "prev": url}),
@@ -189,7 +168,7 @@ _PROBLEM: Schema = {
 }
 _ERRORS = closed(
     {
-        "jsonapi": _JSON_API,
+        "jsonapi": _PROFILED,
         "errors": {
             "type": "array",
             "minItems": 1,
@@ -200,10 +179,10 @@ _ERRORS = closed(
                     "title": {"type": "string"},
                     "detail": {"type": "string"},
                     "source": {"type": "object"},
+                    "links": closed({"type": {"type": "string", "format": "uri"}}),
                     "meta": {"type": "object"},
                 },
-                "source",
-                "meta",
+                *("source", "links", "meta"),
             ),
         },
         "meta": {"type": "object"},
@@ -211,47 +190,9 @@ _ERRORS = closed(
     "meta",
 )
 
-_OPERATION_MEMBERS = {
-    "id": ULID,
-    "data": DATA,
-    "patch": {"type": ["object", "array"], "description": "A merge patch, or a JSON Patch"},
-    "if_match": {"type": "string"},
-    "if_none_match": {"type": "string"},
-    "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
-}
-_RESULT = closed(
-    {
-        "status": {"type": "integer"},
-        "etag": _TAG,
-        "location": {"type": "string", "format": "uri-reference"},
-        "replayed": {"const": True},
-        "retry_after": {"type": "integer", "minimum": 1},
-        "item": ref("ItemV1"),
-        "problem": ref("Problem"),
-    },
-    *("etag", "location", "replayed", "retry_after", "item", "problem"),
-)
-
-
-def _batch() -> Schema:
-    kinds = [
-        closed(
-            {name: _OPERATION_MEMBERS[name] for name in (*needed, *optional)}
-            | {"op": {"const": op}},
-            *optional,
-        )
-        for op, (needed, optional) in OPERATIONS.items()
-    ]
-    several = {"type": "array", "minItems": 1, "maxItems": MAX_OPERATIONS_OF_BATCH}
-    return closed(
-        {"operations": several | {"items": {"oneOf": kinds}}, "atomic": {"type": "boolean"}},
-        "atomic",
-    )
-
-
 SCHEMAS: dict[str, Schema] = {
-    "Batch": _batch(),
-    "BatchResults": closed({"results": {"type": "array", "items": _RESULT}}),
+    "Batch": batch(),
+    "BatchResults": closed({"results": {"type": "array", "items": RESULT}}),
     "ItemV1": closed(_ITEM_1),
     "ItemV2": closed({"jsonapi": _JSON_API, "data": closed(_RESOURCE | {"meta": closed(_META)})}),
     "PageV1": _page_1(),

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from service import native
+from service.api import cursor_profile
+from service.api.list_query import MAX_LIMIT
 from service.api.v1 import MAX_DEPTH, timestamp
 from service.items.patch import apply_members
 from service.model.errors import (
@@ -43,14 +45,22 @@ def render_page(
     resources: Sequence[bytes],
     cursors: Mapping[str, str | None],
     links: Mapping[str, str | None] | None,
-    total: int | None,
+    total: Mapping[str, int],
+    profiled: bool,
 ) -> bytes:
-    """A list of resource objects; ``links`` None where no URL leads to the other pages."""
+    """A list of resource objects; ``links`` None where no URL leads to the other pages.
+
+    ``total`` is empty, or the count by how it was counted; ``profiled`` whether the document is
+    one of the cursor pagination profile.
+    """
     page: dict[str, Any] = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
-    if total is not None:
-        page["total"] = total
+    if "exact" in total:
+        page["total"] = total["exact"]
+    if "estimated" in total:
+        page["estimatedTotal"] = {"bestGuess": total["estimated"]}
     around = {"meta": {"page": page}} | ({} if links is None else {"links": links})
-    return b'{"jsonapi":{"version":"1.1"},"data":[%b],%b' % (
+    return b'{"jsonapi":%b,"data":[%b],%b' % (
+        orjson.dumps(_implementation(profiled)),
         b",".join(resources),
         orjson.dumps(around)[1:],
     )
@@ -148,14 +158,30 @@ def error_document(
     known: dict[str, Any] = {"status": str(status), "code": error.code, "title": title}
     if error.extra:
         known["meta"] = error.extra
-    objects = [
-        known | {"detail": _detail(error, place), "source": _source(place)}
-        for place in error.places
-    ] or [known | {"detail": error.detail}]
-    document: dict[str, Any] = {"jsonapi": VERSION, "errors": objects}
+    objects = [_error_object(known, error, place) for place in error.places]
+    document: dict[str, Any] = {
+        "jsonapi": _implementation(is_profiled(error)),
+        "errors": objects or [known | {"detail": error.detail}],
+    }
     if request:
         document["meta"] = request
     return orjson.dumps(document)
+
+
+def is_profiled(error: HotshelfError) -> bool:
+    """Whether its document holds what the cursor pagination profile says of errors."""
+    return any(place.rule for place in error.places)
+
+
+def _implementation(profiled: bool) -> dict[str, Any]:
+    return VERSION | ({"profile": [cursor_profile.URL]} if profiled else {})
+
+
+def _error_object(known: Mapping[str, Any], error: HotshelfError, place: Place) -> dict[str, Any]:
+    more = cursor_profile.error_members(place, MAX_LIMIT)
+    if "meta" in more:
+        more["meta"] |= known.get("meta", {})
+    return {**known, "detail": _detail(error, place), "source": _source(place), **more}
 
 
 def _detail(error: HotshelfError, place: Place) -> str:

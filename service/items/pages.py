@@ -8,7 +8,7 @@ elsewhere moves it.
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -44,12 +44,14 @@ _GRACE_S = 0.25
 class Page:
     """Items in the order of the list, and the positions before and behind them.
 
-    A position is None where the list is known to end.
+    A position is None where the list is known to end. ``early``: the page ended before it had
+    as many items as it might, because of their size.
     """
 
     items: list[Item]
     previous: Position | None
     next: Position | None
+    early: bool = False
 
 
 class Pages:
@@ -74,7 +76,8 @@ class Pages:
         question = page_question(query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
         shares = [share_of(rows) for rows in await self._from_all(question)]
         found, more = cut(shares, query.sort, parts, limit)
-        return _page(found, more, query.sort, position)
+        early = more and len(found) < limit
+        return replace(_page(found, more, query.sort, position), early=early)
 
     async def count(self, query: Query, exactly: bool) -> int | None:
         """How many items the whole list has; None if counting takes longer than it may.

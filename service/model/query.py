@@ -80,6 +80,10 @@ class Position:
     backwards: bool = False
     inclusive: bool = False
 
+    def turned(self) -> "Position":
+        """The same place with the way that leads to the other side; what it is on is on neither."""
+        return Position(self.key, self.item_id, not self.backwards)
+
 
 def parse_path(text: str) -> Path:
     """The names that a dotted path stands for. ValueError, with a clause, if it is none."""

@@ -1,0 +1,43 @@
+"""JSON Schemas (2020-12) of batches and their results, for the OpenAPI document."""
+
+from service.api.batch_body import MAX_OPERATIONS, OPERATIONS
+from service.api.preconditions import KEY
+from service.api.schema_parts import DATA, TAG, ULID, Schema, closed, ref
+
+_OPERATION_MEMBERS = {
+    "id": ULID,
+    "data": DATA,
+    "patch": {"type": ["object", "array"], "description": "A merge patch, or a JSON Patch"},
+    "if_match": {"type": "string"},
+    "if_none_match": {"type": "string"},
+    "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
+}
+RESULT: Schema = closed(
+    {
+        "status": {"type": "integer"},
+        "etag": TAG,
+        "location": {"type": "string", "format": "uri-reference"},
+        "replayed": {"const": True},
+        "retry_after": {"type": "integer", "minimum": 1},
+        "item": ref("ItemV1"),
+        "problem": ref("Problem"),
+    },
+    *("etag", "location", "replayed", "retry_after", "item", "problem"),
+)
+
+
+def batch() -> Schema:
+    """The body of a batch."""
+    kinds = [
+        closed(
+            {name: _OPERATION_MEMBERS[name] for name in (*needed, *optional)}
+            | {"op": {"const": op}},
+            *optional,
+        )
+        for op, (needed, optional) in OPERATIONS.items()
+    ]
+    several = {"type": "array", "minItems": 1, "maxItems": MAX_OPERATIONS}
+    return closed(
+        {"operations": several | {"items": {"oneOf": kinds}}, "atomic": {"type": "boolean"}},
+        "atomic",
+    )

@@ -1,0 +1,33 @@
+"""JSON:API's cursor pagination profile, as far as documents say something of it.
+
+A page that ended early because of its bytes has fewer items than the profile promises, and a
+search has no links; neither claims the profile. Ranges (both cursors at once) are not offered.
+"""
+
+from typing import Any
+
+from service.api.media_types import JSON_API
+from service.model.errors import Place
+
+URL = "http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+# The profile writes the addresses of its errors so, and its own without the s.
+_ERRORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+
+MAX_SIZE_EXCEEDED = "max-size-exceeded"
+RANGE_NOT_SUPPORTED = "range-pagination-not-supported"
+UNSUPPORTED_SORT = "unsupported-sort"
+
+
+def media_type(plain: str) -> str:
+    """How a document is sent to which the profile is applied."""
+    return f'{plain};profile="{URL}"' if plain == JSON_API else plain
+
+
+def error_members(place: Place, max_size: int) -> dict[str, Any]:
+    """What the error object of a place has to hold under the profile."""
+    if not place.rule:
+        return {}
+    members: dict[str, Any] = {"links": {"type": _ERRORS + place.rule}}
+    if place.rule == MAX_SIZE_EXCEEDED:
+        members["meta"] = {"page": {"maxSize": max_size}}
+    return members
