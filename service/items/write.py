@@ -26,7 +26,9 @@ from service.model.errors import (
     ShardUnavailable,
 )
 from service.model.item import Item
-from service.store.changes import Decide, ItemRequest, change_item
+from service.store.change_batch import change_batch
+from service.store.change_item import change_item
+from service.store.changes import Change, Decide, ItemRequest, Write
 from service.store.commit import unknown
 from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards
@@ -68,6 +70,13 @@ class ItemWriter:
         self._creations: TickBatch[Shard, NewItem, Outcome] = TickBatch(
             self._create_batch,
             lambda new: len(new.data),
+            max_items=_BATCH_ITEMS,
+            max_bytes=_BATCH_BYTES,
+            max_running=_BATCHES,
+        )
+        self._changes: TickBatch[Shard, Write, Outcome | None] = TickBatch(
+            self._change_batch,
+            lambda write: len(write.request.data),
             max_items=_BATCH_ITEMS,
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
@@ -143,9 +152,19 @@ class ItemWriter:
             claim = Claim(bucket, caller.subject, item_id, key.key, key.fingerprint)
         request = ItemRequest(item_id, bucket, claim, data)
 
+        def in_time(item: Item | None) -> Change:
+            # The batch goes on without a request that has had its answer.
+            if request.given_up:
+                raise _too_late()
+            return decide(item)
+
+        write = Write(request, in_time)
+
         async def attempt() -> Outcome:
             shard = await self._shards.of(item_id)
-            outcome = await change_item(shard, request, decide, self._ttl_s)
+            outcome = await self._changes.add(shard, write)
+            if outcome is None:
+                outcome = await change_item(shard, write, self._ttl_s)
             if outcome.told is not None:
                 await self._outbox.announce(shard, outcome.told)
             return outcome
@@ -156,6 +175,11 @@ class ItemWriter:
         self, shard: Shard, new: Sequence[NewItem]
     ) -> Sequence[Outcome | Exception]:
         return await within(self._timeout_s, create_items(shard, new, self._ttl_s))
+
+    async def _change_batch(
+        self, shard: Shard, writes: Sequence[Write]
+    ) -> Sequence[Outcome | Exception | None]:
+        return await within(self._timeout_s, change_batch(shard, writes, self._ttl_s))
 
     async def _answer(
         self,
@@ -176,9 +200,11 @@ class ItemWriter:
                 work() if claim is None else self._once.run(claim, work, patience_s),
             )
         except TimeoutError:
-            if request is not None and request.commit_sent and claim is None:
-                raise unknown() from None
-            raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
+            if request is not None:
+                request.given_up = True
+                if request.commit_sent and claim is None:
+                    raise unknown() from None
+            raise _too_late() from None
         if outcome.error is not None:
             raise outcome.error
         return outcome
@@ -204,3 +230,7 @@ class ItemWriter:
                 if asyncio.get_running_loop().time() + pause_s >= patience_s:
                     raise
             await asyncio.sleep(pause_s)
+
+
+def _too_late() -> DatabaseTimeout:
+    return DatabaseTimeout("The database took too long.", retry_after_s=1)

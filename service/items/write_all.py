@@ -13,8 +13,8 @@ from service.flow.retry import retried
 from service.items.outbox import Outbox
 from service.items.write import IdempotencyKey
 from service.model.errors import DatabaseTimeout, Place, SeveralShards, ShardUnavailable
-from service.store.change_all import Write, change_items
-from service.store.changes import Decide, ItemRequest
+from service.store.change_all import change_items
+from service.store.changes import Decide, ItemRequest, Write
 from service.store.commit import unknown
 from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards

@@ -12,11 +12,11 @@ from psycopg.types.numeric import Int4
 from service.model.errors import BatchFailed, HotshelfError, Place, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
+from service.store.change_item import change_item
 from service.store.changes import (
     Change,
-    Decide,
     ItemRequest,
-    change_item,
+    Write,
     outcome_of,
     rolled_back,
     statement_of,
@@ -27,14 +27,6 @@ from service.store.nodes import Connection, Row
 from service.store.reads import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One of several changes; no two are of one item, or under one key."""
-
-    request: ItemRequest
-    decide: Decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ async def change_items(shard: Shard, writes: Sequence[Write], ttl_s: float) -> l
         if commit_sent and transaction is not None and await committed(shard, transaction):
             return outcomes
         raise
-    return [await change_item(shard, write.request, write.decide, ttl_s) for write in writes]
+    return [await change_item(shard, write, ttl_s) for write in writes]
 
 
 async def _lock(

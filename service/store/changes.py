@@ -1,40 +1,25 @@
-"""One item changed in two round trips, its row locked while the caller decides.
+"""What a change of an item is, how it is written, and how it ended."""
 
-The first brings BEGIN, the row under lock and the record of the request's key; the second the
-change with its record, and COMMIT. What lies between is one decision without any waiting.
-"""
-
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-import orjson
 import psycopg
 from psycopg.types.json import Json
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int8
 
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
 from service.store.commit import Transaction, committed, confirm, refusals
-from service.store.idempotency import (
-    Claim,
-    Committed,
-    Kind,
-    Outcome,
-    in_progress,
-    is_kept,
-    key_reused,
-    not_rebuilt,
-    problem_again,
-    problem_of,
-)
+from service.store.idempotency import Claim, Committed, Kind, Outcome, problem_of
 from service.store.nodes import Connection, Row, is_lost
 from service.store.reads import item_of
-from service.store.round_trip import round_trip
-from service.store.shards import BucketMoved, Shard
+from service.store.round_trip import Step, round_trip
+from service.store.shards import Shard
 
 _STATEMENTS: dict[Kind, str] = {
     "created": statements.CREATE_ITEM,
@@ -64,7 +49,8 @@ Decide: TypeAlias = Callable[[Item | None], Change]
 class ItemRequest:
     """A request to change one item. ``data`` is the payload from which a replay is rebuilt.
 
-    ``commit_sent`` is true from then on until it is known what became of it.
+    ``commit_sent`` is true from then on until it is known what became of it; ``given_up`` once
+    the request was answered for lack of time.
     """
 
     item_id: bytes
@@ -72,6 +58,7 @@ class ItemRequest:
     claim: Claim | None
     data: bytes = b""
     commit_sent: bool = False
+    given_up: bool = False
 
     @property
     def uuid(self) -> UUID:
@@ -79,49 +66,36 @@ class ItemRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Locked:
-    """The row and what was found beside it."""
+class Write:
+    """A request and what decides, once the row is locked."""
 
-    item: Item | None
-    free: bool
-    epoch: int | None
+    request: ItemRequest
+    decide: Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A decided change of the row that was ``before``; ``transaction`` None where a key tells."""
+
+    request: ItemRequest
+    before: Item | None
+    change: Change
+    epoch: int
     transaction: Transaction | None
-    record: Row | None
 
 
-async def change_item(shard: Shard, request: ItemRequest, decide: Decide, ttl_s: float) -> Outcome:
-    """Do what ``decide`` makes of the item as it is, a tombstone too, or replay the record.
+async def after_loss(shard: Shard, pending: Pending, lost: ShardUnavailable) -> Outcome:
+    """The outcome of a change whose COMMIT got no answer. Raises ``lost`` where it may run again.
 
-    An error that ``decide`` raises is raised, or is the outcome if it is one to be recorded.
-    Raises RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
-    ShardUnavailable, Overloaded and DatabaseTimeout.
+    With a key that is safe in any case. Raises OutcomeUnknown where no server can tell.
     """
-    transaction: Transaction | None = None
-    change: Change | None = None
-    before: Item | None = None
-    epoch = 0
-    try:
-        async with shard.primary() as connection, rolled_back(connection):
-            locked = await _lock(connection, request, ttl_s)
-            if locked.record is not None:
-                return await _replayed(connection, request, locked.record, locked.epoch)
-            if not locked.free:
-                raise in_progress()
-            if locked.epoch is None:
-                raise BucketMoved
-            transaction, before, epoch = locked.transaction, locked.item, locked.epoch
-            try:
-                change = decide(before)
-            except HotshelfError as error:
-                return await _refused(connection, request, error, ttl_s)
-            return await _changed(connection, request, change, locked.epoch, ttl_s)
-    except ShardUnavailable as lost:
-        if not request.commit_sent or transaction is None or change is None:
-            raise
-        if await committed(shard, transaction):
-            return await _as_committed(shard, request, transaction, before, change, epoch)
-        request.commit_sent = False
+    if pending.transaction is None:
         raise lost
+    done = await committed(shard, pending.transaction)
+    pending.request.commit_sent = False
+    if not done:
+        raise lost
+    return await _as_committed(shard, pending, pending.transaction.now)
 
 
 def statement_of(
@@ -153,115 +127,55 @@ def outcome_of(request: ItemRequest, change: Change, row: Row | None, epoch: int
     return Outcome(change.kind, shown, fingerprint=fingerprint, told=told)
 
 
-async def _lock(connection: Connection, request: ItemRequest, ttl_s: float) -> _Locked:
-    claim = request.claim
-    if claim is None:
-        _, rows, [found] = await round_trip(
-            connection,
-            ("BEGIN", ()),
-            (statements.LOCK_ITEM, (request.uuid,)),
-            (statements.TRANSACTION, (Int4(request.bucket),)),
-        )
-        transaction = Transaction(found[2], found[3], found[1])
-        return _Locked(item_of(rows[0]) if rows else None, True, found[0], transaction, None)
-    _, [(is_free,)], rows, [found] = await round_trip(
-        connection,
-        ("BEGIN", ()),
-        (statements.TRY_LOCK, (claim.lock,)),
-        (statements.LOCK_ITEM_IF_FREE, (request.uuid, claim.lock)),
-        (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
-    )
-    record = found[2:] if found[2] is not None else None
-    return _Locked(item_of(rows[0]) if rows else None, is_free, found[0], None, record)
+def record_of(claim: Claim, error: HotshelfError, ttl_s: float) -> Step:
+    """What records that the item's state refused the request."""
+    problem = Json(problem_of(error))
+    return statements.RECORD_PROBLEM, (*claim.columns, error.code, problem, float(ttl_s))
 
 
-async def _replayed(
-    connection: Connection, request: ItemRequest, record: Row, epoch: int | None
-) -> Outcome:
-    fingerprint, outcome, item_id, owner_id, version, created_at, recorded_at = record[:7]
-    data_hash, result, problem = record[7:]
-    claim = request.claim
-    assert claim is not None
-    if fingerprint != claim.fingerprint:
-        raise key_reused()
-    if problem is not None:
-        await round_trip(connection, ("ROLLBACK", ()))
-        error = problem_again(outcome, orjson.loads(problem))
-        return Outcome("changed", None, error, fingerprint, replayed=True)
-    if data_hash is None or result is not None:
-        await round_trip(connection, ("ROLLBACK", ()))
-    else:
-        again = (statements.AS_STORED, (request.data.decode(),))
-        [(result, its_hash)], _ = await round_trip(connection, again, ("ROLLBACK", ()))
-        if its_hash != data_hash:
-            raise not_rebuilt()
-    item = None
-    if result is not None:
-        owner = owner_id or claim.caller
-        item = Item(item_id.bytes, owner, version, created_at, recorded_at, result.encode())
-    # Whoever made it may have died before caches were told.
-    told = None if epoch is None else Committed(request.item_id, epoch, version)
-    return Outcome(outcome, item, None, fingerprint, replayed=True, told=told)
-
-
-async def _refused(
-    connection: Connection, request: ItemRequest, error: HotshelfError, ttl_s: float
-) -> Outcome:
-    claim = request.claim
-    if claim is None or not is_kept(error):
-        raise error
-    record = (*claim.columns, error.code, Json(problem_of(error)), float(ttl_s))
-    await _commit(connection, request, statements.RECORD_PROBLEM, record)
+def refusal(claim: Claim, error: HotshelfError) -> Outcome:
+    """The outcome once that is recorded."""
     error.recorded = True
     return Outcome("changed", None, error, claim.fingerprint)
 
 
-async def _changed(
-    connection: Connection, request: ItemRequest, change: Change, epoch: int, ttl_s: float
-) -> Outcome:
-    statement, parameters = statement_of(request, change, epoch, ttl_s)
-    row = await _commit(connection, request, statement, parameters)
-    return outcome_of(request, change, row, epoch)
-
-
-async def _commit(
-    connection: Connection, request: ItemRequest, statement: str, parameters: tuple[Any, ...]
-) -> Row | None:
-    request.commit_sent = True
+async def commit(
+    connection: Connection, requests: Sequence[ItemRequest], *steps: Step
+) -> list[list[Row]]:
+    """Run the steps and COMMIT in one round trip; the rows of each step."""
+    _mark(requests, True)
     try:
         with refusals():
-            rows, _ = await round_trip(connection, (statement, parameters), ("COMMIT", ()))
+            *answers, _ = await round_trip(connection, *steps, ("COMMIT", ()))
     except psycopg.Error as error:
-        request.commit_sent = is_lost(error)
+        _mark(requests, is_lost(error))
         raise
     except Exception:
-        request.commit_sent = False
+        _mark(requests, False)
         raise
     await confirm(connection)
-    request.commit_sent = False
-    return rows[0] if rows else None
+    _mark(requests, False)
+    return answers
 
 
-async def _as_committed(
-    shard: Shard,
-    request: ItemRequest,
-    done: Transaction,
-    before: Item | None,
-    change: Change,
-    epoch: int,
-) -> Outcome:
+def _mark(requests: Sequence[ItemRequest], commit_sent: bool) -> None:
+    for request in requests:
+        request.commit_sent = commit_sent
+
+
+async def _as_committed(shard: Shard, pending: Pending, now: datetime) -> Outcome:
     """What the lost answer said, without looking at the row, which may be another by now."""
-    request.commit_sent = False
+    before, change = pending.before, pending.change
     version = 1 if before is None else before.version + 1
-    told = Committed(request.item_id, epoch, version)
+    told = Committed(pending.request.item_id, pending.epoch, version)
     if change.kind == "deleted":
         return Outcome("deleted", told=told)
     async with shard.primary() as connection:
         [[row]] = await round_trip(connection, (statements.AS_STORED, (change.data.decode(),)))
-    created_at, owner_id = done.now, change.owner_id
+    created_at, owner_id = now, change.owner_id
     if before is not None and change.kind == "changed":
         created_at, owner_id = before.created_at, before.owner_id
-    item = Item(request.item_id, owner_id, version, created_at, done.now, row[0].encode())
+    item = Item(told.item_id, owner_id, version, created_at, now, row[0].encode())
     return Outcome(change.kind, item, told=told)
 
 

@@ -79,6 +79,28 @@ READ_CREATED = """
         SELECT CASE WHEN r.fingerprint = known.fingerprint
                     THEN r.payload::jsonb::text END AS body OFFSET 0) AS j"""
 
+# What follows is for several requests, no two of them for one item; `key` is empty without one.
+
+# Rows that are free, under lock. Who has one keeps nobody waiting, and neither does a twin.
+LOCK_FREE_ITEMS = f"""
+    WITH asked AS MATERIALIZED (
+        SELECT r.*, key = '' OR pg_try_advisory_xact_lock(lock) AS free
+          FROM unnest(%b::uuid[], %b::text[], %b::bigint[]) AS r (id, key, lock))
+    SELECT found.* FROM asked CROSS JOIN LATERAL (
+        SELECT {ITEM_COLUMNS} FROM items
+         WHERE items.id = asked.id AND asked.free FOR UPDATE SKIP LOCKED) AS found"""
+
+# Those without a record, and their buckets' epochs. OFFSET as above.
+UNRECORDED = f"""
+    SELECT id, cache_epoch(asked.bucket)
+      FROM unnest(%b::uuid[], %b::integer[], %b::text[], %b::bytea[], %b::text[])
+           AS asked (id, bucket, caller, scope, key)
+     WHERE asked.key = '' OR NOT EXISTS (
+        SELECT FROM idempotency_keys AS known
+         WHERE (known.bucket, known.caller, known.scope, known.key)
+             = (asked.bucket, asked.caller, asked.scope, asked.key)
+           AND NOT {_EXPIRED} OFFSET 0)"""
+
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b)"
 
 LOCK_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %b FOR UPDATE"
@@ -87,6 +109,9 @@ LOCK_ITEM = f"SELECT {ITEM_COLUMNS} FROM items WHERE id = %b FOR UPDATE"
 LOCK_ITEM_IF_FREE = f"""
     SELECT {ITEM_COLUMNS} FROM items
      WHERE id = %b AND pg_try_advisory_xact_lock(%b) FOR UPDATE"""
+
+# For who shall not wait for a row.
+NOWAIT = {lock: f"{lock} NOWAIT" for lock in (LOCK_ITEM, LOCK_ITEM_IF_FREE)}
 
 # The bucket's epoch, null where it is not ours, told by the same snapshot as that there is no
 # row; and how to find out afterwards what became of this transaction.
@@ -179,6 +204,36 @@ def recorded(change: str) -> str:
         SELECT {_RECORD_VALUES}, id, nullif(owner_id, %b::text), version, created_at,
                hashtextextended(data::text, 0), CASE WHEN %b::boolean THEN data END
           FROM changed{_RECORD_AGAIN})
+    SELECT {ITEM_COLUMNS} FROM changed"""
+
+
+# Replacements and deletions (without a payload) of rows that are locked, with their outbox rows
+# and records. The conflict is certain; a join could be planned as one with all partitions.
+CHANGE_ITEMS = f"""
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %b::text[], %b::boolean[],
+                             %b::integer[], %b::text[], %b::bytea[], %b::text[], %b::bytea[])
+               AS r (id, payload, epoch, outcome, keeps_result,
+                     bucket, caller, scope, key, fingerprint)),
+    changed AS (
+        INSERT INTO items ({ITEM_COLUMNS}, deleted_at)
+        SELECT id, '', 1, now(), now(), nullif(payload, '')::jsonb,
+               CASE WHEN payload = '' THEN now() END
+          FROM asked
+        ON CONFLICT (id) DO UPDATE
+           SET data = excluded.data, version = items.version + 1, updated_at = now(),
+               deleted_at = excluded.deleted_at
+        RETURNING {ITEM_COLUMNS}),
+    outbox AS (
+        INSERT INTO cache_outbox (item_id, version, epoch)
+        SELECT id, version, epoch FROM changed JOIN asked USING (id)
+        ON CONFLICT (item_id, version) DO UPDATE SET epoch = excluded.epoch),
+    kept AS (
+        INSERT INTO idempotency_keys AS known ({_RECORD_OF_ITEM})
+        SELECT bucket, caller, scope, key, fingerprint, outcome, now(), id,
+               nullif(owner_id, caller), version, created_at,
+               hashtextextended(data::text, 0), CASE WHEN keeps_result THEN data END
+          FROM changed JOIN asked USING (id) WHERE key <> ''{_RECORD_AGAIN})
     SELECT {ITEM_COLUMNS} FROM changed"""
 
 
