@@ -1,9 +1,10 @@
 """A JSON Schema (draft 2020-12) that an installation may set for the data of its items.
 
-It is checked on every write over HTTP, on the value digit for digit; items that are there already
-or come by `hotshelf import` are not looked at.
+It is checked on every write over HTTP and every line of an import, on the value digit for digit;
+items that are there already are not looked at.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +39,14 @@ class DataSchema:
             raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
         return cls(validator)
 
+    @property
+    def is_set(self) -> bool:
+        return self._validator is not None
+
+    def first_violation(self, data: bytes, at: str) -> Place | None:
+        """The first place where data that is at the pointer ``at`` breaks the rules."""
+        return next(self._violations(data, at), None)
+
     def check_sent(self, data: bytes, at: str) -> None:
         """Raises InvalidContent for data that was sent at the pointer ``at``."""
         self._check(data, at, InvalidContent, "The data does not match its schema.")
@@ -49,14 +58,14 @@ class DataSchema:
         return data
 
     def _check(self, data: bytes, at: str, error: type[HotshelfError], detail: str) -> None:
-        if self._validator is None:
-            return
-        wrong = [
-            Place(found.message[:300], pointer=_pointer(at, found.instance_path))
-            for found in islice(self._validator.iter_errors(value_of(data)), _MAX_PLACES)
-        ]
+        wrong = list(islice(self._violations(data, at), _MAX_PLACES))
         if wrong:
             raise error(detail, *wrong)
+
+    def _violations(self, data: bytes, at: str) -> Iterator[Place]:
+        if self._validator is not None:
+            for found in self._validator.iter_errors(value_of(data)):
+                yield Place(found.message[:300], pointer=_pointer(at, found.instance_path))
 
 
 def _pointer(at: str, path: list[str | int]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from service import native
-from service.cli.options import add_common, load_settings
+from service.cli.options import add_common, data_check, load_settings
 from service.cli.progress import Progress
 from service.items.bulk_export import export_lines
 from service.items.bulk_import import ImportOptions, Totals, import_items
@@ -104,6 +104,7 @@ def _import(args: argparse.Namespace) -> int:
         bare=args.bare,
         skip_duplicates=args.on_conflict == "skip",
         line_max_bytes=settings.http.body_max_bytes,
+        check=data_check(settings),
     )
     progress = Progress("items")
     stored = 0

@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 
 from service import setting_sources
+from service.api.data_schema import DataSchema
+from service.items.bulk_rows import CheckData
+from service.setting_sources import SettingsError
 from service.settings import Settings
 
 DEFAULT_DATA_DIR = Path(".hotshelf")
@@ -25,3 +28,15 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def load_settings(args: argparse.Namespace) -> Settings:
     """The settings for a parsed command line. Raises SettingsError."""
     return setting_sources.load(os.environ, args.config, args.data_dir)[0]
+
+
+def data_check(settings: Settings) -> CheckData | None:
+    """What tells how data breaks the installation's schema; None without one.
+
+    Raises SettingsError.
+    """
+    try:
+        schema = DataSchema.in_file(settings.data.schema)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"data.schema: {error}") from None
+    return schema.first_violation if schema.is_set else None

@@ -16,7 +16,7 @@ from service import native
 from service.items.bulk_csv import csv_blocks
 from service.items.bulk_lanes import ShardLanes
 from service.items.bulk_rejects import Rejects
-from service.items.bulk_rows import Batch, Reject, RowMaker
+from service.items.bulk_rows import Batch, CheckData, Reject, RowMaker
 from service.items.bulk_source import Source, SourceBroken
 from service.settings import Database
 
@@ -32,7 +32,8 @@ _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 class ImportOptions:
     """``owner_id`` owns lines that name no owner. ``line_max_bytes`` is the longest line taken.
 
-    Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``.
+    Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``; those
+    whose data ``check`` finds fault with are rejected.
     """
 
     owner_id: str
@@ -42,6 +43,7 @@ class ImportOptions:
     bare: bool = False
     skip_duplicates: bool = False
     line_max_bytes: int = 1 << 20
+    check: CheckData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def import_items(
                 lanes.shard_of,
                 lanes.done,
                 options.bare or options.csv,
+                options.check,
             )
             batches = _batches(source, options, rows, rejects)
             lanes.store(batches, reject_duplicates, lambda: progress(totals()))

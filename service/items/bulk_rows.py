@@ -6,17 +6,22 @@ under a new id. With ``bare`` every line is data.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import orjson
 
 from service import native
+from service.model.errors import Place
 from service.store.copy import encode_row, row_head
 
 MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 _MAX_VERSION = 2**63 - 1
+
+# The first place at which data that was found at a pointer breaks the installation's rules.
+CheckData: TypeAlias = Callable[[bytes, str], Place | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,17 @@ class Batch:
 class RowMaker:
     """Makes rows of lines. ``done`` is, per shard, the last line that it already has.
 
-    ``all_done`` is the last line that every shard has.
+    ``all_done`` is the last line that every shard has. ``check`` None: any object is data.
     """
 
     def __init__(
-        self, owner_id: str, first_id: bytes, shard_of: list[int], done: list[int], bare: bool
+        self,
+        owner_id: str,
+        first_id: bytes,
+        shard_of: list[int],
+        done: list[int],
+        bare: bool,
+        check: CheckData | None = None,
     ) -> None:
         self._now = datetime.now(UTC)
         self._owner = owner_id.encode()
@@ -72,6 +83,7 @@ class RowMaker:
         self._done = done
         self.all_done = min(done)
         self._bare = bare
+        self._check = check
 
     def batch(self) -> Batch:
         """An empty batch for all shards."""
@@ -79,13 +91,7 @@ class RowMaker:
 
     def add(self, batch: Batch, first_line: int, text: bytes) -> Iterator[Reject]:
         """Add the rows of whole lines to the batch; gives the lines that cannot become rows."""
-        plain, others = native.copy_rows(
-            text, first_line, self._first_id, self._head, self._shard_of, self._done, self._bare
-        )
-        for shard, (rows, lines) in enumerate(plain):
-            batch.rows[shard] += rows
-            batch.lines[shard].frombytes(lines)
-        for line, each in others:
+        for line, each in self._add_plain(batch, first_line, text):
             try:
                 item_id, head, data = self._read(line, each)
             except _Invalid as invalid:
@@ -95,6 +101,19 @@ class RowMaker:
             if line > self._done[shard]:
                 batch.rows[shard] += encode_row(item_id, head, data)
                 batch.lines[shard].append(line)
+
+    def _add_plain(self, batch: Batch, first_line: int, text: bytes) -> Iterable[tuple[int, bytes]]:
+        """Add the rows that need no closer look; gives the lines that do."""
+        if self._check is not None:
+            lines = enumerate(text.removesuffix(b"\n").split(b"\n"), first_line)
+            return ((line, each) for line, each in lines if each.strip())
+        plain, others = native.copy_rows(
+            text, first_line, self._first_id, self._head, self._shard_of, self._done, self._bare
+        )
+        for shard, (rows, numbers) in enumerate(plain):
+            batch.rows[shard] += rows
+            batch.lines[shard].frombytes(numbers)
+        return others
 
     def _read(self, line: int, text: bytes) -> tuple[bytes, bytes, bytes]:
         """The line's id, encoded head and data."""
@@ -113,7 +132,13 @@ class RowMaker:
             raise _Invalid(first.rule, detail, first.pointer)
         if not text.lstrip().startswith(b"{"):
             raise _Invalid("not-an-object", "a line is one JSON object")
-        return self._minted(line), self._head, text
+        return self._minted(line), self._head, self._checked(text, "")
+
+    def _checked(self, data: bytes, at: str) -> bytes:
+        wrong = None if self._check is None else self._check(data, at)
+        if wrong is not None:
+            raise _Invalid("schema", wrong.detail, wrong.pointer or "")
+        return data
 
     def _minted(self, line: int) -> bytes:
         return (int.from_bytes(self._first_id, "big") + line).to_bytes(16, "big")
@@ -121,13 +146,14 @@ class RowMaker:
     def _exported(self, line: int, found: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
         if not found["data"].startswith(b"{"):
             raise _Invalid("not-an-object", "data is no object (is the line bare?)", "/data")
+        data = self._checked(found["data"], "/data")
         item_id = _id_of(found["id"]) if "id" in found else self._minted(line)
         if len(found) == 1 + ("id" in found):
-            return item_id, self._head, found["data"]
+            return item_id, self._head, data
         owner = _text(found, "owner_id").encode() if "owner_id" in found else self._owner
         created = _time(found, "created_at") if "created_at" in found else self._now
         updated = _time(found, "updated_at") if "updated_at" in found else created
-        return item_id, row_head(owner, _version(found), created, updated), found["data"]
+        return item_id, row_head(owner, _version(found), created, updated), data
 
 
 def _id_of(value: bytes) -> bytes:
