@@ -9,22 +9,20 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-import orjson
-
-from service import native
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import v1
 from service.api.batch_body import BatchOperation, parse
+from service.api.batch_results import BatchResults
 from service.api.change_item import check_precondition_sent
 from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.item_reply import VARY
-from service.api.media_types import check_accept_v1, check_item_body_v1
-from service.api.problem import TABLE, problem_document
+from service.api.media_types import check_accept, check_batch_body
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.items import decision
+from service.items.coherence import Stored
 from service.items.patch import (
     apply_json_patch,
     apply_merge_patch,
@@ -34,14 +32,12 @@ from service.items.patch import (
 from service.items.reader import Reader
 from service.items.write import IdempotencyKey, ItemWriter
 from service.items.write_all import AtomicWriter, Planned
-from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
 from service.model.item import Item
 from service.store.idempotency import Outcome
 
 logger = logging.getLogger(__name__)
 
-_STATUS = {"created": 201, "changed": 200, "deleted": 204}
 # A shard's pool has ten connections by default; creations of one tick share one.
 _AT_ONCE = 32
 # Longer bodies are read beside the event loop.
@@ -60,6 +56,7 @@ class Batch:
         require_if_match: bool,
         body_max_bytes: int,
         schema: DataSchema,
+        public_url: str,
     ) -> None:
         self._gate = gate
         self._reader = reader
@@ -68,11 +65,14 @@ class Batch:
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
         self._schema = schema
+        base_url = public_url.rstrip("/")
+        self._results = {version: BatchResults(version, base_url) for version in (1, 2)}
 
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
-        check_item_body_v1(context)
-        wanted = check_accept_v1(context)
+        check_batch_body(context)
+        wanted = check_accept(context)
+        shown = self._results[wanted.version]
         parameters(context.query_string, ())
         body = await context.read_body()
         if len(body) <= _SHORT_BYTES:
@@ -88,19 +88,22 @@ class Batch:
                 self._schema.check_sent(one.text, f"/operations/{index}/data")
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
-        results = await (self._as_one if atomic else self._each)(caller, operations)
+        results = await (self._as_one if atomic else self._each)(caller, operations, shown)
         headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
-        text = b'{"results":[%b]}' % b",".join(results)
-        return Reply(200, [*headers, ("vary", VARY)], text)
+        return Reply(200, [*headers, ("vary", VARY)], shown.body(results))
 
-    async def _as_one(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[bytes]:
+    async def _as_one(
+        self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
+    ) -> list[bytes]:
         planned = [
             self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)
         ]
         outcomes = await self._atomic_writer.write(caller, planned)
-        return [_shown(outcome) for outcome in outcomes]
+        return [shown.of_write(outcome) for outcome in outcomes]
 
-    async def _each(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[bytes]:
+    async def _each(
+        self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
+    ) -> list[bytes]:
         results = [b""] * len(operations)
         queues: dict[bytes, list[int]] = {}
         for index, one in enumerate(operations):
@@ -111,28 +114,27 @@ class Batch:
         async def run(queue: list[int]) -> None:
             for index in queue:
                 async with room:
-                    results[index] = await self._result(caller, operations[index])
+                    results[index] = await self._result(caller, operations[index], shown)
 
         await asyncio.gather(*map(run, queues.values()))
         return results
 
-    async def _result(self, caller: Caller, one: BatchOperation) -> bytes:
+    async def _result(self, caller: Caller, one: BatchOperation, shown: BatchResults) -> bytes:
         try:
             if one.name == "get":
-                return await self._read(caller, one)
-            return _shown(await self._write(caller, one))
+                return shown.of_read(one.item_id, await self._read(caller, one))
+            return shown.of_write(await self._write(caller, one))
         except HotshelfError as error:
-            return _refused(error)
+            return shown.of_error(error)
         except Exception:
             logger.exception("an operation of a batch failed")
-            return _refused(InternalError("Something went wrong."))
+            return shown.of_error(InternalError("Something went wrong."))
 
-    async def _read(self, caller: Caller, one: BatchOperation) -> bytes:
+    async def _read(self, caller: Caller, one: BatchOperation) -> Stored:
         stored = await self._reader.found(one.item_id, caller.subject)
         if stored is None:
             raise ItemNotFound("There is no item with this id.")
-        tag = orjson.dumps(entity_tag(stored.entry))
-        return b'{"status":200,"etag":%b,"item":%b}' % (tag, stored.entry.body)
+        return stored
 
     async def _write(self, caller: Caller, one: BatchOperation) -> Outcome:
         key, tags = _key(one), one.conditions
@@ -181,26 +183,3 @@ def _key(one: BatchOperation) -> IdempotencyKey | None:
     if one.key is None:
         return None
     return IdempotencyKey(one.key, hashlib.sha256(b"batch\0" + one.identity).digest())
-
-
-def _shown(outcome: Outcome) -> bytes:
-    if outcome.error is not None:
-        return _refused(outcome.error)
-    result: dict[str, object] = {"status": _STATUS[outcome.kind]}
-    if outcome.replayed:
-        result["replayed"] = True
-    if outcome.item is not None:
-        result["etag"] = entity_tag(outcome.item)
-        if outcome.kind == "created":
-            result["location"] = f"/v1/items/{native.format_id(outcome.item.id)}"
-        result["item"] = orjson.Fragment(v1.render(outcome.item))
-    return orjson.dumps(result)
-
-
-def _refused(error: HotshelfError) -> bytes:
-    result: dict[str, object] = {"status": TABLE[type(error)].status}
-    if error.replayed:
-        result["replayed"] = True
-    if error.retry_after_s is not None:
-        result["retry_after"] = error.retry_after_s
-    return orjson.dumps(result | {"problem": problem_document(error)})

@@ -12,18 +12,23 @@ _OPERATION_MEMBERS = {
     "if_none_match": {"type": "string"},
     "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
 }
-RESULT: Schema = closed(
-    {
-        "status": {"type": "integer"},
+
+
+def results(version: int) -> Schema:
+    """The results, each with what its operation alone would have been answered with."""
+    answers = {
+        1: {"item": ref("ItemV1"), "problem": ref("Problem")},
+        2: {"document": {"oneOf": [ref("ItemV2"), ref("Errors")]}},
+    }
+    always = {"status": {"type": "integer"}}
+    sometimes = {
         "etag": TAG,
         "location": {"type": "string", "format": "uri-reference"},
         "replayed": {"const": True},
         "retry_after": {"type": "integer", "minimum": 1},
-        "item": ref("ItemV1"),
-        "problem": ref("Problem"),
-    },
-    *("etag", "location", "replayed", "retry_after", "item", "problem"),
-)
+    } | answers[version]
+    result = closed(always | sometimes, *sometimes)
+    return closed({"results": {"type": "array", "items": result}})
 
 
 def batch() -> Schema:

@@ -75,20 +75,6 @@ def check_accept(context: RequestContext) -> Representation:
     return chosen
 
 
-def check_accept_v1(context: RequestContext) -> Representation:
-    """The same where there is no version 2."""
-    accept = ", ".join(context.headers.get("accept", ()))
-    for media_type in (JSON, V1):
-        chosen = negotiate(accept, only=media_type)
-        if chosen is not None:
-            return chosen
-    raise NotAcceptable(
-        "None of the accepted media types is offered here.",
-        Place("names no offered type", header="accept"),
-        extra={"available": f"{JSON}, {V1}"},
-    )
-
-
 def preferred(context: RequestContext) -> Representation:
     """The same for errors, which are sent whatever is accepted."""
     return _wanted(context) or OFFERED[url_version(context.path)][0]
@@ -103,9 +89,10 @@ def check_item_body(context: RequestContext) -> Sent:
     return _sent(context, _ITEM_TYPES, detail, "accept")
 
 
-def check_item_body_v1(context: RequestContext) -> Sent:
-    """The same where there is no version 2."""
-    return _sent(context, (JSON, V1), "This is sent as application/json in UTF-8.", "accept")
+def check_batch_body(context: RequestContext) -> Sent:
+    """The same for a batch, which is no JSON:API document and has one shape in both versions."""
+    detail = "A batch is sent as application/json in UTF-8, or as a type that names a version."
+    return _sent(context, (JSON, V1, V2), detail, "accept")
 
 
 def check_patch_body(context: RequestContext) -> Sent:
@@ -115,14 +102,13 @@ def check_patch_body(context: RequestContext) -> Sent:
 
 
 @lru_cache(maxsize=2048)
-def negotiate(accept: str, version: int = 1, only: str = "") -> Representation | None:
+def negotiate(accept: str, version: int = 1) -> Representation | None:
     """The offered one with the highest quality; None where none is acceptable.
 
-    ``version`` is the URL's; ``only`` is the one that is offered, if not all are. Of equal
-    ones a type wins that names its version, then the default.
+    ``version`` is the URL's. Of equal ones a type wins that names its version, then the default.
     """
     ranges = [_range(part) for part in _MEMBER.findall(accept) if part.strip(" \t")]
-    offers = [each for each in OFFERED[version] if only in ("", each.media_type)]
+    offers = OFFERED[version]
     if not ranges:
         return offers[0]
     qualities: dict[str, float] = {}

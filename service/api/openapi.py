@@ -23,13 +23,12 @@ from service.model.errors import HotshelfError
 from service.settings import Settings
 
 JSON = media_types.JSON
-_BY_VERSION = {"item": "Item", "page": "Page"}
+_BY_VERSION = {"item": "Item", "page": "Page", "batch": "BatchResults"}
 _CONTENTS = {
     "health": (JSON, "Health"),
     "json": (JSON, "Json"),
     "jwks": ("application/jwk-set+json", "Json"),
     "token": (JSON, "Token"),
-    "batch": (JSON, "BatchResults"),
     "oauth-error": (JSON, "OAuthError"),
 }
 _TEXTS = {
@@ -210,7 +209,7 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
                 JSON_API: v2,
             }
         case "batch":
-            shapes = {JSON: "Batch", V1: "Batch"}
+            shapes = {JSON: "Batch", V1: "Batch", V2: "Batch"}
         case "search":
             shapes = {JSON: "Search"}
         case _:

@@ -69,6 +69,7 @@ def _item_routes(prefix: str) -> list[Route]:
     ]
 
 
+_PREFIXES = ("", "/v1", "/v2")
 _METADATA = "/.well-known/oauth-"
 _OTHERS = [
     Route("GET", "/livez", operations.LIVEZ, lambda api: api.health.livez),
@@ -93,11 +94,11 @@ _OTHERS = [
 ]
 _BATCHES = [
     Route("POST", f"{prefix}/items:batch", operations.BATCH, lambda api: api.batch.post)
-    for prefix in ("", "/v1")
+    for prefix in _PREFIXES
 ]
 ROUTES = [
     *_BATCHES,
-    *(route for prefix in ("", "/v1", "/v2") for route in _item_routes(prefix)),
+    *(route for prefix in _PREFIXES for route in _item_routes(prefix)),
     *_OTHERS,
 ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.api.batch_schemas import RESULT, batch
+from service.api.batch_schemas import batch, results
 from service.api.cursor_profile import URL as PROFILE
 from service.api.filter_values import MAX_VALUES
 from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
@@ -192,7 +192,8 @@ _ERRORS = closed(
 
 SCHEMAS: dict[str, Schema] = {
     "Batch": batch(),
-    "BatchResults": closed({"results": {"type": "array", "items": RESULT}}),
+    "BatchResultsV1": results(1),
+    "BatchResultsV2": closed({"jsonapi": _JSON_API, "meta": results(2)}),
     "ItemV1": closed(_ITEM_1),
     "ItemV2": closed({"jsonapi": _JSON_API, "data": closed(_RESOURCE | {"meta": closed(_META)})}),
     "PageV1": _page_1(),

@@ -161,8 +161,10 @@ def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
     assert client.post(URL, json={"operations": []}).status_code == 422
     assert _send(client, {"op": "get", "id": MISSING}, atomic=1).status_code == 422
     assert client.post(URL, content="{}", headers={"content-type": "text/plain"}).status_code == 415
-    v2 = {"accept": "application/vnd.api.v2+json"}
-    assert client.post(URL, json={"operations": []}, headers=v2).status_code == 406
+    document = {"content-type": "application/vnd.api+json"}
+    assert client.post(URL, content="{}", headers=document).status_code == 415
+    unknown = {"accept": "text/html"}
+    assert client.post(URL, json={"operations": []}, headers=unknown).status_code == 406
 
 
 def test_scopes(service: RunningService) -> None:

@@ -1,0 +1,78 @@
+"""The results of a batch in each version: one for each operation, in their order.
+
+Version 1 shows the item, or the problem. Version 2 shows the JSON:API document that the operation
+alone would have been answered with, and the whole is such a document too, of meta alone.
+"""
+
+from collections.abc import Sequence
+
+import orjson
+
+from service import native
+from service.api import v1, v2
+from service.api.problem import TABLE, problem_document
+from service.items.coherence import Stored
+from service.model.entity_tag import entity_tag
+from service.model.errors import HotshelfError
+from service.model.item import Item
+from service.store.idempotency import Outcome
+
+_STATUS = {"created": 201, "changed": 200, "deleted": 204}
+
+
+class BatchResults:
+    """Shows results in one version. ``base_url`` goes before the paths of version 2's links."""
+
+    def __init__(self, version: int, base_url: str) -> None:
+        self._version = version
+        self._base_url = base_url
+
+    def body(self, results: Sequence[bytes]) -> bytes:
+        """The answer to the whole batch."""
+        text = b'{"results":[%b]}' % b",".join(results)
+        return text if self._version == 1 else b'{"jsonapi":{"version":"1.1"},"meta":%b}' % text
+
+    def of_read(self, item_id: bytes, stored: Stored) -> bytes:
+        """An item that was asked for."""
+        entry = stored.entry
+        tag = orjson.dumps(entity_tag(entry))
+        if self._version == 1:
+            return b'{"status":200,"etag":%b,"item":%b}' % (tag, entry.body)
+        document = v2.render(entry.item(item_id), self._base_url)
+        return b'{"status":200,"etag":%b,"document":%b}' % (tag, document)
+
+    def of_write(self, outcome: Outcome) -> bytes:
+        """What became of a write."""
+        if outcome.error is not None:
+            return self.of_error(outcome.error)
+        result: dict[str, object] = {"status": _STATUS[outcome.kind]}
+        if outcome.replayed:
+            result["replayed"] = True
+        if outcome.item is not None:
+            result |= self._item(outcome.item, is_new=outcome.kind == "created")
+        return orjson.dumps(result)
+
+    def of_error(self, error: HotshelfError) -> bytes:
+        """An operation that was refused or failed."""
+        row = TABLE[type(error)]
+        result: dict[str, object] = {"status": row.status}
+        if error.replayed:
+            result["replayed"] = True
+        if error.retry_after_s is not None:
+            result["retry_after"] = error.retry_after_s
+        if self._version == 1:
+            return orjson.dumps(result | {"problem": problem_document(error)})
+        document = v2.error_document(error, row.status, row.title, {})
+        return orjson.dumps(result | {"document": orjson.Fragment(document)})
+
+    def _item(self, item: Item, is_new: bool) -> dict[str, object]:
+        found: dict[str, object] = {"etag": entity_tag(item)}
+        item_id = native.format_id(item.id)
+        if self._version == 1:
+            location, name, text = f"/v1/items/{item_id}", "item", v1.render(item)
+        else:
+            location = v2.location(item_id, self._base_url)
+            name, text = "document", v2.render(item, self._base_url)
+        if is_new:
+            found["location"] = location
+        return found | {name: orjson.Fragment(text)}
