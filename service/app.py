@@ -196,9 +196,10 @@ async def _open_access(
 
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
+    list_reads = ListReads(reads.guards)
     return ListItems(
-        Pages(shards, ListReads(reads.guards), declared, settings.database.timeout_s),
-        Cursors(partial(read_cursor_key, shards.all[0])),
+        Pages(shards, list_reads, declared, settings.database.timeout_s),
+        Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         declared,
         settings.http.cache_control,
         settings.http.public_url,

@@ -20,7 +20,7 @@ from service.model.item import Item
 from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
-from service.store.list_reads import Question
+from service.store.list_reads import ListReads, Question
 from service.store.nodes import Row
 from service.store.shards import Shard
 
@@ -47,6 +47,8 @@ _PART = sql.SQL(
     "(SELECT {columns}, data, {absent} AS absent FROM items"
     " WHERE {conditions} ORDER BY {order} LIMIT {limit})"
 )
+_CURSOR_KEY = Question(b"SELECT secret FROM cursor_key", {}, None)
+_CURSOR_KEY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,12 @@ def count_of(rows: Sequence[Row]) -> int:
     return int(orjson.loads(counted)[0]["Plan"]["Plan Rows"])
 
 
-async def read_cursor_key(first_shard: Shard) -> bytes:
+async def read_cursor_key(reads: ListReads, first_shard: Shard) -> bytes:
     """The secret of all cursors. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
-    async with first_shard.primary() as connection:
-        cursor = await connection.execute("SELECT secret FROM cursor_key")
-        row = await cursor.fetchone()
-    if row is None:
+    rows = await reads.answer(first_shard, _CURSOR_KEY, _CURSOR_KEY_S)
+    if not rows:
         raise ShardUnavailable("The first shard has not been migrated.", retry_after_s=1)
-    return bytes(row[0])
+    return bytes(rows[0][0])
 
 
 class _Scan(NamedTuple):

@@ -15,6 +15,7 @@ from service.model.query import OWNER_ID, Condition, Query
 from service.settings import Database
 from service.store.guards import Guards
 from service.store.list_reads import ListReads, Question
+from service.store.lists import read_cursor_key
 from service.store.shards import Shard, Shards
 from tests.faults.test_reads import Harm, freeze, kill, mend
 from tests.fixtures.reading import database, pause, prepared, update, wait_for_replica
@@ -145,9 +146,11 @@ def test_without_its_primary_a_replica_goes_on(small_stack: EmbeddedStack, harm:
 
     async def use(worker: Worker) -> None:
         assert await worker.versions() == [1, 1, 1]
+        key = await read_cursor_key(worker.reads, worker.shard)
         harm(primary)
         for _ in range(3):
             assert await worker.versions() == [1, 1, 1]
+            assert await read_cursor_key(worker.reads, worker.shard) == key
         mend(primary)
         pause(small_stack)
         execute(small_stack.shards[0][0], "UPDATE items SET version = 2")
