@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from service.model.errors import Overloaded
+
 G = TypeVar("G")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +29,8 @@ class TickBatch(Generic[G, T, R]):
 
     ``work`` gets a group and its items, and returns for each, in order, a result or the
     exception that ends it; what it raises ends all of them. It is not cancelled by a caller
-    that gives up, since others share it. ``size`` tells an item's size in bytes.
+    that gives up, since others share it. ``size`` tells an item's size in bytes; ``max_waiting``
+    counts a group's items that have not left yet.
     """
 
     def __init__(
@@ -38,20 +41,27 @@ class TickBatch(Generic[G, T, R]):
         max_items: int,
         max_bytes: int,
         max_running: int,
+        max_waiting: int | None = None,
     ) -> None:
         self._work = work
         self._size = size
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._max_running = max_running
+        self._max_waiting = max_waiting
         self._groups: dict[G, _Group[T, R]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, group: G, item: T) -> asyncio.Future[R]:
-        """The item's result; an item whose future is cancelled before it leaves stays behind."""
+        """The item's result; an item whose future is cancelled before it leaves stays behind.
+
+        Raises Overloaded where too many wait.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         queue = self._groups.setdefault(group, _Group())
+        if self._max_waiting is not None and len(queue.waiting) >= self._max_waiting:
+            raise Overloaded("Too many requests are waiting.", retry_after_s=1)
         queue.waiting.append((item, future))
         if not queue.leaves:
             queue.leaves = True

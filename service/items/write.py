@@ -73,6 +73,7 @@ class ItemWriter:
             max_items=_BATCH_ITEMS,
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
+            max_waiting=shards.max_waiting,
         )
         self._changes: TickBatch[Shard, Write, Outcome | None] = TickBatch(
             self._change_batch,
@@ -80,6 +81,7 @@ class ItemWriter:
             max_items=_BATCH_ITEMS,
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
+            max_waiting=shards.max_waiting,
         )
 
     async def create(self, caller: Caller, key: IdempotencyKey, data: bytes) -> Outcome:

@@ -30,6 +30,9 @@ from service.store import statements
 
 Row: TypeAlias = tuple[Any, ...]
 
+# How many requests may wait for each connection; more are turned away at once.
+WAITING_A_CONNECTION = 100
+
 # How often psycopg looks whether it was interrupted while it waits.
 WAIT_INTERVAL_S = 0.1
 
@@ -135,7 +138,7 @@ class Node:
             min_size=1,
             max_size=settings.pool_size,
             timeout=settings.timeout_s,
-            max_waiting=settings.pool_size * 100,
+            max_waiting=settings.pool_size * WAITING_A_CONNECTION,
             reconnect_timeout=_RECONNECT_S,
             configure=_configure,
             open=False,

@@ -15,7 +15,7 @@ from service.flow.deadline import within
 from service.model.errors import ShardUnavailable
 from service.settings import Database
 from service.store import statements
-from service.store.nodes import Connection, Node
+from service.store.nodes import WAITING_A_CONNECTION, Connection, Node
 
 _WATCH_INTERVAL_S = 1.0
 _ASK_TIMEOUT_S = 2.0
@@ -130,6 +130,7 @@ class Shards:
     def __init__(self, settings: Database) -> None:
         self.all = [Shard(n, urls, settings) for n, urls in enumerate(settings.shards)]
         self.buckets = settings.buckets
+        self.max_waiting = settings.pool_size * WAITING_A_CONNECTION
         self._timeout_s = settings.timeout_s
         self._owner: list[Shard] = []
 

@@ -43,6 +43,20 @@ def test_one_tick_is_one_batch_a_group() -> None:
     asyncio.run(run())
 
 
+def test_whoever_finds_too_many_waiting_is_turned_away() -> None:
+    async def run() -> None:
+        work = _Doubling()
+        batch = Batch(work, lambda n: n, max_items=10, max_bytes=100, max_running=1, max_waiting=2)
+        asked = [batch.add("a", 1), batch.add("a", 2)]
+        with pytest.raises(Overloaded):
+            batch.add("a", 3)
+        asked.append(batch.add("b", 4))
+        assert await asyncio.gather(*asked) == [2, 4, 8]
+        assert await batch.add("a", 3) == 6
+
+    asyncio.run(run())
+
+
 def test_while_one_is_under_way_the_next_gathers() -> None:
     async def run() -> None:
         work = _Doubling()
