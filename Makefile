@@ -7,7 +7,8 @@ READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
 .PHONY: setup run test check format lint types layers unit contract model fuzz docs clean \
-  bench bench-parts bench-http bench-writes bench-lists bench-lists-skew bench-scale bench-report flame soak soak-writes
+  bench bench-parts bench-http bench-writes bench-lists bench-lists-skew bench-scale bench-codings \
+  bench-report flame soak soak-writes
 
 setup: $(READY)
 
@@ -82,6 +83,9 @@ bench-lists-skew: setup
 # Pages at 100,000 and at 10 million items; needs half an hour and about 30 GB.
 bench-scale: setup
 	$(BIN)/python -m bench.bench_lists --sizes 100000 10000000 $(ARGS)
+
+bench-codings: setup
+	$(BIN)/python -m bench.bench_codings
 
 bench-report: setup
 	$(BIN)/python -m bench.report

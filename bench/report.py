@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import bench_codings
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
@@ -260,6 +262,7 @@ def writes_table(result: Row) -> str:
 
 TABLES: dict[str, Callable[[Row], str]] = {
     "end_to_end": end_to_end_tables,
+    "codings": bench_codings.table,
     "soak": soak_table,
     "writes": writes_table,
 }

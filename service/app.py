@@ -35,9 +35,10 @@ from service.api.health import Health
 from service.api.item_reply import ItemReplies
 from service.api.lifecycle import lifecycle_fields
 from service.api.list_items import ListItems
+from service.api.metrics import Metrics, samples
 from service.api.oauth2 import OAuth2
 from service.api.problem import problem_reply
-from service.api.routes import Api, Direct, add_routes, documented
+from service.api.routes import ROUTES, Api, Direct, add_routes, documented
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
@@ -56,6 +57,7 @@ from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_all import AtomicWriter
 from service.observe.events import breaker_changed
+from service.observe.requests import RequestCounts
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
@@ -74,24 +76,15 @@ async def open_worker() -> Worker:
     logging.basicConfig(level=settings.log.level.upper())
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
-        shards = Shards(settings.database)
-        opened.push_async_callback(shards.close)
-        await shards.open()
-        expiry = Expiry(shards, settings.writes)
-        opened.push_async_callback(expiry.close)
-        expiry.start()
+        shards = await _open_shards(settings, opened)
         redis = await _open_redis(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        gate, oauth2 = await _open_access(settings, shards, redis, opened)
+        limiter = _open_limiter(settings, redis, opened)
+        gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         lifecycle = _lifecycle(settings)
-        replies = ItemReplies(
-            settings.http.cache_control,
-            settings.http.public_url,
-            cors=bool(settings.cors.allowed_origins),
-            lifecycle=lifecycle,
-        )
+        replies = _replies(settings, lifecycle)
         limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
         writer = ItemWriter(shards, outbox, *limits)
         schema = _schema(settings)
@@ -102,7 +95,12 @@ async def open_worker() -> Worker:
         cache_troubles = list if redis is None else partial(troubles, redis, near)
         health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        api = Api(GetItem(gate, reader, replies), changes, lists, health, oauth2, docs, batch)
+        requests = RequestCounts(route.path for route in ROUTES)
+        metrics = Metrics(partial(samples, requests, reader, reads, near, redis, limiter))
+        opened.push_async_callback(metrics.close)
+        metrics.start()
+        get = GetItem(gate, reader, replies)
+        api = Api(get, changes, lists, health, metrics, oauth2, docs, batch)
         robyn_app = new_app()
         add_routes(robyn_app, import_robyn(), api, gate)
         return Worker(
@@ -115,8 +113,19 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, lifecycle),
+            on_reply=partial(finished, settings.cors, lifecycle, requests),
+            hot_sent=requests.hot,
         )
+
+
+async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
+    shards = Shards(settings.database)
+    opened.push_async_callback(shards.close)
+    await shards.open()
+    expiry = Expiry(shards, settings.writes)
+    opened.push_async_callback(expiry.close)
+    expiry.start()
+    return shards
 
 
 async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeline | None:
@@ -167,13 +176,19 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
 
 
-async def _open_access(
-    settings: Settings, shards: Shards, redis: RedisPipeline | None, opened: AsyncExitStack
-) -> tuple[Gate, OAuth2]:
-    """Who may, and how often; the control tables are on the first shard."""
+def _open_limiter(
+    settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack
+) -> Limiter:
     limiter = Limiter(redis, settings.http.workers)
     opened.push_async_callback(limiter.close)
     limiter.start()
+    return limiter
+
+
+async def _open_access(
+    settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
+) -> tuple[Gate, OAuth2]:
+    """Who may, and how often; the control tables are on the first shard."""
     records = AccessRecords(shards.all[0])
     issuer = _built_in_issuer(settings.auth, records)
     key_sets = _key_sets(settings.auth, issuer)
@@ -191,6 +206,15 @@ async def _open_access(
     return (
         Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
         OAuth2(issuer, records, base_url, list(key_sets)),
+    )
+
+
+def _replies(settings: Settings, lifecycle: list[tuple[str, str]]) -> ItemReplies:
+    return ItemReplies(
+        settings.http.cache_control,
+        settings.http.public_url,
+        cors=bool(settings.cors.allowed_origins),
+        lifecycle=lifecycle,
     )
 
 

@@ -50,6 +50,11 @@ class Limiter:
         """How many workers share the limits, as Redis last told."""
         return self._buckets.workers
 
+    @property
+    def local(self) -> bool:
+        """Whether Redis is out of reach, and this worker enforces its own share of each limit."""
+        return not self._reachable()
+
     async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
         """``admit`` for coroutines. A caller cancelled while waiting has paid all the same."""
         future: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()

@@ -41,6 +41,12 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine's own."""
+    parsed = _address(address)
+    return parsed is not None and parsed.is_loopback
+
+
 def network_of(address: str) -> str:
     """What one caller can be taken to have: an IPv4 address, or the /64 of an IPv6 one."""
     parsed = _address(address)

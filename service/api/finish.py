@@ -6,13 +6,22 @@ from service.api.cors import with_cors
 from service.api.lifecycle import is_about_items
 from service.api.media_types import preferred
 from service.api.request import Reply, RequestContext
+from service.observe.requests import RequestCounts
 from service.settings import Cors
 
 
 def finished(
-    cors: Cors, lifecycle: Sequence[tuple[str, str]], context: RequestContext, reply: Reply
+    cors: Cors,
+    lifecycle: Sequence[tuple[str, str]],
+    requests: RequestCounts,
+    context: RequestContext,
+    reply: Reply,
 ) -> Reply:
-    """The answer with the limit's fields, those of version 1, and for browsers those of CORS."""
+    """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
+
+    It is counted here, since nothing passes by.
+    """
+    requests.count(context.method, context.path, reply.status)
     more: list[tuple[str, str]] = []
     if context.admission is not None:
         more += context.admission.fields()

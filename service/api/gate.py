@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
-from service.access.peer import TrustedProxies, network_of
+from service.access.peer import TrustedProxies, is_loopback, network_of
 from service.access.rate import Admission, Rate
 from service.access.tokens import Caller
 from service.api.request import RequestContext
@@ -19,6 +19,7 @@ from service.model.errors import (
     Unauthenticated,
 )
 
+_PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader)
 
 
@@ -55,6 +56,10 @@ class Gate:
         forwarded_for = context.headers.get("x-forwarded-for", ())
         address = self._proxies.client_address(context.peer, forwarded_for)
         await self._take(context, f"address:{network_of(address)}", self._rate)
+
+    def is_local(self, context: RequestContext) -> bool:
+        """Whether it comes from this machine itself, with no sign of a proxy in between."""
+        return is_loopback(context.peer) and _PASSED_ON.isdisjoint(context.headers)
 
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
         """A caller whose credentials are known already; None says nothing against them."""

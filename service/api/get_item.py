@@ -90,6 +90,7 @@ class GetItem:
         admission = None if stored is None else self.gate.spend(caller)
         if stored is None or admission is None:
             return None
+        self.reader.from_near += 1
         return self.replies.of_form(stored, terms.wanted, terms.coding, terms.known), admission
 
     def ask(

@@ -32,6 +32,7 @@ _CONTENTS = {
     "oauth-error": (JSON, "OAuthError"),
 }
 _TEXTS = {
+    "metrics": ("text/plain; version=0.0.4; charset=utf-8",),
     "html": ("text/html; charset=utf-8",),
     "asset": ("text/javascript; charset=utf-8", "text/css; charset=utf-8"),
 }

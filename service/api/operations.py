@@ -185,6 +185,13 @@ READYZ = Operation(
     ),
     tags=("service",),
 )
+METRICS = Operation(
+    "metrics",
+    "Numbers for Prometheus; from elsewhere than this machine with the scope items:admin",
+    (Success(200, "In its text format", "metrics"),),
+    _CALLER,
+    tags=("service",),
+)
 OPENAPI = Operation(
     "openapi", "This document", (Success(200, "It", "json"),), _SHOWN, tags=("service",)
 )

@@ -17,6 +17,7 @@ from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.health import Health
 from service.api.list_items import ListItems
+from service.api.metrics import Metrics
 from service.api.oauth2 import OAuth2
 from service.api.openapi import Documented
 from service.api.operations import Operation
@@ -26,6 +27,8 @@ from service.api.request import Reply, RequestContext
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
 PROBES = ("/livez", "/readyz")
+# From this machine anybody may ask for it, from elsewhere only who has the scope.
+METRICS_PATH = "/metrics"
 # Anybody may ask for these, and for whatever is below /.well-known/ (RFC 8615)
 # and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
@@ -42,6 +45,7 @@ class Api:
     change_item: ChangeItem
     list_items: ListItems
     health: Health
+    metrics: Metrics
     oauth2: OAuth2
     docs: Docs
     batch: Batch
@@ -74,6 +78,7 @@ _METADATA = "/.well-known/oauth-"
 _OTHERS = [
     Route("GET", "/livez", operations.LIVEZ, lambda api: api.health.livez),
     Route("GET", "/readyz", operations.READYZ, lambda api: api.health.readyz),
+    Route("GET", METRICS_PATH, operations.METRICS, lambda api: api.metrics.get),
     Route("GET", "/openapi.json", operations.OPENAPI, lambda api: api.docs.openapi),
     Route("GET", "/docs", operations.DOCS, lambda api: api.docs.page),
     Route("GET", "/docs/:asset", operations.DOCS_ASSET, lambda api: api.docs.asset),
@@ -111,6 +116,8 @@ def add_routes(app: Any, robyn: Any, api: Api, gate: Gate) -> None:
         context: RequestContext = request.session
         if context.path in PROBES or context.method == "OPTIONS":
             # Probes must get through, and a browser's preflight never carries credentials.
+            return request
+        if context.path == METRICS_PATH and gate.is_local(context):
             return request
         if context.path in OPEN_PATHS or context.path.startswith(_OPEN_BELOW):
             await gate.enter_unknown(context)

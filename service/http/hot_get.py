@@ -51,6 +51,7 @@ class HotGet:
     """One worker's hot path; belongs to its event loop.
 
     ``send_error`` answers with an error, which needs more of the request than is looked at here.
+    ``sent`` counts the other answers by the first digit of their status.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class HotGet:
         item: HotItem,
         draining: Callable[[], bool],
         send_error: Callable[[Scope, Exchange, Exception, Admission | None], None],
+        sent: list[int],
     ) -> None:
+        self._sent = sent
         self._item = item
         self._at_once = item.at_once
         self._terms: dict[tuple[tuple[str, str], ...], Terms] = {}
@@ -99,6 +102,7 @@ class HotGet:
     def send(self, exchange: Exchange, reply: Reply, admission: Admission | None) -> None:
         """Send the reply with what only this request's has."""
         status, headers, body = reply
+        self._sent[status // 100] += 1
         headers = [*headers, ("x-request-id", f"{self._id_prefix}{next(self._numbers):012x}")]
         if admission is not None:
             headers += admission.fields()

@@ -12,7 +12,7 @@ import re
 import secrets
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from service.access.rate import Admission
@@ -64,6 +64,7 @@ class Worker:
     hot_item: HotItem | None = None
     direct: Callable[[RequestContext], Answer | None] = lambda _: None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
+    hot_sent: list[int] = field(default_factory=lambda: [0] * 6)
 
 
 class Application:
@@ -95,7 +96,9 @@ class Application:
         self._time = loop.time
         worker = self._worker = await self._open_worker()
         if worker.hot_item is not None:
-            self._hot_get = HotGet(worker.hot_item, worker.draining, self._send_error)
+            self._hot_get = HotGet(
+                worker.hot_item, worker.draining, self._send_error, worker.hot_sent
+            )
 
     async def close(self) -> None:
         if self._worker is not None:

@@ -83,6 +83,8 @@ class Coherence:
         self._last_seen = LastSeen(asyncio.get_running_loop().time)
         # Whether a database has told this worker of a newer version than a cached one.
         self.is_behind = self._last_seen.is_behind
+        # How many reads an entry answered that came while they waited, for metrics.
+        self.from_redis = 0
         self._fills: set[asyncio.Task[None]] = set()
 
     def kind(self, item_id: bytes, value: bytes | None) -> int:
@@ -114,6 +116,7 @@ class Coherence:
         found = Stored(ItemEntry(held)) if kind == ITEM else None
         if self.is_behind(item_id, *numbers_of(held)) or (not trusted and owners(found, waiters)):
             return await self.of_primary(item_id, waiters)
+        self.from_redis += len(waiters)
         return found
 
     async def _hold(self, seen: bytes | None, item_id: bytes) -> tuple[bytes | None, bool]:

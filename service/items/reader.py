@@ -61,6 +61,8 @@ class Reader:
         self._gets: dict[bytes, _Get] = {}
         self._gets_tick = -1
         self._tasks: set[asyncio.Task[None]] = set()
+        # How many reads ended where, for metrics.
+        self.from_near = self.not_near = self._from_redis = 0
 
     def near(self, item_id: bytes, subject: str) -> Stored | None:
         """What this worker has at hand for ``subject``, who asks.
@@ -79,7 +81,9 @@ class Reader:
         """``near``; else None, and ``waiter`` is called exactly once, later."""
         near = self.near(item_id, subject)
         if near is not None:
+            self.from_near += 1
             return near
+        self.not_near += 1
         tick = self._tick()
         if self._gets_tick != tick:
             self._gets_tick, self._gets = tick, {}
@@ -90,6 +94,11 @@ class Reader:
             self._ask_redis(item_id, get)
         get.waiters.append((subject, waiter))
         return None
+
+    @property
+    def from_redis(self) -> int:
+        """How many reads an entry in Redis answered."""
+        return self._from_redis + self._coherence.from_redis
 
     async def found(self, item_id: bytes, subject: str) -> Stored | None:
         """``find`` for coroutines. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
@@ -138,6 +147,7 @@ class Reader:
         doubtful = [] if get.trusted else owners(found, get.waiters)
         if doubtful:
             self._start(self._coherence.of_primary, item_id, doubtful)
+        self._from_redis += len(get.waiters) - len(doubtful)
         for who in get.waiters:
             if who not in doubtful:
                 who[1](found)

@@ -128,6 +128,7 @@ class Reads:
         self._lag_s = lag_s
         self._clock = clock
         self.guards = Guards(self._limit, clock, on_breaker)
+        self.from_replica = self.from_primary = 0  # ids read, for metrics
         self._positions: dict[Shard, _Position] = {}
         self._under_way: dict[Shard, int] = {}
         self._batches: TickBatch[tuple[Shard, _Way], bytes, Reading] = TickBatch(
@@ -207,7 +208,10 @@ class Reads:
                 rows = await guard.attempt(len(batch.ids), self._left(batch, REPLICA_S), work)
             except (DependencyError, Overloaded):
                 continue
-            return None if rows is None else batch.found(rows, position.timeline, fresh)
+            if rows is None:
+                return None
+            self.from_replica += len(batch.ids)
+            return batch.found(rows, position.timeline, fresh)
         return None
 
     def _caught_up(
@@ -236,6 +240,7 @@ class Reads:
 
     async def _from_primary(self, shard: Shard, batch: _Batch) -> _Found:
         [[(_, timeline)], rows] = await self._at_primary(shard, batch, len(batch.ids), batch.read)
+        self.from_primary += len(batch.ids)
         return batch.found(rows, int(timeline, 16), proved=True)
 
     async def _at_primary(
@@ -257,6 +262,7 @@ class Reads:
                 )
             except DependencyError:
                 continue
+            self.from_replica += len(batch.ids)
             found = batch.found(rows, timeline=0, proved=False)
             return {
                 i: error if isinstance(r, Reading) and r.missing else r for i, r in found.items()

@@ -12,6 +12,7 @@ from service import setting_sources
 from service.api.problem import TABLE
 from service.model import errors
 from service.model.errors import CallerError, CapacityError, DependencyError, HotshelfError
+from service.observe import metrics
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,10 @@ def test_every_error_code_is_unique() -> None:
 def test_every_setting_is_documented() -> None:
     """`make docs` writes the table."""
     assert setting_sources.markdown_table() in (ROOT / "docs" / "settings.md").read_text()
+
+
+def test_every_metric_is_documented() -> None:
+    assert metrics.markdown_table() in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_every_setting_has_words_of_its_own() -> None:

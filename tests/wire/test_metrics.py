@@ -1,0 +1,144 @@
+"""/metrics: who may see it, that it counts what happened, and that nobody can blow it up."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.embedded import EmbeddedStack, Stack
+from service.observe.metrics import TABLE
+from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.wire import Connection, eventually, request
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+AT_ONCE = 50
+
+
+@pytest.fixture(scope="module")
+def running(
+    stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("metrics")
+    service = start_service(Stack(stack.shards, stack.redis_url), folder, HOTSHELF_HTTP_WORKERS="2")
+    yield service
+    assert service.stop() == 0
+
+
+def _scrape(running: RunningService) -> Series:
+    text = httpx.get(f"{running.url}/metrics").text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _sum(series: Series, name: str, **labels: str) -> float:
+    wanted = set(labels.items())
+    return sum(value for (of, has), value in series.items() if of == name and wanted <= has)
+
+
+def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
+    url = f"{running.url}/metrics"
+    answer = httpx.get(url)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    assert all(f"# HELP {metric.name} " in answer.text for metric in TABLE)
+    for field in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        passed_on = {field: "127.0.0.1"}
+        assert httpx.get(url, headers=passed_on).status_code == 401
+        with running.client() as client:
+            refused = client.get("/metrics", headers=passed_on)
+            assert (refused.status_code, refused.json()["code"]) == (403, "insufficient-scope")
+        with running.client("ada", "items:admin") as client:
+            assert client.get("/metrics", headers=passed_on).status_code == 200
+
+
+def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
+    pids = {
+        dict(labels)["worker"]
+        for (name, labels) in _scrape(running)
+        if name == "hotshelf_worker_memory_bytes"
+    }
+    assert len(pids) == 2
+    assert all(Path(f"/proc/{pid}").is_dir() for pid in pids)
+
+
+def test_reads_and_answers_are_counted(running: RunningService) -> None:
+    with running.client("olga") as owner, running.client("reader") as reader:
+        key = {"idempotency-key": f"metrics-{time.time_ns()}"}
+        made = owner.post("/v1/items", json={"data": {}}, headers=key)
+        path = f"/v1/items/{made.json()['id']}"
+        before = _scrape(running)
+        for _ in range(40):
+            assert reader.get(path).status_code == 200
+        assert reader.get(f"{path}?unknown=1").status_code == 400
+        assert reader.get("/v1/items/0").status_code == 404
+        assert owner.delete(path, headers={"if-match": made.headers["etag"]}).status_code == 204
+
+    def grew(name: str, **labels: str) -> float:
+        return _sum(_scrape(running), name, **labels) - _sum(before, name, **labels)
+
+    template = "/v1/items/{id}"
+
+    def answers(method: str, status: str) -> float:
+        return grew("hotshelf_requests_total", method=method, route=template, status=status)
+
+    # The other worker's numbers may be a second old.
+    eventually(lambda: answers("DELETE", "2xx") == 1 and answers("GET", "2xx") == 40)
+    eventually(lambda: answers("GET", "4xx") == 2)
+    assert grew("hotshelf_reads_total") == 40
+    assert grew("hotshelf_reads_total", source="near") == grew("hotshelf_near_cache_hits_total")
+    assert grew("hotshelf_near_cache_hits_total") > 20
+    assert grew("hotshelf_near_cache_misses_total") >= 2
+
+
+def _inventions(dice: random.Random) -> Iterator[bytes]:
+    host = [b"%d.example" % dice.randrange(10**9) for _ in range(50)]
+    text = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    for number in range(5000):
+        agent = f"User-Agent: a{number}"
+        yield request("GET", f"/{dice.randrange(10**12):x}/{number}", agent)
+        yield request("GET", f"/v1/items/0{''.join(dice.choices(text, k=25))}", agent)
+    for number in range(200):
+        yield request(f"FOO{number}", "/v1/items")
+    for number in range(1000):
+        accept = f"Accept: application/vnd.hotshelf.v{number}+json"
+        yield request("GET", "/v1/items", accept, f"X-API-Key: made-up-{number}")
+        named = request("GET", "/v1/items").replace(b"Host: ", b"Host: %b." % dice.choice(host))
+        yield named
+
+
+def test_nobody_makes_up_series(running: RunningService) -> None:
+    """Case 32."""
+    dice = random.Random(32)
+    invented = list(_inventions(dice))
+    before = _scrape(running)
+    port = int(running.url.rpartition(":")[2])
+    statuses: dict[int, int] = {}
+    while invented:
+        some, invented = invented[:AT_ONCE], invented[AT_ONCE:]
+        with Connection(port) as connection:
+            connection.send(b"".join(some))
+            for _ in some:
+                status = connection.answer().status
+                statuses[status] = statuses.get(status, 0) + 1
+    assert set(statuses) <= {401, 404, 405, 406, 501}
+    after: Series = {}
+
+    def all_told() -> bool:
+        nonlocal after
+        after = _scrape(running)
+        told = _sum(after, "hotshelf_requests_total") - _sum(before, "hotshelf_requests_total")
+        return told >= sum(statuses.values())
+
+    eventually(all_told)
+    new = after.keys() - before.keys()
+    assert len(new) <= 24, new
+    values = {value for _, labels in after for _, value in labels}
+    assert not [v for v in values if "FOO" in v or "example" in v or "made-up" in v]
