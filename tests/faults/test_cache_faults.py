@@ -16,6 +16,7 @@ import redis
 from service import native
 from service.cache.layout import ITEM, KIND_AT
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.numbers import scrape, total
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.scene import (
     FAULT_S,
@@ -25,7 +26,8 @@ from tests.fixtures.scene import (
     flowing,
     paused_replay,
 )
-from tests.fixtures.traffic import Connection
+from tests.fixtures.traffic import Connection, Traffic
+from tests.fixtures.wire import eventually
 
 STOPPED_S = 3.0
 NEAR_NS = 2_000_000_000
@@ -34,9 +36,32 @@ _OPEN = "redis: breaker (half-)?open"
 BODY = b'{"data":{"w":"at rest"}}'
 
 
+def _is_left_alone(scene: Scene, trouble: str) -> None:
+    """/readyz, the log and /metrics say so, of both workers; limits are local, reads go on."""
+    before = scrape(scene.running.url)
+    scene.sees(trouble)
+    after = before
+
+    def tells() -> bool:
+        nonlocal after
+        after = scrape(scene.running.url)
+        return total(after, "hotshelf_limiter_local") == 2
+
+    eventually(tells)
+    assert total(after, "hotshelf_breaker_openings_total", node="redis") >= 2
+    assert total(after, "hotshelf_breaker_state", node="redis") > 0
+    database = ("replica", "primary")
+    assert sum(
+        total(after, "hotshelf_reads_total", source=source)
+        - total(before, "hotshelf_reads_total", source=source)
+        for source in database
+    )
+    assert "breaker node=redis state=open" in scene.running.log.read_text()
+
+
 def _kill_redis(scene: Scene) -> None:
     scene.stack.redis.kill()
-    scene.sees(_OPEN)
+    _is_left_alone(scene, _OPEN)
     assert_reads_go_on(scene.traffic, FAULT_S)
     scene.stack.redis.spawn()
     scene.stack.redis.await_ready()
@@ -45,7 +70,7 @@ def _kill_redis(scene: Scene) -> None:
 def _stop_redis(scene: Scene) -> None:
     scene.stack.redis.pause()
     try:
-        scene.sees(_OPEN)
+        _is_left_alone(scene, _OPEN)
         assert_reads_go_on(scene.traffic, STOPPED_S)
     finally:
         scene.stack.redis.resume()
@@ -58,7 +83,7 @@ def _fill_redis(scene: Scene) -> None:
         try:
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 client.set("pad", "x")
-            scene.sees(r"redis: writes refused \(OOM\)")
+            _is_left_alone(scene, r"redis: writes refused \(OOM\)")
             assert_reads_go_on(scene.traffic, FAULT_S)
         finally:
             client.config_set("maxmemory-policy", "allkeys-lru")
@@ -113,6 +138,8 @@ def test_redis_fails(
         with scene.trouble(scene.redis_down):
             fault(scene)
         assert_all_read(scene.traffic)
+        eventually(lambda: not total(scrape(exact.url), "hotshelf_breaker_state", node="redis"))
+        assert total(scrape(exact.url), "hotshelf_redis_connected") == 2
 
 
 def test_redis_fails_while_the_replica_is_behind(
@@ -172,3 +199,31 @@ def test_redis_fails_behind_the_near_cache(
             assert_all_read(scene.traffic)
     finally:
         assert running.stop() == 0
+
+
+def test_the_service_starts_beside_a_hung_redis(servers: EmbeddedStack, tmp_path: Path) -> None:
+    """Case 17: it serves from the databases, and from Redis as soon as that goes on."""
+    servers.redis.pause()
+    running = None
+    try:
+        running = start_service(Stack(servers.shards, servers.redis_url), tmp_path)
+        scene = Scene(servers, running, Traffic(running))
+        scene.sees(_OPEN)
+        scene.sees("redis: no messages, near cache off")
+        owner = Connection(running, running.token("olga"), kept=False)
+        reader = Connection(running, running.token("reader"), kept=False)
+        made = owner.ask("POST", "/v1/items", BODY, idempotency_key=f"hung-{time.time_ns()}")
+        path = f"/v1/items/{made.item()['id']}"
+        assert [reader.ask("GET", path).status for _ in range(20)] == [200] * 20
+        assert total(scrape(running.url), "hotshelf_reads_total", source="redis") == 0
+        servers.redis.resume()
+        scene.recovers()
+        _until_cached(scene, reader, path)
+        assert [reader.ask("GET", path).item()["version"] for _ in range(20)] == [1] * 20
+        reads = scrape(running.url)
+        assert total(reads, "hotshelf_reads_total", source="near") > 0
+        assert total(reads, "hotshelf_reads_total", source="redis") > 0
+    finally:
+        servers.redis.resume()
+        if running is not None:
+            assert running.stop() == 0

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from service.embedded import EmbeddedStack, Stack
 from service.observe.metrics import TABLE
+from tests.fixtures.numbers import Series, scrape, total
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.wire import Connection, eventually, request
 
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 AT_ONCE = 50
 
 
@@ -26,20 +25,6 @@ def running(
     service = start_service(Stack(stack.shards, stack.redis_url), folder, HOTSHELF_HTTP_WORKERS="2")
     yield service
     assert service.stop() == 0
-
-
-def _scrape(running: RunningService) -> Series:
-    text = httpx.get(f"{running.url}/metrics").text
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def _sum(series: Series, name: str, **labels: str) -> float:
-    wanted = set(labels.items())
-    return sum(value for (of, has), value in series.items() if of == name and wanted <= has)
 
 
 def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
@@ -62,7 +47,7 @@ def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
 def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
     pids = {
         dict(labels)["worker"]
-        for (name, labels) in _scrape(running)
+        for (name, labels) in scrape(running.url)
         if name == "hotshelf_worker_memory_bytes"
     }
     assert len(pids) == 2
@@ -74,7 +59,7 @@ def test_reads_and_answers_are_counted(running: RunningService) -> None:
         key = {"idempotency-key": f"metrics-{time.time_ns()}"}
         made = owner.post("/v1/items", json={"data": {}}, headers=key)
         path = f"/v1/items/{made.json()['id']}"
-        before = _scrape(running)
+        before = scrape(running.url)
         for _ in range(40):
             assert reader.get(path).status_code == 200
         assert reader.get(f"{path}?unknown=1").status_code == 400
@@ -82,7 +67,7 @@ def test_reads_and_answers_are_counted(running: RunningService) -> None:
         assert owner.delete(path, headers={"if-match": made.headers["etag"]}).status_code == 204
 
     def grew(name: str, **labels: str) -> float:
-        return _sum(_scrape(running), name, **labels) - _sum(before, name, **labels)
+        return total(scrape(running.url), name, **labels) - total(before, name, **labels)
 
     template = "/v1/items/{id}"
 
@@ -118,7 +103,7 @@ def test_nobody_makes_up_series(running: RunningService) -> None:
     """Case 32."""
     dice = random.Random(32)
     invented = list(_inventions(dice))
-    before = _scrape(running)
+    before = scrape(running.url)
     port = int(running.url.rpartition(":")[2])
     statuses: dict[int, int] = {}
     while invented:
@@ -133,8 +118,8 @@ def test_nobody_makes_up_series(running: RunningService) -> None:
 
     def all_told() -> bool:
         nonlocal after
-        after = _scrape(running)
-        told = _sum(after, "hotshelf_requests_total") - _sum(before, "hotshelf_requests_total")
+        after = scrape(running.url)
+        told = total(after, "hotshelf_requests_total") - total(before, "hotshelf_requests_total")
         return told >= sum(statuses.values())
 
     eventually(all_told)

@@ -208,6 +208,14 @@ def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
     made = client.post("/v1/items", json={"data": {}}, headers=headers)
     path, etag = made.headers["location"], made.headers["etag"]
     assert client.get(path, headers=owner | {"if-none-match": etag}).status_code == 304
+    reader = _bearer(token(sub="reader"))
+    for _ in range(3):  # from now on it is in the cache, and at hand in the worker
+        assert client.get(path, headers=reader).status_code == 200
+    another = owner | {"idempotency-key": "nineteen-again"}
+    assert client.post("/v1/items", json={"data": {}}, headers=another).status_code == 201
+    cursor = client.get("/v1/items?limit=1", headers=owner).json()["next_cursor"]
+    assert cursor
+    pages = ("/v1/items?limit=1", f"/v1/items?limit=1&cursor={cursor}")
     strangers = {
         "none": ({}, 401),
         "bad": (_bearer("a.b.c"), 401),
@@ -223,6 +231,11 @@ def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
                 assert answer.status_code == status
                 assert not {"etag", "age", "last-modified"} & set(answer.headers)
                 assert answer.headers["cache-control"] == "no-store"
+            for page in pages:
+                hidden = client.request(method, page, headers=credentials)
+                assert hidden.status_code == status
+                assert made.json()["id"] not in hidden.text
+                assert "etag" not in hidden.headers
 
 
 def _alike(answer: httpx.Response) -> tuple[list[tuple[str, str]], str]:
