@@ -57,13 +57,17 @@ class Limiter:
 
     async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
         """``admit`` for coroutines. A caller cancelled while waiting has paid all the same."""
-        future: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Admission] | None = None
 
         def tell(admission: Admission) -> None:
-            if not future.done():
+            if future is not None and not future.done():
                 future.set_result(admission)
 
-        return self.admit(key, rate, cost, tell) or await future
+        admission = self.admit(key, rate, cost, tell)
+        if admission is None:
+            future = asyncio.get_running_loop().create_future()
+            admission = await future
+        return admission
 
     def start(self) -> None:
         """Begin to give back idle leases and to tell Redis that this worker lives."""

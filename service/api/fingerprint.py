@@ -30,11 +30,9 @@ def keyed(
         _field(context.headers, "if-match"),
         _field(context.headers, "if-none-match"),
     ]
-    digest = hashlib.sha256()
-    for part in (*(p.encode() for p in parts), body):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return IdempotencyKey(key, digest.digest())
+    encoded = [*map(str.encode, parts), body]
+    pieces = [piece for part in encoded for piece in (len(part).to_bytes(8, "big"), part)]
+    return IdempotencyKey(key, hashlib.sha256(b"".join(pieces)).digest())
 
 
 def _field(headers: Mapping[str, list[str]], name: str) -> str:

@@ -1,7 +1,6 @@
 """An item as an answer: body, entity tag, and the fields that caches and clients go by."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from service import native
@@ -74,7 +73,7 @@ class ItemReplies:
         assert item.data is not None
         validators = self._validators(item, wanted, tag_suffix(fields))
         headers = [("content-type", wanted.media_type), *validators]
-        shown = replace(item, data=select(item.data, fields))
+        shown = item._replace(data=select(item.data, fields))
         return Reply(200, headers, self._body(shown, wanted))
 
     def changed(self, item: Item, wanted: Representation, status: int, minimal: bool) -> Reply:

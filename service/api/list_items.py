@@ -1,7 +1,7 @@
 """GET and HEAD of /items, and searches: a page of items and the way to the next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from service.access import scopes
@@ -131,7 +131,7 @@ class _Answer:
 
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:
     assert item.data is not None
-    return item if fields is None else replace(item, data=select(item.data, fields))
+    return item if fields is None else item._replace(data=select(item.data, fields))
 
 
 def _reader(context: RequestContext) -> Caller:

@@ -136,19 +136,18 @@ def _wanted(context: RequestContext) -> Representation | None:
 
 
 def _sent(context: RequestContext, known: Sequence[str], detail: str, answered_by: str) -> Sent:
-    essence = _essence(context.headers)
+    values = context.headers.get("content-type", ())
+    essence = _essence(values[0]) if len(values) == 1 else None
     if essence is None or essence not in known:
         place = Place("is not a supported media type", header="content-type")
         raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
     return Sent(essence, _VERSION_OF.get(essence) or url_version(context.path))
 
 
-def _essence(headers: Mapping[str, list[str]]) -> str | None:
-    """Type and subtype of Content-Type in lower case; None if its parameters are off."""
-    values = headers.get("content-type", [])
-    if len(values) != 1:
-        return None
-    essence, _, rest = values[0].partition(";")
+@lru_cache(maxsize=2048)
+def _essence(content_type: str) -> str | None:
+    """Type and subtype in lower case; None if its parameters are off."""
+    essence, _, rest = content_type.partition(";")
     essence = essence.strip(" \t").lower()
     parameters = tuple(_parameters(rest))
     if essence == JSON_API:

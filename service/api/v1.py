@@ -57,7 +57,10 @@ def id_of(body: bytes) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with microseconds."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if not moment.microsecond:
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # In a sixth of the time, but it leaves out a fraction of nothing.
+    return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def parse_body(body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,16 +18,26 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     seconds when the server is stopped (it sends a cancel request and reads on). So the work
     is cancelled and left to end by itself. Cancelling the caller cancels the work likewise.
     """
-    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    # What asyncio.wait does, at half its price: this is on the way of every write.
+    woken: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(seconds, _wake, woken)
+    task.add_done_callback(partial(_wake, woken))
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        _leave(task)
-        raise
-    if not done:
-        _leave(task)
-        raise TimeoutError
-    return task.result()
+        await woken
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        timer.cancel()
+        if not task.done():
+            _leave(task)
+
+
+def _wake(woken: asyncio.Future[None], _: object = None) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 def _leave(task: asyncio.Task[Any]) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from service import native
 from service.access.tokens import Caller
@@ -44,8 +44,7 @@ _BATCH_BYTES = 4 << 20
 _BATCHES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(NamedTuple):
     """A key as the client sent it, and the hash of all that makes a request the same again."""
 
     key: str

@@ -5,8 +5,7 @@ the same payload makes the same jsonb text, and a hash tells whether it still do
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from psycopg.types.numeric import Int4, Int8
 
@@ -36,8 +35,7 @@ _KEPT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A request's idempotency key in its place.
 
     ``scope`` is empty for POST, else the item's id; ``bucket`` is where the item lives or will
@@ -67,8 +65,7 @@ class Claim:
         return Int4(self.bucket), self.caller, self.scope, self.key, self.fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """A version that stands in the database; ``epoch`` as ``cache_epoch`` counts."""
 
     item_id: bytes
@@ -76,8 +73,7 @@ class Committed:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a write: an item as it was written, no item after a deletion, or ``error``.
 
     ``fingerprint`` is that of the request it was recorded for, if it was. ``told`` is what caches

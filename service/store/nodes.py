@@ -27,6 +27,7 @@ from service.model.errors import (
 )
 from service.settings import Database
 from service.store import statements
+from service.store.arrays import Array, ArrayDumper
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -203,6 +204,7 @@ class Node:
 
 async def _configure(connection: Connection) -> None:
     connection.get_ready()
+    connection.adapters.register_dumper(Array, ArrayDumper)
     psycopg.types.json.set_json_loads(_text_as_it_is, connection)
 
 

@@ -1,15 +1,15 @@
 """New items, however many, by one statement: its record and itself for each, or its replay."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from typing import NamedTuple
 
 import psycopg
 
 from service.model.errors import HotshelfError, InvalidContent
 from service.model.item import Item
-from service.store import statements
+from service.store import arrays, statements
+from service.store.arrays import Array
 from service.store.commit import confirm, refusals
 from service.store.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 from service.store.nodes import Connection
@@ -17,8 +17,7 @@ from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
+class NewItem(NamedTuple):
     """An item to create under an id minted for it; its owner is the claim's caller."""
 
     claim: Claim
@@ -52,13 +51,9 @@ async def create_items(
 async def _create_items(
     shard: Shard, new: Sequence[NewItem], ttl_s: float
 ) -> list[Outcome | Exception]:
-    locks = [n.claim.lock for n in new]
-    buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
-    ids = [UUID(bytes=n.item_id) for n in new]
-    payloads = [n.data.decode() for n in new]
-    columns = [list(column) for column in (buckets, callers, keys, fingerprints)]
+    locks = arrays.bigints(n.claim.lock for n in new)
     async with shard.primary() as connection:
-        parameters = (locks, *columns, ids, payloads, float(ttl_s))
+        parameters = (locks, *_columns(new), float(ttl_s))
         with refusals():
             [rows] = await round_trip(connection, (statements.CREATE_ITEMS, parameters))
         made = {row[0].bytes: row[1:] for row in rows}
@@ -66,6 +61,19 @@ async def _create_items(
         before = [n for n in new if made[n.item_id][0] and not made[n.item_id][1]]
         known = await _created_before(connection, before) if before else {}
     return [known.get(n.item_id) or _created(n, *made[n.item_id][1:]) for n in new]
+
+
+def _columns(new: Sequence[NewItem]) -> tuple[Array, ...]:
+    """Bucket, caller, key, fingerprint, id and payload of each."""
+    claims = [n.claim for n in new]
+    return (
+        arrays.integers(claim.bucket for claim in claims),
+        arrays.texts(claim.caller.encode() for claim in claims),
+        arrays.texts(claim.key.encode() for claim in claims),
+        arrays.byteas(claim.fingerprint for claim in claims),
+        arrays.uuids(n.item_id for n in new),
+        arrays.texts(n.data for n in new),
+    )
 
 
 def _created(new: NewItem, made: bool, now: datetime, body: str) -> Outcome | Exception:
@@ -79,11 +87,7 @@ def _created(new: NewItem, made: bool, now: datetime, body: str) -> Outcome | Ex
 async def _created_before(
     connection: Connection, new: Sequence[NewItem]
 ) -> dict[bytes, Outcome | Exception]:
-    buckets, callers, _, keys, fingerprints = zip(*(n.claim.columns for n in new), strict=True)
-    columns = [list(column) for column in (buckets, callers, keys, fingerprints)]
-    ids = [UUID(bytes=n.item_id) for n in new]
-    payloads = [n.data.decode() for n in new]
-    [rows] = await round_trip(connection, (statements.READ_CREATED, (*columns, ids, payloads)))
+    [rows] = await round_trip(connection, (statements.READ_CREATED, _columns(new)))
     claims = {n.item_id: n.claim for n in new}
     known: dict[bytes, Outcome | Exception] = {}
     for asked, fingerprint, item_id, version, created, recorded, body, same in rows:

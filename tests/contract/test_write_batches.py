@@ -92,7 +92,7 @@ def test_records_of_a_batch_are_those_of_single_writes(fresh: Database) -> None:
             assert not refused.replayed
             await asyncio.gather(*(first.replace(ADMIN, i, DATA, Conditions()) for i in ids))
             *again, refused_again, last_again = await settled(*requests(second))
-            assert [*again, last_again] == [replace(a, replayed=True) for a in [*answers, last]]
+            assert [*again, last_again] == [a._replace(replayed=True) for a in [*answers, last]]
             assert isinstance(refused_again, PreconditionFailed)
             assert refused_again.replayed
             assert refused_again.extra == refused.extra
@@ -128,7 +128,7 @@ def test_each_is_refused_for_itself(fresh: Database) -> None:
         assert isinstance(absent, ItemNotFound)
         assert (born.kind, born.item.version) == ("created", 1)
         assert {first.item.version, second.item.version} == {2, 3}
-        assert again == replace(replayed, replayed=True)
+        assert again == replayed._replace(replayed=True)
         assert isinstance(misused, IdempotencyKeyReused)
         assert isinstance(failed, PreconditionFailed)
         assert isinstance(forbidden, NotOwner)

@@ -1,0 +1,63 @@
+"""Columns of values as PostgreSQL's binary arrays (array_send), made in one go.
+
+psycopg looks at every element of a list several times to find out what it is; here the caller
+says so. Statements have to cast such a parameter, since no type is sent with it.
+"""
+
+from collections.abc import Iterable
+from struct import Struct
+
+from psycopg.adapt import Buffer, Dumper
+from psycopg.postgres import types
+from psycopg.pq import Format
+
+# Dimensions, whether there are nulls, the elements' type; length and lower bound of the first.
+_HEAD = Struct("!iiIii")
+
+
+class Array(bytes):
+    """An array as it is sent."""
+
+    __slots__ = ()
+
+
+class ArrayDumper(Dumper):
+    """To be registered for Array."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> Buffer:
+        return obj
+
+
+def texts(values: Iterable[bytes]) -> Array:
+    """``text[]`` of UTF-8."""
+    return _array(types["text"].oid, values)
+
+
+def byteas(values: Iterable[bytes]) -> Array:
+    """``bytea[]``."""
+    return _array(types["bytea"].oid, values)
+
+
+def uuids(values: Iterable[bytes]) -> Array:
+    """``uuid[]`` of their 16 bytes."""
+    return _array(types["uuid"].oid, values)
+
+
+def integers(values: Iterable[int]) -> Array:
+    """``integer[]``."""
+    return _array(types["int4"].oid, (value.to_bytes(4, signed=True) for value in values))
+
+
+def bigints(values: Iterable[int]) -> Array:
+    """``bigint[]``."""
+    return _array(types["int8"].oid, (value.to_bytes(8, signed=True) for value in values))
+
+
+def _array(element_type: int, elements: Iterable[bytes]) -> Array:
+    pieces = [b""]
+    for element in elements:
+        pieces += (len(element).to_bytes(4), element)
+    pieces[0] = _HEAD.pack(1, 0, element_type, len(pieces) // 2, 1)
+    return Array(b"".join(pieces))
