@@ -82,7 +82,7 @@ def _security_schemes() -> dict[str, Any]:
     offered = {
         scopes.READ: "read items",
         scopes.WRITE: "change own items",
-        scopes.ADMIN: "change all items",
+        scopes.ADMIN: "change all items, see /metrics",
     }
     flow = {"tokenUrl": "/oauth2/token", "scopes": offered}
     return {
