@@ -4,7 +4,7 @@ Each function makes the decision of one request; the order of the checks is API.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.access import scopes
 from service.access.tokens import Caller
@@ -14,8 +14,7 @@ from service.model.item import Item
 from service.store.changes import Change, Decide
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """The preconditions of one request; None where the header was not sent."""
 
     if_match: TagCondition | None = None

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -30,8 +30,7 @@ _ALONE = {kind: statements.announced(change) for kind, change in _STATEMENTS.ite
 _WITH_RECORD = {kind: statements.recorded(change) for kind, change in _STATEMENTS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What is decided. ``owner_id`` counts for a creation; ``keeps_result`` for its record:
     that the data cannot be made again from the request.
     """
@@ -65,16 +64,14 @@ class ItemRequest:
         return UUID(bytes=self.item_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A request and what decides, once the row is locked."""
 
     request: ItemRequest
     decide: Decide
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A decided change of the row that was ``before``; ``transaction`` None where a key tells."""
 
     request: ItemRequest

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import psycopg
 
@@ -23,8 +23,7 @@ from service.store.shards import BucketMoved, Shard
 _ASK_AGAIN_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """Enough to find a transaction again. ``timeline`` is the primary's, in hexadecimal."""
 
     xid: str
