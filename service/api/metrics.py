@@ -53,14 +53,20 @@ class Metrics:
         """What this worker counts at this moment, and what the others did a second ago at most."""
         if context.caller is not None:
             scopes.require(context.caller, scopes.ADMIN)
-        by_worker = {os.getpid(): list(self._take())}
+        by_worker = {os.getpid(): self._published()}
         for worker, notice in self._board.others().items():
             by_worker[worker] = [Sample(*sample) for sample in orjson.loads(notice)]
         return Reply(200, _FIELDS, exposition(dict(sorted(by_worker.items()))))
 
+    def _published(self) -> list[Sample]:
+        """What is shown here is what others show from now on: counters never seem to go back."""
+        taken = list(self._take())
+        self._board.write(orjson.dumps([tuple(sample) for sample in taken]))
+        return taken
+
     async def _write(self) -> None:
         while True:
-            self._board.write(orjson.dumps([tuple(sample) for sample in self._take()]))
+            self._published()
             await asyncio.sleep(_WRITE_EVERY_S)
 
 
