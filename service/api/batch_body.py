@@ -9,7 +9,7 @@ from service.api.preconditions import KEY
 from service.items.decision import Conditions
 from service.model.entity_tag import TagCondition, parse_tag_condition
 from service.model.errors import InvalidContent, Place
-from service.model.json_text import problem_of, text_of, value_of
+from service.model.json_text import pointer_token, problem_of, text_of, value_of
 
 MAX_OPERATIONS = 500
 # Data is three levels below the body: operations, operation, data.
@@ -76,7 +76,7 @@ def _operation(sent: Any, where: str, wrong: list[Place]) -> BatchOperation | No
     needed, optional = OPERATIONS[name]
     for member in sent:
         if member not in (*needed, *optional, "op"):
-            pointer = f"{where}/{member.replace('~', '~0').replace('/', '~1')}"
+            pointer = f"{where}/{pointer_token(member)}"
             wrong.append(Place("is unknown here", pointer=pointer[:1024]))
     for member in needed:
         if member not in sent:

@@ -12,7 +12,7 @@ import jsonschema_rs
 import orjson
 
 from service.model.errors import HotshelfError, InvalidContent, PatchResultInvalid, Place
-from service.model.json_text import value_of
+from service.model.json_text import pointer_token, value_of
 
 _MAX_PLACES = 20
 
@@ -69,5 +69,5 @@ class DataSchema:
 
 
 def _pointer(at: str, path: list[str | int]) -> str:
-    names = (str(name).replace("~", "~0").replace("/", "~1") for name in path)
+    names = (pointer_token(str(name)) for name in path)
     return "/".join((at, *names))[:1024]

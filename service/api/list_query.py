@@ -15,7 +15,7 @@ from service.api.fields import PARAMETER, chosen_fields
 from service.api.filter_values import checked_condition, json_text, json_texts
 from service.api.query import parameters
 from service.model.errors import InvalidContent, InvalidParameter, Place
-from service.model.json_text import problem_of, text_of, value_of
+from service.model.json_text import pointer_token, problem_of, text_of, value_of
 from service.model.query import CREATED_AT, ID, OWNER_ID, Condition, Path, Query, Sort, parse_path
 
 DEFAULT_LIMIT = 20
@@ -150,14 +150,14 @@ def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Conditio
     """The member of each name is a scalar to be equal to, or an object of operators."""
     conditions: list[Condition] = []
     for name, wanted in filters.items():
-        pointer = f"/filter/{_escaped(name)}"
+        pointer = f"/filter/{pointer_token(name)}"
         path = wrong.unless(pointer, parse_path, name)
         if isinstance(wanted, list) or wanted == {}:
             wrong.add(pointer, 'is neither a scalar nor an object such as {"eq": …}')
             continue
         by_operator = wanted if isinstance(wanted, dict) else {"eq": wanted}
         for operator, value in by_operator.items() if path else ():
-            place = f"{pointer}/{_escaped(operator)}" if isinstance(wanted, dict) else pointer
+            place = f"{pointer}/{pointer_token(operator)}" if isinstance(wanted, dict) else pointer
             conditions.append(wrong.unless(place, _body_condition, path, operator, value, place))
     if len(conditions) > MAX_CONDITIONS:
         wrong.add("/filter", f"has more than {MAX_CONDITIONS} conditions")
@@ -213,7 +213,3 @@ def _member(sent: Mapping[str, Any], name: str, wanted: type, problem: str) -> A
     if name in sent and type(value) is not wanted:
         raise ValueError(problem)
     return value
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

@@ -57,3 +57,8 @@ def places_of(found: Sequence[native.ScanProblem]) -> list[Place]:
     return [
         Place(f"{p.detail} (line {p.line}, column {p.column})", pointer=p.pointer) for p in found
     ]
+
+
+def pointer_token(name: str) -> str:
+    """A member's name as it stands in a JSON Pointer (RFC 6901 section 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
