@@ -117,14 +117,7 @@ def test_a_batch_of_which_nobody_can_tell_is_unknown_to_those_without_a_key(
             workers(replace(fresh, shards=((proxy.url,),), timeout_s=2.0), 1) as [writes],
         ):
             ids = await made(writes, 6)
-            gone: list[bytes] = []
-
-            def swallow(data: bytes) -> bool:
-                if b"COMMIT\0" in data:
-                    gone.append(data)
-                return bool(gone)
-
-            proxy.swallow = swallow
+            proxy.swallow_from(b"COMMIT\0")
             return await settled(*mixed(writes, ids))
 
     errors = asyncio.run(run())

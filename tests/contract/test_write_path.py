@@ -213,14 +213,7 @@ def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> 
         ):
             made = await writer.create(ALICE, key(), DATA)
             assert made.item is not None
-            gone: list[bytes] = []
-
-            def swallow(data: bytes) -> bool:
-                if b"COMMIT\0" in data:
-                    gone.append(data)
-                return bool(gone)
-
-            proxy.swallow = swallow
+            proxy.swallow_from(b"COMMIT\0")
             with pytest.raises(OutcomeUnknown):
                 await writer.replace(ALICE, made.item.id, DATA, ANY)
 
