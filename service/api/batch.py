@@ -14,27 +14,20 @@ from service.access.tokens import Caller
 from service.api import v1
 from service.api.batch_body import BatchOperation, parse
 from service.api.batch_results import BatchResults
-from service.api.change_item import check_precondition_sent
+from service.api.change_item import PATCHES, check_precondition_sent
 from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.item_reply import VARY
-from service.api.media_types import check_accept, check_batch_body
+from service.api.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.items import decision
 from service.items.coherence import Stored
-from service.items.patch import (
-    apply_json_patch,
-    apply_merge_patch,
-    check_json_patch,
-    check_merge_patch,
-)
 from service.items.reader import Reader
-from service.items.write import IdempotencyKey, ItemWriter
-from service.items.write_all import AtomicWriter, Planned
+from service.items.write import IdempotencyKey, ItemWriter, Planned
+from service.items.write_all import AtomicWriter
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
 from service.model.item import Item
-from service.store.idempotency import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +116,7 @@ class Batch:
         try:
             if one.name == "get":
                 return shown.of_read(one.item_id, await self._read(caller, one))
-            return shown.of_write(await self._write(caller, one))
+            return shown.of_write(await self._writer.write(caller, self._planned(caller, one)))
         except HotshelfError as error:
             return shown.of_error(error)
         except Exception:
@@ -136,20 +129,8 @@ class Batch:
             raise ItemNotFound("There is no item with this id.")
         return stored
 
-    async def _write(self, caller: Caller, one: BatchOperation) -> Outcome:
-        key, tags = _key(one), one.conditions
-        if one.name == "create":
-            assert key is not None
-            return await self._writer.create(caller, key, one.text)
-        if one.name == "delete":
-            return await self._writer.delete(caller, one.item_id, tags, key)
-        if self._require_if_match:
-            check_precondition_sent(tags, one.name == "replace", Place("is missing", "/if_match"))
-        if one.name == "replace":
-            return await self._writer.replace(caller, one.item_id, one.text, tags, key)
-        return await self._writer.patch(caller, one.item_id, self._patched(one), tags, key)
-
-    def _planned(self, caller: Caller, one: BatchOperation, where: str) -> Planned:
+    def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:
+        """``where`` is the operation's place in the body, if the batch as a whole is refused."""
         key, tags = _key(one), one.conditions
         if one.name == "create":
             return Planned(None, decision.creating(caller, one.text), key, one.text)
@@ -165,9 +146,8 @@ class Batch:
 
     def _patched(self, one: BatchOperation) -> Callable[[Item], bytes]:
         """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
-        is_list = one.text.startswith(b"[")
-        (check_json_patch if is_list else check_merge_patch)(one.text, v1.PATCH_MAX_DEPTH)
-        apply = apply_json_patch if is_list else apply_merge_patch
+        check, apply = PATCHES[JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH]
+        check(one.text, v1.PATCH_MAX_DEPTH)
         max_bytes = self._body_max_bytes
         return lambda item: self._schema.check_patched(
             v1.patched(item, one.text, apply, max_bytes), "/data"

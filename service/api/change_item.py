@@ -36,7 +36,8 @@ from service.store.idempotency import Outcome
 
 # Where the data is in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}
-_PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
+# How a patch of each media type is checked by itself, and applied.
+PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
     MERGE_PATCH: (check_merge_patch, apply_merge_patch),
     JSON_PATCH: (check_json_patch, apply_json_patch),
 }
@@ -124,10 +125,10 @@ class ChangeItem:
     def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
         """What the patch makes of the item's data. Raises what the patch alone decides."""
         max_bytes = self._body_max_bytes
-        if sent.media_type not in _PATCHES:
+        if sent.media_type not in PATCHES:
             attributes = v2.parse_update(body, item_id)
             return lambda item: v2.updated(item, attributes, max_bytes)
-        check, apply = _PATCHES[sent.media_type]
+        check, apply = PATCHES[sent.media_type]
         check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2.PATCH_MAX_DEPTH)
         if sent.version == 1:
             return lambda item: v1.patched(item, body, apply, max_bytes)

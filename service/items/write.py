@@ -51,6 +51,21 @@ class IdempotencyKey(NamedTuple):
     fingerprint: bytes
 
 
+class Planned(NamedTuple):
+    """One change. ``item_id`` None is a creation, whose id is minted; it has a key then."""
+
+    item_id: bytes | None
+    decide: Decide
+    key: IdempotencyKey | None
+    data: bytes = b""
+
+
+def minted_id(caller: Caller, key: IdempotencyKey, buckets: int) -> tuple[bytes, int]:
+    """A new id, and its bucket, which the caller's key chooses."""
+    bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
+    return native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, buckets), bucket
+
+
 class ItemWriter:
     """All changes to items.
 
@@ -83,12 +98,18 @@ class ItemWriter:
             max_waiting=shards.max_waiting,
         )
 
+    async def write(self, caller: Caller, planned: Planned) -> Outcome:
+        """What was planned; raises what is decided as well."""
+        item_id, decide, key, data = planned
+        if item_id is not None:
+            return await self._change(caller, item_id, key, decide, data)
+        assert key is not None
+        return await self.create(caller, key, data)
+
     async def create(self, caller: Caller, key: IdempotencyKey, data: bytes) -> Outcome:
         """A new item under an id minted now, in the bucket that the idempotency key chooses."""
-        buckets = self._shards.buckets
-        bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
+        item_id, bucket = minted_id(caller, key, self._shards.buckets)
         claim = Claim(bucket, caller.subject, b"", key.key, key.fingerprint)
-        item_id = native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, buckets)
         new = NewItem(claim, item_id, data)
 
         async def attempt() -> Outcome:

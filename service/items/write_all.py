@@ -1,33 +1,21 @@
 """Several changes as one: all of them are done, or none."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from service import native
 from service.access.tokens import Caller
 from service.flow.deadline import within
 from service.flow.retry import retried
 from service.items.outbox import Outbox
-from service.items.write import IdempotencyKey
+from service.items.write import Planned, minted_id
 from service.model.errors import DatabaseTimeout, Place, SeveralShards, ShardUnavailable
 from service.store.change_all import change_items
-from service.store.changes import Decide, ItemRequest, Write
+from service.store.changes import ItemRequest, Write
 from service.store.commit import unknown
 from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One change. ``item_id`` None is a creation, whose id is minted; it has a key then."""
-
-    item_id: bytes | None
-    decide: Decide
-    key: IdempotencyKey | None
-    data: bytes = b""
 
 
 class AtomicWriter:
@@ -70,8 +58,7 @@ class AtomicWriter:
         item_id, key, scope = planned.item_id, planned.key, planned.item_id or b""
         if item_id is None:
             assert key is not None
-            bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
-            item_id = native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, buckets)
+            item_id, _ = minted_id(caller, key, buckets)
         bucket = native.bucket_of(item_id, buckets)
         claim = None
         if key is not None:

@@ -11,8 +11,8 @@ import pytest
 from service.items import decision
 from service.items.decision import Conditions
 from service.items.outbox import Outbox
-from service.items.write import IdempotencyKey
-from service.items.write_all import AtomicWriter, Planned
+from service.items.write import IdempotencyKey, Planned
+from service.items.write_all import AtomicWriter
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
 from service.settings import Database
@@ -169,13 +169,7 @@ def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> 
             settings = replace(fresh, shards=((proxy.url,),), timeout_s=2.0)
             async with opened(settings) as shards:
                 ids = await _made(shards, settings, 2)
-                gone: list[bytes] = []
-
-                def swallow(data: bytes) -> bool:
-                    gone.extend([data] if gone or b"COMMIT\0" in data else [])
-                    return bool(gone)
-
-                proxy.swallow = swallow
+                proxy.swallow_from(b"COMMIT\0")
                 atomic = _atomic(shards, settings)
                 with pytest.raises(OutcomeUnknown):
                     await atomic.write(ALICE, [_replace(i, b'{"n": 7}') for i in ids])
