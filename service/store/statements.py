@@ -68,16 +68,16 @@ CREATE_ITEMS = f"""
       FROM asked LEFT JOIN made USING (id)"""
 
 # The records of POSTs, each with the body that its payload makes if it is the same request.
+# OFFSET as above.
 READ_CREATED = """
     SELECT r.id, known.fingerprint, known.item_id, known.version, known.item_created_at,
-           known.recorded_at, j.body, hashtextextended(j.body, 0) = known.data_hash
+           known.recorded_at, known.body, hashtextextended(known.body, 0) = known.data_hash
       FROM unnest(%b::integer[], %b::text[], %b::text[], %b::bytea[], %b::uuid[], %b::text[])
            AS r (bucket, caller, key, fingerprint, id, payload)
-      JOIN idempotency_keys AS known
-        ON (known.bucket, known.caller, known.scope, known.key) = (r.bucket, r.caller, '', r.key)
      CROSS JOIN LATERAL (
-        SELECT CASE WHEN r.fingerprint = known.fingerprint
-                    THEN r.payload::jsonb::text END AS body OFFSET 0) AS j"""
+        SELECT *, CASE WHEN r.fingerprint = fingerprint THEN r.payload::jsonb::text END AS body
+          FROM idempotency_keys
+         WHERE (bucket, caller, scope, key) = (r.bucket, r.caller, '', r.key) OFFSET 0) AS known"""
 
 # What follows is for several requests, no two of them for one item; `key` is empty without one.
 
@@ -238,21 +238,25 @@ CHANGE_ITEMS = f"""
 
 
 # Each takes its turn only while no other worker has it. SKIP LOCKED: whoever uses a row now
-# neither waits for this nor makes it wait. The records' parameter is their life with an hour
-# to spare.
+# neither waits for this nor makes it wait. The records' parameter is their life with an hour to
+# spare. `= ANY (ARRAY[x])` is `= x` for indexes, and for no hash or merge join of whole tables.
 EXPIRE_RECORDS = """
-    DELETE FROM idempotency_keys WHERE (bucket, caller, scope, key) IN (
+    WITH old AS MATERIALIZED (
         SELECT bucket, caller, scope, key FROM idempotency_keys
          WHERE recorded_at < now() - make_interval(secs => %b)
            AND (SELECT pg_try_advisory_xact_lock(%b, %b))
-         ORDER BY recorded_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
+         ORDER BY recorded_at LIMIT %b FOR UPDATE SKIP LOCKED)
+    DELETE FROM idempotency_keys AS known USING old
+     WHERE known.bucket = ANY (ARRAY[old.bucket]) AND known.caller = ANY (ARRAY[old.caller])
+       AND known.scope = ANY (ARRAY[old.scope]) AND known.key = ANY (ARRAY[old.key])"""
 
 PURGE_TOMBSTONES = """
-    DELETE FROM items WHERE id IN (
+    WITH old AS MATERIALIZED (
         SELECT id FROM items
          WHERE deleted_at < now() - make_interval(secs => %b)
            AND (SELECT pg_try_advisory_xact_lock(%b, %b))
-         ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)"""
+         ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)
+    DELETE FROM items USING old WHERE items.id = ANY (ARRAY[old.id])"""
 
 READ_OUTBOX = "SELECT item_id, version, epoch FROM cache_outbox LIMIT %b"
 
@@ -260,7 +264,8 @@ EPOCHS = "SELECT bucket, cache_epoch(bucket) FROM owned_buckets"
 
 CLEAR_OUTBOX = """
     DELETE FROM cache_outbox USING unnest(%b::uuid[], %b::bigint[]) AS told (item_id, version)
-     WHERE (cache_outbox.item_id, cache_outbox.version) = (told.item_id, told.version)"""
+     WHERE cache_outbox.item_id = ANY (ARRAY[told.item_id])
+       AND cache_outbox.version = ANY (ARRAY[told.version])"""
 
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"
 

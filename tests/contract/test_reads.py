@@ -1,8 +1,6 @@
 """Reads by id from a primary and a replica: what is proved, what is batched, what is refused."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -211,32 +209,3 @@ def test_statements_have_snapshots_of_their_own_whatever_the_server_says(
     with psycopg.connect(conninfo(small_stack.shards[0][0], settings)) as connection:
         row = connection.execute("SHOW transaction_isolation").fetchone()
     assert row == ("read committed",)
-
-
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-def test_many_ids_are_looked_up_one_by_one_in_their_partitions(
-    small_stack: EmbeddedStack, mode: str
-) -> None:
-    prepared(small_stack)
-    with psycopg.connect(small_stack.shards[0][0], autocommit=True) as connection:
-        connection.execute(
-            """INSERT INTO items SELECT gen_random_uuid(), 'bob', '{}', 1, now(), now(), NULL
-                 FROM generate_series(1, 5000)"""
-        )
-        connection.execute(f"SET plan_cache_mode = {mode}")
-        ids = [row[0] for row in connection.execute("SELECT id FROM items LIMIT 64")]
-        explained = connection.execute(
-            "EXPLAIN (FORMAT JSON) " + statements.READ_MANY_OWNED.replace("%b", "%s"),
-            (ids, [native.bucket_of(i.bytes, 4) for i in ids]),
-            prepare=True,
-        ).fetchone()
-    assert explained is not None
-    scans = [node for node in _nodes(explained[0][0]["Plan"]) if "items_" in str(node)]
-    assert {node["Node Type"] for node in scans if "Relation Name" in node} == {"Index Scan"}
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every node of a plan, without those below it."""
-    yield {name: value for name, value in plan.items() if name != "Plans"}
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
