@@ -182,13 +182,18 @@ def test_what_the_request_alone_decides_leaves_the_key_free(
 
 
 @pytest.fixture
-def lone_service(stack: EmbeddedStack, tmp_path: Path) -> Iterator[tuple[RunningService, str]]:
-    """A service on an empty database, whose URL comes with it, to slow down and to lock up."""
+def lone_service(
+    stack: EmbeddedStack, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[RunningService, str]]:
+    """A service on an empty database, whose URL comes with it, to slow down and to lock up.
+
+    It has two workers, or as many as the parameter says.
+    """
     with empty_databases(stack) as [[primary, *_]]:
         running = start_service(
             Stack([[primary]], stack.redis_url),
             tmp_path,
-            HOTSHELF_HTTP_WORKERS="2",
+            HOTSHELF_HTTP_WORKERS=str(getattr(request, "param", 2)),
             HOTSHELF_DATABASE_POOL_SIZE="1",
             HOTSHELF_DATABASE_TIMEOUT_S="2",
         )
@@ -233,6 +238,8 @@ async def _deletes_at_once(running: RunningService, requests: int) -> list[httpx
         return await asyncio.gather(*(client.delete(url) for _ in range(requests)))
 
 
+# At most four batches of 64 are under way and 100 more wait, in each worker.
+@pytest.mark.parametrize("lone_service", [1], indirect=True)
 def test_a_locked_database(lone_service: tuple[RunningService, str]) -> None:
     """Whoever waits in vain gets 503 in time; the key stays free; the rest is turned away."""
     running, database = lone_service
