@@ -6,7 +6,7 @@ from service.access import scopes
 from service.access.tokens import Caller
 from service.api import v1, v2
 from service.api.data_schema import DataSchema
-from service.api.fingerprint import keyed
+from service.api.fingerprint import fingerprinted, keyed
 from service.api.item_id import chosen_id, existing_id
 from service.api.item_reply import ItemReplies
 from service.api.media_types import (
@@ -64,12 +64,11 @@ class ChangeItem:
         """Create an item under a new id."""
         sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
-        required_idempotency_key(context.headers)
+        name = required_idempotency_key(context.headers)
         body = await context.read_body()
         data = self._data(sent, body, None)
         caller = _writer(context)
-        key = keyed(context, None, sent.media_type, body)
-        assert key is not None
+        key = fingerprinted(name, context, None, sent.media_type, body)
         return self._reply(context, wanted, await self._writer.create(caller, key, data))
 
     async def put(self, context: RequestContext) -> Reply:

@@ -28,7 +28,7 @@ def finished(
     if lifecycle and _is_version_1(context) and lifecycle[0] not in reply.headers:
         more += lifecycle
     if more:
-        reply = reply._replace(headers=reply.headers + more)
+        reply = Reply(reply.status, reply.headers + more, reply.body)
     return with_cors(cors, context.method, context.headers, reply)
 
 

@@ -42,8 +42,11 @@ class Gate:
         Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
         credentials use up the allowance of the address that they come from.
         """
+        headers, authenticator = context.headers, self._authenticator
         try:
-            caller = await self._authenticator.authenticate(context.headers)
+            caller = authenticator.recall(
+                headers.get("authorization", ()), headers.get("x-api-key", ())
+            ) or await authenticator.authenticate(headers)
         except _REFUSED:
             await self.enter_unknown(context)
             raise
@@ -94,7 +97,9 @@ class Gate:
         await self._take(context, caller.limit_key, rate, cost)
 
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
-        admission = await self._limiter.admission(key, rate, cost)
+        admission = self._limiter.spend(key, rate) if cost == 1 else None
+        if admission is None:
+            admission = await self._limiter.admission(key, rate, cost)
         context.admission = admission
         if not admission.allowed:
             raise rate_limited(admission)

@@ -21,24 +21,26 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
 
     Raises InvalidHeader for a malformed key and for two different ones.
     """
-    keys = set()
-    for name in _KEY_HEADERS:
-        for value in headers.get(name, ()):
-            key = value.strip(" \t")
-            if len(key) >= 2 and key[0] == key[-1] == '"':
-                key = key[1:-1]
-            if not KEY.fullmatch(key):
-                raise InvalidHeader(
-                    "An idempotency key has 1 to 255 visible ASCII characters.",
-                    Place("is not an idempotency key", header=name),
-                )
-            keys.add(key)
-    if len(keys) > 1:
+    sent = [(name, value) for name in _KEY_HEADERS if name in headers for value in headers[name]]
+    keys = [_key(name, value) for name, value in sent]
+    if len(keys) > 1 and len(set(keys)) > 1:
         raise InvalidHeader(
             "Two different idempotency keys were sent.",
             *(Place("differs", header=name) for name in _KEY_HEADERS if name in headers),
         )
-    return keys.pop() if keys else None
+    return keys[0] if keys else None
+
+
+def _key(name: str, value: str) -> str:
+    key = value.strip(" \t")
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not KEY.fullmatch(key):
+        raise InvalidHeader(
+            "An idempotency key has 1 to 255 visible ASCII characters.",
+            Place("is not an idempotency key", header=name),
+        )
+    return key
 
 
 def required_idempotency_key(headers: Mapping[str, list[str]]) -> str:

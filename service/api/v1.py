@@ -21,14 +21,16 @@ _MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 def render(item: Item) -> bytes:
     """The body for an item that is not deleted; ``data`` goes in byte for byte."""
     assert item.data is not None
+    created_at = timestamp(item.created_at).encode()
+    is_new = item.updated_at is item.created_at
     return (
         b'{"id":"%b","owner_id":%b,"version":%d,"created_at":"%b","updated_at":"%b","data":%b}'
         % (
             native.format_id(item.id).encode(),
             orjson.dumps(item.owner_id),
             item.version,
-            timestamp(item.created_at).encode(),
-            timestamp(item.updated_at).encode(),
+            created_at,
+            created_at if is_new else timestamp(item.updated_at).encode(),
             item.data,
         )
     )
