@@ -9,12 +9,12 @@ service therefore refuses too.
 only where it was.
 """
 
-import asyncio
 import zlib
 from collections.abc import Mapping
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
 
+from service.flow.deadline import TimeLimit
 from service.http.granian_objects import Exchange
 from service.model.errors import (
     BodyTimeout,
@@ -33,19 +33,19 @@ _FEED_BYTES = 4096
 class Body:
     """One request's body: ``read`` it once, or leave it and Granian discards it."""
 
-    __slots__ = ("_exchange", "_headers", "_max_bytes", "_timeout_s")
+    __slots__ = ("_exchange", "_headers", "_limit", "_max_bytes")
 
     def __init__(
         self,
         headers: Mapping[str, list[str]],
         exchange: Exchange,
         max_bytes: int,
-        timeout_s: float,
+        limit: TimeLimit,
     ) -> None:
         self._headers = headers
         self._exchange = exchange
         self._max_bytes = max_bytes
-        self._timeout_s = timeout_s
+        self._limit = limit
 
     async def read(self) -> bytes:
         """The whole content, unpacked.
@@ -61,11 +61,11 @@ class Body:
         if announced is not None and int(announced[0]) > self._max_bytes:
             raise _too_large(self._max_bytes)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._limit.wait():
                 content = await (self._receive_chunks() if chunked else self._receive())
         except TimeoutError:
             raise BodyTimeout(
-                f"The body did not arrive within {self._timeout_s:g} seconds."
+                f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
         return self._unpack(content) if packed else content
 
@@ -116,7 +116,9 @@ class Body:
 
 def _is_gzip(headers: Mapping[str, list[str]]) -> bool:
     """Whether Content-Encoding is gzip, not absent (RFC 9110 section 8.4.1)."""
-    listed = ",".join(headers.get("content-encoding", ())).split(",")
+    if "content-encoding" not in headers:
+        return False
+    listed = ",".join(headers["content-encoding"]).split(",")
     codings = [coding for coding in (item.strip().lower() for item in listed) if coding]
     if codings in ([], ["identity"]):
         return False

@@ -7,7 +7,8 @@ from typing import Protocol
 class Headers(Protocol):
     """Granian's view of the header section; values that are not ASCII are left out of items.
 
-    Its length is the number of fields, those too.
+    Its length is the number of names, those of such values too; what cannot be seen is one such
+    line beside others of the same name.
     """
 
     def __len__(self) -> int: ...

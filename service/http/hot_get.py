@@ -6,14 +6,13 @@ at hand, else a pending one that the reply of Redis completes once the answer is
 
 import asyncio
 from collections.abc import Callable, Mapping
-from itertools import count
-from secrets import token_hex
 from typing import Final, Protocol
 
 from service.access.rate import Admission
 from service.api.get_item import Answer, Slow, Tell, Terms
 from service.api.request import Reply
 from service.http.granian_objects import Exchange, Scope
+from service.http.request_ids import request_ids
 
 # The canonical spelling; others go the other way.
 _PREFIX: Final = "/v1/items/"
@@ -70,9 +69,7 @@ class HotGet:
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._done.set_result(None)
-        # Unique by worker; two requests of one worker never have the same.
-        self._id_prefix = token_hex(10)
-        self._numbers = count(1)
+        self._new_id = request_ids()
 
     def __call__(self, scope: Scope, exchange: Exchange) -> asyncio.Future[None] | None:
         """What Granian is to await; None where the request has to go the other way."""
@@ -103,7 +100,7 @@ class HotGet:
         """Send the reply with what only this request's has."""
         status, headers, body = reply
         self._sent[status // 100] += 1
-        headers = [*headers, ("x-request-id", f"{self._id_prefix}{next(self._numbers):012x}")]
+        headers = [*headers, ("x-request-id", self._new_id())]
         if admission is not None:
             headers += admission.fields()
         if self._draining():

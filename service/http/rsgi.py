@@ -9,7 +9,6 @@ import gc
 import logging
 import multiprocessing
 import re
-import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from typing import NoReturn
 
 from service.access.rate import Admission
 from service.api.request import Reply, RequestContext
+from service.flow.deadline import TimeLimit
 from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 from service.http.body import Body
-from service.http.granian_objects import Exchange, Scope
+from service.http.granian_objects import Exchange, Headers, Scope
 from service.http.hot_get import HotGet, HotItem
+from service.http.request_ids import request_ids
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -75,6 +76,8 @@ class Application:
         self._worker: Worker | None = None
         self._hot_get: HotGet | None = None
         self._time: Callable[[], float] = _closed
+        self._new_id: Callable[[], str] = _closed
+        self._body_limit: TimeLimit
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls it before the worker listens; the loop is not running yet."""
@@ -94,7 +97,10 @@ class Application:
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
+        # Made after the fork: workers' ids must differ.
+        self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
+        self._body_limit = TimeLimit(worker.body_timeout_s)
         if worker.hot_item is not None:
             self._hot_get = HotGet(
                 worker.hot_item, worker.draining, self._send_error, worker.hot_sent
@@ -142,7 +148,10 @@ class Application:
     def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
-            headers.setdefault(name, []).append(value)
+            if name in headers:
+                headers[name].append(value)
+            else:
+                headers[name] = [value]
         is_batch = scope.path.endswith("/items:batch")
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         return RequestContext(
@@ -152,10 +161,10 @@ class Application:
             query_string=scope.query_string,
             headers=headers,
             peer=scope.client.rsplit(":", 1)[0].strip("[]"),
-            request_id=_request_id(headers.get("x-request-id")),
+            request_id=_sent_id(headers.get("x-request-id")) or self._new_id(),
             arrived_s=self._time(),
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, max_bytes, worker.body_timeout_s).read,
+            read_body=Body(headers, exchange, max_bytes, self._body_limit).read,
         )
 
 
@@ -178,15 +187,16 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    _check_headers(scope.headers.keys(), context)
+    _check_headers(scope.headers, context)
     _check_path(context.path)
     return await (worker.direct(context) or worker.answer)(context)
 
 
-def _check_headers(names: list[str], context: RequestContext) -> None:
+def _check_headers(sent: Headers, context: RequestContext) -> None:
     """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
     headers = context.headers
-    if len(names) != len(headers):
+    if len(sent) != len(headers):
+        names = sent.keys()
         wrong = [name for name in names if name not in headers]
         raise InvalidHeader(
             "A header field holds bytes that are not ASCII.",
@@ -218,10 +228,9 @@ def _trace(sent: list[str] | None) -> TraceContext | None:
     return continued(sent[0]) if sent is not None and len(sent) == 1 else None
 
 
-def _request_id(sent: list[str] | None) -> str:
-    if sent is not None and len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
-        return sent[0]
-    return secrets.token_hex(16)
+def _sent_id(sent: list[str] | None) -> str | None:
+    valid = sent is not None and len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0])
+    return sent[0] if sent is not None and valid else None
 
 
 def _send(exchange: Exchange, context: RequestContext, reply: Reply, draining: bool) -> None:

@@ -13,7 +13,8 @@ class Once:
     """
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, bytes, str], asyncio.Future[Outcome | None]] = {}
+        # None: nobody waits for it yet.
+        self._running: dict[tuple[str, bytes, str], asyncio.Future[Outcome | None] | None] = {}
 
     async def run(
         self, claim: Claim, work: Callable[[], Awaitable[Outcome]], until_s: float
@@ -23,20 +24,27 @@ class Once:
         Raises RequestInProgress at ``until_s`` (the event loop's clock), IdempotencyKeyReused,
         and what ``work`` raises.
         """
-        while (first := self._running.get(claim.place)) is not None:
-            try:
-                async with asyncio.timeout_at(until_s):
-                    outcome = await asyncio.shield(first)
-            except TimeoutError:
-                raise in_progress() from None
+        place = claim.place
+        while place in self._running:
+            outcome = await self._of_first(place, until_s)
             if outcome is not None:
                 return outcome.again(claim)
-        future = asyncio.get_running_loop().create_future()
-        self._running[claim.place] = future
+        self._running[place] = None
         outcome = None
         try:
             outcome = await work()
         finally:
-            del self._running[claim.place]
-            future.set_result(outcome)
+            waited_for = self._running.pop(place)
+            if waited_for is not None:
+                waited_for.set_result(outcome)
         return outcome
+
+    async def _of_first(self, place: tuple[str, bytes, str], until_s: float) -> Outcome | None:
+        first = self._running[place]
+        if first is None:
+            first = self._running[place] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout_at(until_s):
+                return await asyncio.shield(first)
+        except TimeoutError:
+            raise in_progress() from None

@@ -9,11 +9,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from service import native
 from service.access.tokens import Caller
-from service.flow.deadline import within
+from service.flow.deadline import TimeLimit, within
 from service.flow.retry import retried
 from service.flow.tick_batch import TickBatch
 from service.items import decision
@@ -80,6 +81,7 @@ class ItemWriter:
         self._outbox = outbox
         self._timeout_s = timeout_s
         self._ttl_s = idempotency_ttl_s
+        self._limit = TimeLimit(timeout_s)
         self._once = Once()
         self._creations: TickBatch[Shard, NewItem, Outcome] = TickBatch(
             self._create_batch,
@@ -112,10 +114,10 @@ class ItemWriter:
         claim = Claim(bucket, caller.subject, b"", key.key, key.fingerprint)
         new = NewItem(claim, item_id, data)
 
-        async def attempt() -> Outcome:
-            return await self._creations.add(await self._shards.of(item_id), new)
+        def attempt(shard: Shard) -> Awaitable[Outcome]:
+            return self._creations.add(shard, new)
 
-        return await self._answer(attempt, claim)
+        return await self._answer(item_id, attempt, claim)
 
     async def replace(
         self,
@@ -182,16 +184,16 @@ class ItemWriter:
 
         write = Write(request, in_time)
 
-        async def attempt() -> Outcome:
-            shard = await self._shards.of(item_id)
+        async def attempt(shard: Shard) -> Outcome:
             outcome = await self._changes.add(shard, write)
             if outcome is None:
-                outcome = await change_item(shard, write, self._ttl_s)
+                alone = change_item(shard, write, self._ttl_s)
+                outcome = await within(self._timeout_s, alone)
             if outcome.told is not None:
                 await self._outbox.announce(shard, outcome.told)
             return outcome
 
-        return await self._answer(attempt, claim, request)
+        return await self._answer(item_id, attempt, claim, request)
 
     async def _create_batch(
         self, shard: Shard, new: Sequence[NewItem]
@@ -205,22 +207,24 @@ class ItemWriter:
 
     async def _answer(
         self,
-        attempt: Callable[[], Awaitable[Outcome]],
+        item_id: bytes,
+        attempt: Callable[[Shard], Awaitable[Outcome]],
         claim: Claim | None,
         request: ItemRequest | None = None,
     ) -> Outcome:
-        """The outcome in time; an error among outcomes is raised."""
+        """The outcome in time; an error among outcomes is raised.
+
+        Nothing in ``attempt`` may take long to be cancelled, so that this needs no ``within``.
+        """
         now_s = asyncio.get_running_loop().time()
         until_s, patience_s = now_s + self._timeout_s, now_s + _PATIENCE_S
-
-        async def work() -> Outcome:
-            return await self._patiently(attempt, until_s, patience_s)
-
+        work = partial(self._patiently, item_id, attempt, until_s, patience_s)
         try:
-            outcome = await within(
-                self._timeout_s,
-                work() if claim is None else self._once.run(claim, work, patience_s),
-            )
+            with self._limit.wait():
+                if claim is None:
+                    outcome = await work()
+                else:
+                    outcome = await self._once.run(claim, work, patience_s)
         except TimeoutError:
             if request is not None:
                 request.given_up = True
@@ -232,13 +236,19 @@ class ItemWriter:
         return outcome
 
     async def _patiently(
-        self, attempt: Callable[[], Awaitable[Outcome]], until_s: float, patience_s: float
+        self,
+        item_id: bytes,
+        attempt: Callable[[Shard], Awaitable[Outcome]],
+        until_s: float,
+        patience_s: float,
     ) -> Outcome:
         """Again while the database fails in passing, or while a twin runs in another worker."""
 
         async def in_its_shard() -> Outcome:
             try:
-                return await attempt()
+                return await attempt(
+                    self._shards.owner_of(item_id) or await self._shards.of(item_id)
+                )
             except BucketMoved:
                 await self._shards.load_map()
                 moved = "This item is moving to another shard."

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.flow.deadline import TimeLimit
 from service.items.write import ItemWriter
 from service.model.errors import DatabaseTimeout, OutcomeUnknown
 from service.model.item import Item
@@ -134,10 +135,10 @@ def test_what_was_answered_for_lack_of_time_is_left_out(fresh: Database) -> None
             late, *ids = await made(writes, 7)
             for _ in range(fresh.pool_size):
                 await held.enter_async_context(shards.all[0].primary())
-            writes._timeout_s = 0.2
+            patient, writes._limit = writes._limit, TimeLimit(0.2)
             too_late = asyncio.ensure_future(writes.replace(ALICE, late, NEW, ANY))
             await asyncio.sleep(0)
-            writes._timeout_s = fresh.timeout_s
+            writes._limit = patient
             others = asyncio.gather(*mixed(writes, ids))
             with pytest.raises(DatabaseTimeout):
                 await too_late

@@ -1,10 +1,10 @@
-"""``within``: the end of a wait, whatever the work does about its own."""
+"""``within`` and ``TimeLimit``: the end of a wait, whatever the work does about its own."""
 
 import asyncio
 
 import pytest
 
-from service.flow.deadline import within
+from service.flow.deadline import TimeLimit, within
 
 
 class _Stubborn:
@@ -69,5 +69,85 @@ def test_cancelling_who_waits_cancels_the_work_and_does_not_wait_for_it() -> Non
         assert not work.ended.is_set()
         work.may_end.set()
         await work.ended.wait()
+
+    asyncio.run(run())
+
+
+def test_a_limit_ends_what_takes_too_long_and_nothing_else() -> None:
+    async def run() -> None:
+        limit = TimeLimit(0.01)
+        with limit.wait():
+            await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="of its own"), limit.wait():
+            await _fails()
+        with pytest.raises(TimeoutError), limit.wait():
+            await asyncio.Event().wait()
+        # What is over no longer counts: this would end at once if it did.
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        with limit.wait():
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+
+def test_each_wait_has_a_whole_limit_of_its_own() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        limit = TimeLimit(0.05)
+        took_s = []
+
+        async def wait() -> None:
+            begun_s = loop.time()
+            with pytest.raises(TimeoutError), limit.wait():
+                await asyncio.Event().wait()
+            took_s.append(loop.time() - begun_s)
+
+        with limit.wait():
+            first = asyncio.create_task(wait())
+            await asyncio.sleep(0.03)
+        second = asyncio.create_task(wait())
+        await asyncio.gather(first, second)
+        # As exact as the event loop's clock.
+        assert min(took_s) > 0.045
+
+    asyncio.run(run())
+
+
+def test_who_is_cancelled_by_others_stays_so() -> None:
+    async def run() -> None:
+        limit = TimeLimit(60)
+
+        async def waits() -> None:
+            with limit.wait():
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
+def test_cancelled_by_others_when_time_is_up_is_cancelled_all_the_same() -> None:
+    async def run() -> None:
+        limit = TimeLimit(0.01)
+
+        async def waits() -> None:
+            with limit.wait():
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    # Cleaning up takes a while, in which the caller gives up as well.
+                    await asyncio.sleep(60)
+
+        task = asyncio.create_task(waits())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     asyncio.run(run())
