@@ -11,6 +11,9 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.postgres import types
 from psycopg.pq import Format
 
+_BOOL, _BYTEA, _INT4, _INT8, _TEXT, _UUID = (
+    types[name].oid for name in ("bool", "bytea", "int4", "int8", "text", "uuid")
+)
 # Dimensions, whether there are nulls, the elements' type; length and lower bound of the first.
 _HEAD = Struct("!iiIii")
 
@@ -32,27 +35,32 @@ class ArrayDumper(Dumper):
 
 def texts(values: Iterable[bytes]) -> Array:
     """``text[]`` of UTF-8."""
-    return _array(types["text"].oid, values)
+    return _array(_TEXT, values)
 
 
 def byteas(values: Iterable[bytes]) -> Array:
     """``bytea[]``."""
-    return _array(types["bytea"].oid, values)
+    return _array(_BYTEA, values)
 
 
 def uuids(values: Iterable[bytes]) -> Array:
     """``uuid[]`` of their 16 bytes."""
-    return _array(types["uuid"].oid, values)
+    return _array(_UUID, values)
+
+
+def booleans(values: Iterable[bool]) -> Array:
+    """``boolean[]``."""
+    return _array(_BOOL, (b"\1" if value else b"\0" for value in values))
 
 
 def integers(values: Iterable[int]) -> Array:
     """``integer[]``."""
-    return _array(types["int4"].oid, (value.to_bytes(4, signed=True) for value in values))
+    return _array(_INT4, (value.to_bytes(4, signed=True) for value in values))
 
 
 def bigints(values: Iterable[int]) -> Array:
     """``bigint[]``."""
-    return _array(types["int8"].oid, (value.to_bytes(8, signed=True) for value in values))
+    return _array(_INT8, (value.to_bytes(8, signed=True) for value in values))
 
 
 def _array(element_type: int, elements: Iterable[bytes]) -> Array:

@@ -7,7 +7,7 @@ third is COMMIT, sent once it is known that each change found its row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg.types.numeric import Int4
+from psycopg.types.numeric import Int4, Int8
 
 from service.model.errors import BatchFailed, HotshelfError, Place, ShardUnavailable
 from service.model.item import Item
@@ -98,8 +98,8 @@ def _locking(request: ItemRequest, ttl_s: float) -> list[Step]:
             (statements.TRANSACTION, (Int4(request.bucket),)),
         ]
     return [
-        (statements.TRY_LOCK, (claim.lock,)),
-        (statements.LOCK_ITEM_IF_FREE, (request.uuid, claim.lock)),
+        (statements.TRY_LOCK, (Int8(claim.lock),)),
+        (statements.LOCK_ITEM_IF_FREE, (request.uuid, Int8(claim.lock))),
         (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
     ]
 

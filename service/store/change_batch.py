@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import psycopg
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int4
 
 from service.model.errors import HotshelfError, InvalidContent, ShardUnavailable
 from service.model.item import Item
-from service.store import statements
+from service.store import arrays, statements
 from service.store.change_item import RowLocked, change_item
 from service.store.changes import (
     Pending,
@@ -90,18 +90,19 @@ async def _lock(
 ) -> tuple[Transaction, list[tuple[Item, int]]]:
     """The rows that can be changed now, each with its bucket's epoch."""
     requests = [write.request for write in writes]
-    ids = [request.uuid for request in requests]
+    ids = arrays.uuids(request.item_id for request in requests)
+    buckets = arrays.integers(request.bucket for request in requests)
     claims = [request.claim or _NO_CLAIM for request in requests]
-    keys = [claim.key for claim in claims]
-    locks = [claim.lock for claim in claims]
-    buckets = [Int4(request.bucket) for request in requests]
-    callers, scopes = [claim.caller for claim in claims], [claim.scope for claim in claims]
+    keys = arrays.texts(claim.key.encode() for claim in claims)
+    locks = arrays.bigints(claim.lock for claim in claims)
+    callers = arrays.texts(claim.caller.encode() for claim in claims)
+    scopes = arrays.byteas(claim.scope for claim in claims)
     _, rows, unrecorded, [begun] = await round_trip(
         connection,
         ("BEGIN", ()),
         (statements.LOCK_FREE_ITEMS, (ids, keys, locks)),
         (statements.UNRECORDED, (ids, buckets, callers, scopes, keys, float(ttl_s))),
-        (statements.TRANSACTION, (buckets[0],)),
+        (statements.TRANSACTION, (Int4(requests[0].bucket),)),
     )
     epochs = {item_id.bytes: epoch for item_id, epoch in unrecorded if epoch is not None}
     items = [item for item in map(item_of, rows) if item.id in epochs]
@@ -143,19 +144,21 @@ async def _write(connection: Connection, decided: _Decided, ttl_s: float) -> _Re
 
 
 def _changing(pending: Sequence[Pending], ttl_s: float) -> Step:
-    rows = [
-        (
-            one.request.uuid,
-            one.change.data.decode(),
-            Int8(one.epoch),
-            one.change.kind,
-            one.change.keeps_result,
-            *(one.request.claim or _NO_CLAIM).columns,
-        )
-        for one in pending
-    ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return statements.CHANGE_ITEMS, (*columns, float(ttl_s))
+    changes = [one.change for one in pending]
+    claims = [one.request.claim or _NO_CLAIM for one in pending]
+    return statements.CHANGE_ITEMS, (
+        arrays.uuids(one.request.item_id for one in pending),
+        arrays.texts(change.data for change in changes),
+        arrays.bigints(one.epoch for one in pending),
+        arrays.texts(change.kind.encode() for change in changes),
+        arrays.booleans(change.keeps_result for change in changes),
+        arrays.integers(claim.bucket for claim in claims),
+        arrays.texts(claim.caller.encode() for claim in claims),
+        arrays.byteas(claim.scope for claim in claims),
+        arrays.texts(claim.key.encode() for claim in claims),
+        arrays.byteas(claim.fingerprint for claim in claims),
+        float(ttl_s),
+    )
 
 
 async def _after_loss(shard: Shard, decided: _Decided, lost: ShardUnavailable) -> _Results:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 import psycopg
-from psycopg.types.numeric import Int4
+from psycopg.types.numeric import Int4, Int8
 
 from service.model.errors import HotshelfError, ShardUnavailable
 from service.model.item import Item
@@ -104,8 +104,8 @@ async def _lock(connection: Connection, request: ItemRequest, ttl_s: float, wait
         _, [(is_free,)], rows, [found] = await round_trip(
             connection,
             ("BEGIN", ()),
-            (statements.TRY_LOCK, (claim.lock,)),
-            (lock, (request.uuid, claim.lock)),
+            (statements.TRY_LOCK, (Int8(claim.lock),)),
+            (lock, (request.uuid, Int8(claim.lock))),
             (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
         )
     except psycopg.errors.LockNotAvailable:

@@ -7,7 +7,7 @@ the same payload makes the same jsonb text, and a hash tells whether it still do
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int4
 
 from service import native
 from service.model import errors
@@ -54,10 +54,10 @@ class Claim(NamedTuple):
         return self.caller, self.scope, self.key
 
     @property
-    def lock(self) -> Int8:
-        """The number of the advisory lock that says: this request is running."""
+    def lock(self) -> int:
+        """The number of the advisory lock that says: this request is running (``bigint``)."""
         digest = native.hash_bytes([self.caller.encode(), self.scope, self.key.encode()])
-        return Int8(digest - (1 << 64) if digest >> 63 else digest)
+        return digest - (1 << 64) if digest >> 63 else digest
 
     @property
     def columns(self) -> tuple[object, ...]:

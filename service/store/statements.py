@@ -64,7 +64,7 @@ CREATE_ITEMS = f"""
         INSERT INTO items ({ITEM_COLUMNS})
         SELECT id, caller, 1, now(), now(), data FROM asked JOIN claimed ON item_id = id
         RETURNING id)
-    SELECT asked.id, free, made.id IS NOT NULL, now(), body
+    SELECT uuid_send(asked.id), free, made.id IS NOT NULL, now(), body
       FROM asked LEFT JOIN made USING (id)"""
 
 # The records of POSTs, each with the body that its payload makes if it is the same request.

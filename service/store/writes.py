@@ -56,7 +56,7 @@ async def _create_items(
         parameters = (locks, *_columns(new), float(ttl_s))
         with refusals():
             [rows] = await round_trip(connection, (statements.CREATE_ITEMS, parameters))
-        made = {row[0].bytes: row[1:] for row in rows}
+        made = {row[0]: row[1:] for row in rows}
         await confirm(connection)
         before = [n for n in new if made[n.item_id][0] and not made[n.item_id][1]]
         known = await _created_before(connection, before) if before else {}

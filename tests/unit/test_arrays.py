@@ -21,6 +21,7 @@ IDS = [bytes(range(16)), bytes(16)]
         (arrays.texts([b"", "ä".encode(), b"NULL", b'{"a, b"}']), ["", "ä", "NULL", '{"a, b"}']),
         (arrays.byteas([b"\0\xff", b""]), [b"\0\xff", b""]),
         (arrays.uuids(IDS), [UUID(bytes=item_id) for item_id in IDS]),
+        (arrays.booleans([True, False]), [True, False]),
         (arrays.integers([0, -1, 2**31 - 1]), [Int4(0), Int4(-1), Int4(2**31 - 1)]),
         (arrays.bigints([0, -(2**63), 2**63 - 1]), [Int8(0), Int8(-(2**63)), Int8(2**63 - 1)]),
     ],
