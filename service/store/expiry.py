@@ -23,8 +23,7 @@ async def purge_tombstones(shard: Shard, older_than_s: float, limit: int) -> int
 
 async def _delete(shard: Shard, statement: str, older_than_s: float, kind: int, limit: int) -> int:
     async with shard.primary() as connection:
-        # Planned anew each time, for as many rows as there are now.
         cursor = await connection.execute(
-            statement, (float(older_than_s), Int4(_TURN), Int4(kind), Int8(limit)), prepare=False
+            statement, (float(older_than_s), Int4(_TURN), Int4(kind), Int8(limit))
         )
         return cursor.rowcount

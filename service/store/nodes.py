@@ -115,6 +115,8 @@ def conninfo(url: str, settings: Database) -> str:
         r" -c default_transaction_isolation=read\ committed"
         # Compiling, or starting helpers, takes longer than our longest good statement.
         " -c jit=off -c max_parallel_workers_per_gather=0"
+        # A plan made while a table was small is kept for minutes: none may read it from end to end.
+        " -c enable_seqscan=off"
     )
     return make_conninfo(
         url,

@@ -30,6 +30,4 @@ async def clear_outbox(shard: Shard, told: Sequence[Committed]) -> None:
     ids = [UUID(bytes=change.item_id) for change in told]
     versions = [Int8(change.version) for change in told]
     async with shard.primary() as connection:
-        # Planned anew each time: what is best for the table while it is empty, as it mostly is,
-        # would read all of it for each row once it is long.
-        await connection.execute(statements.CLEAR_OUTBOX, (ids, versions), prepare=False)
+        await round_trip(connection, (statements.CLEAR_OUTBOX, (ids, versions)))
