@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class TimeLimit:
-    """``asyncio.timeout`` for many waits that may all take as long, at a third of its price.
+    """``asyncio.timeout`` for many waits that may all take as long, at a seventh of its price.
 
     ``with limit.wait(): await …`` raises TimeoutError after ``seconds`` and, like its model, waits
     for what it cancels. One timer watches the wait that began first, since none ends before it.
