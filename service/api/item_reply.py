@@ -13,6 +13,10 @@ from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
 
+# How many of an item's forms are kept at a time, of some thirty that can be asked for: the near
+# cache counts a large body twice, so that its readers cannot make a worker much larger.
+_MAX_FORMS = 4
+
 VARY = "Accept, Accept-Encoding, Authorization, X-API-Key"
 
 
@@ -48,10 +52,12 @@ class ItemReplies:
     ) -> Reply:
         """The item in this form, or that the client has it already (304).
 
-        The form is made once for as long as this worker keeps the item.
+        The form is made once for as long as this worker keeps the item, if it is one of few.
         """
         form: Form | None = stored.forms.get((wanted, coding))
         if form is None:
+            if len(stored.forms) >= _MAX_FORMS:
+                stored.forms.clear()
             form = stored.forms[wanted, coding] = self._made(stored, wanted, coding)
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, form.validators)

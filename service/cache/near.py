@@ -69,14 +69,6 @@ class NearCache(Generic[V]):
             self._make_room(now)
         return True
 
-    def grow(self, item_id: bytes, value: V, more_bytes: int) -> None:
-        """Count what was added to a value that is held, such as a compressed body."""
-        held = self._held.get(item_id)
-        if held is not None and held[1] is value:
-            self._held[item_id] = (held[0], value, held[2] + more_bytes)
-            self._bytes += more_bytes
-            self._make_room(self._clock())
-
     def invalidate(self, item_id: bytes) -> None:
         """A message: this item has changed, or will have by the time one asks."""
         self._messages += 1

@@ -40,20 +40,6 @@ def test_what_is_larger_than_all_room_drives_nothing_out() -> None:
     assert cache.get(key(1)) == "small"
 
 
-def test_added_bytes_count() -> None:
-    cache = near()
-    values = [str(number) for number in range(10)]
-    for number, value in enumerate(values):
-        cache.store(key(number), cache.ticket(), value, 100)
-    cache.grow(key(9), values[9], 50)
-    assert cache.get(key(0)) is None
-    assert cache.get(key(9)) == "9"
-    assert cache.held_bytes == ROOM - OVERHEAD_BYTES - 50
-    cache.grow(key(8), "another", 10_000)
-    cache.grow(key(0), values[0], 10_000)
-    assert len(cache) == 9
-
-
 def test_zero_bytes_turn_it_off() -> None:
     cache = near(max_bytes=0)
     assert not cache.on

@@ -1,0 +1,52 @@
+"""The forms of an item that a worker keeps: made once, and few at a time."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from service.api import v1
+from service.api.item_reply import ItemReplies
+from service.api.media_types import OFFERED, Representation
+from service.cache.layout import ItemEntry, encode_item
+from service.items.coherence import Stored
+from service.model.entity_tag import NO_TAGS
+from service.model.item import Item
+
+CODINGS = ("", "gzip", "br", "zstd")
+WAYS = [(wanted, coding) for each in OFFERED.values() for wanted in each for coding in CODINGS]
+
+
+@pytest.fixture
+def replies() -> ItemReplies:
+    return ItemReplies("private, no-cache", "http://here")
+
+
+@pytest.fixture
+def stored() -> Stored:
+    now = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
+    data = orjson.dumps({"text": "a long text " * 300})
+    item = Item(bytes(range(16)), "alice", 1, now, now, data)
+    body = v1.render(item)
+    return Stored(ItemEntry(encode_item(1, item, body, len(body) - len(data) - 1, 0)))
+
+
+def test_a_form_is_made_once(replies: ItemReplies, stored: Stored) -> None:
+    wanted = OFFERED[1][0]
+    first, again = (replies.of_form(stored, wanted, "br", NO_TAGS) for _ in range(2))
+    assert first.body is again.body
+
+
+def test_readers_of_all_forms_do_not_make_a_worker_large(
+    replies: ItemReplies, stored: Stored
+) -> None:
+    alone = {way: replies.of_form(Stored(stored.entry), *way, NO_TAGS) for way in WAYS}
+    for _ in range(2):
+        for way in WAYS:
+            assert replies.of_form(stored, *way, NO_TAGS) == alone[way]
+            assert _kept_bytes(stored) <= 4 * len(stored.entry.body)
+
+
+def _kept_bytes(stored: Stored) -> int:
+    forms: dict[tuple[Representation, str], object] = stored.forms
+    return sum(len(getattr(form, "body", b"")) for form in forms.values())
