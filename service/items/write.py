@@ -24,7 +24,6 @@ from service.items.outbox import Outbox
 from service.model.errors import (
     DatabaseTimeout,
     RequestInProgress,
-    ShardUnavailable,
 )
 from service.model.item import Item
 from service.store.change_batch import change_batch
@@ -250,9 +249,7 @@ class ItemWriter:
                     self._shards.owner_of(item_id) or await self._shards.of(item_id)
                 )
             except BucketMoved:
-                await self._shards.load_map()
-                moved = "This item is moving to another shard."
-                raise ShardUnavailable(moved, retry_after_s=1, run_again=True) from None
+                raise await self._shards.after_move() from None
 
         while True:
             try:

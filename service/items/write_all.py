@@ -10,7 +10,7 @@ from service.flow.deadline import within
 from service.flow.retry import retried
 from service.items.outbox import Outbox
 from service.items.write import Planned, minted_id
-from service.model.errors import DatabaseTimeout, Place, SeveralShards, ShardUnavailable
+from service.model.errors import DatabaseTimeout, Place, SeveralShards
 from service.store.change_all import change_items
 from service.store.changes import ItemRequest, Write
 from service.store.commit import unknown
@@ -39,9 +39,7 @@ class AtomicWriter:
             try:
                 outcomes = await change_items(shard, writes, self._ttl_s)
             except BucketMoved:
-                await self._shards.load_map()
-                moved = "An item is moving to another shard."
-                raise ShardUnavailable(moved, retry_after_s=1, run_again=True) from None
+                raise await self._shards.after_move() from None
             told = [outcome.told for outcome in outcomes if outcome.told is not None]
             await asyncio.gather(*(self._outbox.announce(shard, one) for one in told))
             return outcomes

@@ -175,6 +175,12 @@ class Shards:
             return
         raise ShardUnavailable("No shard can be reached.", retry_after_s=1)
 
+    async def after_move(self) -> ShardUnavailable:
+        """What to raise instead of BucketMoved, with the map read anew for the next attempt."""
+        await self.load_map()
+        moving = "This item is moving to another shard."
+        return ShardUnavailable(moving, retry_after_s=1, run_again=True)
+
 
 async def _read_map(shard: Shard) -> list[tuple[int, int, int]]:
     async with shard.primary() as connection:
