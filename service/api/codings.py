@@ -1,5 +1,6 @@
 """Content codings of answers (RFC 9110 sections 8.4.1 and 12.5.3)."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -11,6 +12,8 @@ from service.model.errors import NotAcceptable, Place
 LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
 # What is smaller fits into one packet with its head, packed or not.
 WORTHWHILE_BYTES = 1024
+# What is larger takes long, and our native code lets others have the interpreter meanwhile.
+_ASIDE_BYTES = 64 << 10
 
 
 def choose_coding(headers: Mapping[str, list[str]]) -> str:
@@ -49,6 +52,13 @@ def encode(body: bytes, coding: str) -> bytes | None:
         return None
     coded = native.compress(body, coding, LEVELS[coding])
     return coded if len(coded) < len(body) else None
+
+
+async def encode_aside(body: bytes, coding: str) -> bytes | None:
+    """As ``encode``; a large body is encoded by another thread, so that no other answer waits."""
+    if len(body) <= _ASIDE_BYTES:
+        return encode(body, coding)
+    return await asyncio.to_thread(encode, body, coding)
 
 
 def _member(part: str) -> tuple[str, float]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import cursor_profile, v1, v2
+from service.api.codings import choose_coding, encode_aside
 from service.api.fields import select
 from service.api.item_reply import VARY
 from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
@@ -41,7 +42,7 @@ class ListItems:
 
     async def get(self, context: RequestContext) -> Reply:
         """The list that the query string asks for; Link leads on (RFC 8288)."""
-        wanted = check_accept(context)
+        wanted, coding = check_accept(context), choose_coding(context.headers)
         asked = from_query_string(context.query_string, wanted.version)
         answer = await self._answer(context, asked)
         links = self._links(context, answer.cursors, wanted.version)
@@ -49,15 +50,16 @@ class ListItems:
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))
-        return reply
+        return await _coded(reply, coding)
 
     async def search(self, context: RequestContext) -> Reply:
         """The list that the body asks for."""
         check_item_body(context)
-        wanted = check_accept(context)
+        wanted, coding = check_accept(context), choose_coding(context.headers)
         parameters(context.query_string, ())
         asked = from_body(await context.read_body())
-        return self._reply(asked, await self._answer(context, asked), wanted, None)
+        answer = await self._answer(context, asked)
+        return await _coded(self._reply(asked, answer, wanted, None), coding)
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         subject = _reader(context).subject
@@ -132,6 +134,13 @@ class _Answer:
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:
     assert item.data is not None
     return item if fields is None else item._replace(data=select(item.data, fields))
+
+
+async def _coded(reply: Reply, coding: str) -> Reply:
+    coded = await encode_aside(reply.body, coding)
+    if coded is None:
+        return reply
+    return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], coded)
 
 
 def _reader(context: RequestContext) -> Caller:

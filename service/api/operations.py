@@ -142,10 +142,11 @@ DELETE_ITEM = Operation(
     WRITE,
     ("id", "if-match", "optional-idempotency-key"),
 )
+_PAGE = ("cache-control", "vary", "content-encoding", "preference-applied")
 LIST_ITEMS = Operation(
     "listItems",
     "List items, a page at a time",
-    (Success(200, "A page", "page", ("cache-control", "vary", "link", "preference-applied")),),
+    (Success(200, "A page", "page", (*_PAGE, "link")),),
     _LIST,
     READ,
     ("limit", "cursor", "sort", "filter", "fields", "prefer-count"),
@@ -153,7 +154,7 @@ LIST_ITEMS = Operation(
 SEARCH_ITEMS = Operation(
     "searchItems",
     "The same as listItems, asked in a JSON body",
-    (Success(200, "A page", "page", ("cache-control", "vary", "preference-applied")),),
+    (Success(200, "A page", "page", _PAGE),),
     _LIST | _BODY,
     READ,
     ("prefer-count",),

@@ -1,8 +1,9 @@
+import asyncio
 import gzip
 
 import pytest
 
-from service.api.codings import choose_coding, encode
+from service.api.codings import choose_coding, encode, encode_aside
 from service.model.errors import NotAcceptable
 
 
@@ -47,3 +48,9 @@ def test_only_what_shrinks_is_coded() -> None:
     assert gzip.decompress(coded) == text
     assert encode(text[:100], "gzip") is None
     assert encode(coded * 100 + bytes(range(256)) * 0, "") is None
+
+
+@pytest.mark.parametrize("size", [100, 2000, 1 << 20])
+def test_a_body_is_the_same_whichever_thread_encodes_it(size: int) -> None:
+    body = b"hotshelf " * (size // 9)
+    assert asyncio.run(encode_aside(body, "zstd")) == encode(body, "zstd")

@@ -1,29 +1,22 @@
 """Reads through Redis and the near cache, as clients see them."""
 
-import gzip
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import brotli  # type: ignore[import-untyped]
 import httpx
 import pytest
 import redis
-import zstandard
 
 from service import native
 from service.cache.layout import ITEM, KIND_AT, MARKER
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.unpacking import UNPACK
 
 JSON = {"content-type": "application/json"}
 LARGE = '{"data":{"text":"' + "a shelf that is hot " * 200 + '"}}'
-UNPACK = {
-    "gzip": gzip.decompress,
-    "br": brotli.decompress,
-    "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
-}
 
 
 def _create(client: httpx.Client, body: str = '{"data":{"n":1}}') -> httpx.Response:

@@ -12,6 +12,7 @@ import pytest
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.lists import BUCKETS
 from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.unpacking import UNPACK
 
 JSON = {"content-type": "application/json"}
 
@@ -194,3 +195,35 @@ def test_the_secret_of_cursors_is_in_no_log(
         row = connection.execute("SELECT encode(secret, 'hex') FROM cursor_key").fetchone()
     assert row is not None
     assert row[0] not in Path(listing.log).read_text()
+
+
+@pytest.mark.parametrize("coding", UNPACK)
+@pytest.mark.parametrize("prefix", ["/v1", "/v2"])
+def test_a_page_travels_packed(client: httpx.Client, prefix: str, coding: str) -> None:
+    for method, url, body in (
+        ("GET", f"{prefix}/items", b""),
+        ("POST", f"{prefix}/items/search", b"{}"),
+    ):
+        plain = client.request(
+            method, url, content=body, headers=JSON | {"accept-encoding": "identity"}
+        )
+        headers = JSON | {"accept-encoding": coding}
+        with client.stream(method, url, content=body, headers=headers) as packed:
+            raw = b"".join(packed.iter_raw())
+        assert packed.headers["content-encoding"] == coding
+        assert int(packed.headers["content-length"]) == len(raw) < len(plain.content)
+        assert UNPACK[coding](raw) == plain.content
+        assert "content-encoding" not in plain.headers
+
+
+def test_a_small_page_travels_as_it_is(client: httpx.Client) -> None:
+    answer = client.get("/v1/items?limit=1", headers={"accept-encoding": "br"})
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_in_no_coding_at_all_is_406(client: httpx.Client, method: str) -> None:
+    url, body = ("/v1/items", b"") if method == "GET" else ("/v1/items/search", b"{}")
+    headers = JSON | {"accept-encoding": "*;q=0"}
+    answer = client.request(method, url, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (406, "not-acceptable")
