@@ -15,6 +15,7 @@ from service.api import v1
 from service.api.batch_body import BatchOperation, parse
 from service.api.batch_results import BatchResults
 from service.api.change_item import PATCHES, check_precondition_sent
+from service.api.codings import choose_coding, coded
 from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.item_reply import VARY
@@ -64,7 +65,7 @@ class Batch:
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
         check_batch_body(context)
-        wanted = check_accept(context)
+        wanted, coding = check_accept(context), choose_coding(context.headers)
         shown = self._results[wanted.version]
         parameters(context.query_string, ())
         body = await context.read_body()
@@ -83,7 +84,8 @@ class Batch:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, operations, shown)
         headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
-        return Reply(200, [*headers, ("vary", VARY)], shown.body(results))
+        reply = Reply(200, [*headers, ("vary", VARY)], shown.body(results))
+        return await coded(reply, coding)
 
     async def _as_one(
         self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from service import native
+from service.api.request import Reply
 from service.model.errors import NotAcceptable, Place
 
 # The quickest to make first: it wins where a client likes several as much. By measurement on the
@@ -54,11 +55,19 @@ def encode(body: bytes, coding: str) -> bytes | None:
     return coded if len(coded) < len(body) else None
 
 
-async def encode_aside(body: bytes, coding: str) -> bytes | None:
-    """As ``encode``; a large body is encoded by another thread, so that no other answer waits."""
+async def coded(reply: Reply, coding: str) -> Reply:
+    """The reply with its body as ``encode`` makes it, where that is worth it.
+
+    A large one is encoded by another thread, so that no other answer waits.
+    """
+    body = reply.body
     if len(body) <= _ASIDE_BYTES:
-        return encode(body, coding)
-    return await asyncio.to_thread(encode, body, coding)
+        packed = encode(body, coding)
+    else:
+        packed = await asyncio.to_thread(encode, body, coding)
+    if packed is None:
+        return reply
+    return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], packed)
 
 
 def _member(part: str) -> tuple[str, float]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from service.access import scopes
 from service.access.tokens import Caller
 from service.api import cursor_profile, v1, v2
-from service.api.codings import choose_coding, encode_aside
+from service.api.codings import choose_coding, coded
 from service.api.fields import select
 from service.api.item_reply import VARY
 from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
@@ -50,7 +50,7 @@ class ListItems:
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))
-        return await _coded(reply, coding)
+        return await coded(reply, coding)
 
     async def search(self, context: RequestContext) -> Reply:
         """The list that the body asks for."""
@@ -59,7 +59,7 @@ class ListItems:
         parameters(context.query_string, ())
         asked = from_body(await context.read_body())
         answer = await self._answer(context, asked)
-        return await _coded(self._reply(asked, answer, wanted, None), coding)
+        return await coded(self._reply(asked, answer, wanted, None), coding)
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         subject = _reader(context).subject
@@ -134,13 +134,6 @@ class _Answer:
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:
     assert item.data is not None
     return item if fields is None else item._replace(data=select(item.data, fields))
-
-
-async def _coded(reply: Reply, coding: str) -> Reply:
-    coded = await encode_aside(reply.body, coding)
-    if coded is None:
-        return reply
-    return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], coded)
 
 
 def _reader(context: RequestContext) -> Caller:

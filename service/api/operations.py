@@ -161,10 +161,11 @@ SEARCH_ITEMS = Operation(
     "search",
 )
 
+_BATCH_FIELDS = ("cache-control", "vary", "content-encoding")
 BATCH = Operation(
     "batchItems",
     "Many operations in one request; a batch of n costs n requests",
-    (Success(200, "A result for each, in their order", "batch", ("cache-control", "vary")),),
+    (Success(200, "A result for each, in their order", "batch", _BATCH_FIELDS),),
     _READ
     | _WRITE
     | _BODY
