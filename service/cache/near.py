@@ -5,6 +5,7 @@ nothing and takes nothing. The owner of an item must not be answered from it: it
 milliseconds behind what a write has acknowledged.
 """
 
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 LIFE_S = 5.0
+# By how much of it lives differ: what was read at once, after a start, say, must not end at once.
+_SPREAD = 0.5
 # About what Python adds to the bytes of an entry: objects, tuple, dict slot.
 OVERHEAD_BYTES = 600
 _REMEMBERED = 10_000
@@ -20,19 +23,25 @@ _SWEEP_EVERY_S = 0.5
 
 
 class NearCache(Generic[V]):
-    """Values by item id. All have the same life, so the first stored is the first to end.
+    """Values by item id. The first stored is dropped first, at the latest when its life ends.
 
     ``max_bytes`` 0 turns it off. A ticket is taken before a GET is sent and given to ``store``
     with what it returned: a message in between, for that id, or any change of the subscription,
     makes the value doubtful, and it is not stored.
     """
 
-    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
+        self._dice = dice
         self._on = False
-        # id: (end of life, value, bytes), the first to end first. Not a plain dict, which looks
-        # for its first key behind all that were removed before it.
+        # id: (end of life, value, bytes), the first stored first. Not a plain dict, which looks for
+        # its first key behind all that were removed before it.
         self._held: OrderedDict[bytes, tuple[float, V, int]] = OrderedDict()
         self._bytes = 0
         self._sweep_at = 0.0
@@ -63,7 +72,8 @@ class NearCache(Generic[V]):
             return False
         now = self._clock()
         older = self._held.pop(item_id, None)
-        self._held[item_id] = (now + LIFE_S, value, size)
+        life_s = LIFE_S * (1 - _SPREAD * self._dice())
+        self._held[item_id] = (now + life_s, value, size)
         self._bytes += size if older is None else size - older[2]
         if self._bytes > self._max_bytes or now >= self._sweep_at:
             self._make_room(now)

@@ -16,7 +16,7 @@ class Clock:
 
 
 def near(clock: Clock | None = None, max_bytes: int = ROOM) -> NearCache[str]:
-    cache: NearCache[str] = NearCache(max_bytes, clock or Clock())
+    cache: NearCache[str] = NearCache(max_bytes, clock or Clock(), dice=lambda: 0.0)
     cache.subscribed(True)
     return cache
 
@@ -107,3 +107,19 @@ def test_nothing_doubtful_is_ever_held(history: list[tuple[str, int]]) -> None:
             expected = number in held and clock.now < held[number] + LIFE_S
             assert (cache.get(key(number)) is not None) is expected
         assert cache.held_bytes == len(cache) * (OVERHEAD_BYTES + 100)
+
+
+def test_what_was_stored_at_once_does_not_end_at_once() -> None:
+    clock = Clock()
+    cache: NearCache[str] = NearCache(1 << 30, clock)
+    cache.subscribed(True)
+    for number in range(1000):
+        cache.store(key(number), cache.ticket(), "v", 100)
+    left = []
+    for _ in range(10):
+        clock.now += LIFE_S / 10
+        left.append(sum(cache.get(key(number)) is not None for number in range(1000)))
+    ended = [before - after for before, after in zip([1000, *left], left, strict=False)]
+    assert ended[:4] == [0] * 4
+    assert max(ended) < 300
+    assert left[-1] == 0
