@@ -16,11 +16,22 @@ class LastSeen:
 
     def note(self, item_id: bytes, epoch: int, version: int) -> None:
         """A database said that the item is at this version (0: that it is not there)."""
+        now = self._clock()
         before = self._heads.pop(item_id, None)
         head = max((epoch, version), before[0] if before is not None else (0, 0))
-        self._heads[item_id] = (head, self._clock() + _REMEMBER_S)
-        if len(self._heads) > _MAX_IDS:
+        self._heads[item_id] = (head, now + _REMEMBER_S)
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """Up to two whose time is over for each one noted, so that they do not pile up."""
+        for _ in range(2):
+            _, ends = self._heads[next(iter(self._heads))]
+            if ends > now and len(self._heads) <= _MAX_IDS:
+                return
             self._heads.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._heads)
 
     def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
         """Whether a cached version is older than what a database has said."""
