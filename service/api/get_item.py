@@ -196,7 +196,8 @@ class _Asked:
         return self._get_item.replies.of_form(found, terms.wanted, terms.coding, terms.known)
 
 
-@lru_cache(maxsize=4096)
+# Few: every version of every item has a tag of its own, and a worker would grow by them all.
+@lru_cache(maxsize=256)
 def _tags(value: str) -> TagCondition | None:
     """None for a malformed list, which the other way refuses."""
     if not value:
