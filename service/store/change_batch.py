@@ -17,8 +17,10 @@ from psycopg.types.numeric import Int4
 from service.model.errors import HotshelfError, InvalidContent, ShardUnavailable
 from service.model.item import Item
 from service.store import arrays, statements
+from service.store.arrays import Array
 from service.store.change_item import RowLocked, change_item
 from service.store.changes import (
+    ItemRequest,
     Pending,
     Write,
     after_loss,
@@ -91,17 +93,13 @@ async def _lock(
     """The rows that can be changed now, each with its bucket's epoch."""
     requests = [write.request for write in writes]
     ids = arrays.uuids(request.item_id for request in requests)
-    buckets = arrays.integers(request.bucket for request in requests)
-    claims = [request.claim or _NO_CLAIM for request in requests]
-    keys = arrays.texts(claim.key.encode() for claim in claims)
-    locks = arrays.bigints(claim.lock for claim in claims)
-    callers = arrays.texts(claim.caller.encode() for claim in claims)
-    scopes = arrays.byteas(claim.scope for claim in claims)
+    locks = arrays.bigints((request.claim or _NO_CLAIM).lock for request in requests)
+    *others, keys = _places(requests)
     _, rows, unrecorded, [begun] = await round_trip(
         connection,
         ("BEGIN", ()),
         (statements.LOCK_FREE_ITEMS, (ids, keys, locks)),
-        (statements.UNRECORDED, (ids, buckets, callers, scopes, keys, float(ttl_s))),
+        (statements.UNRECORDED, (ids, *others, keys, float(ttl_s))),
         (statements.TRANSACTION, (Int4(requests[0].bucket),)),
     )
     epochs = {item_id.bytes: epoch for item_id, epoch in unrecorded if epoch is not None}
@@ -145,19 +143,27 @@ async def _write(connection: Connection, decided: _Decided, ttl_s: float) -> _Re
 
 def _changing(pending: Sequence[Pending], ttl_s: float) -> Step:
     changes = [one.change for one in pending]
-    claims = [one.request.claim or _NO_CLAIM for one in pending]
+    requests = [one.request for one in pending]
     return statements.CHANGE_ITEMS, (
-        arrays.uuids(one.request.item_id for one in pending),
+        arrays.uuids(request.item_id for request in requests),
         arrays.texts(change.data for change in changes),
         arrays.bigints(one.epoch for one in pending),
         arrays.texts(change.kind.encode() for change in changes),
         arrays.booleans(change.keeps_result for change in changes),
-        arrays.integers(claim.bucket for claim in claims),
+        *_places(requests),
+        arrays.byteas((request.claim or _NO_CLAIM).fingerprint for request in requests),
+        float(ttl_s),
+    )
+
+
+def _places(requests: Sequence[ItemRequest]) -> tuple[Array, ...]:
+    """Bucket, caller, scope and key of each request's record; the key is empty without one."""
+    claims = [request.claim or _NO_CLAIM for request in requests]
+    return (
+        arrays.integers(request.bucket for request in requests),
         arrays.texts(claim.caller.encode() for claim in claims),
         arrays.byteas(claim.scope for claim in claims),
         arrays.texts(claim.key.encode() for claim in claims),
-        arrays.byteas(claim.fingerprint for claim in claims),
-        float(ttl_s),
     )
 
 
