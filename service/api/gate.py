@@ -42,11 +42,8 @@ class Gate:
         Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
         credentials use up the allowance of the address that they come from.
         """
-        headers, authenticator = context.headers, self._authenticator
         try:
-            caller = authenticator.recall(
-                headers.get("authorization", ()), headers.get("x-api-key", ())
-            ) or await authenticator.authenticate(headers)
+            caller = await self._authenticator.authenticate(context.headers)
         except _REFUSED:
             await self.enter_unknown(context)
             raise

@@ -21,10 +21,7 @@ from service.items import decision
 from service.items.decision import Conditions
 from service.items.once import Once
 from service.items.outbox import Outbox
-from service.model.errors import (
-    DatabaseTimeout,
-    RequestInProgress,
-)
+from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
 from service.store.change_batch import change_batch
 from service.store.change_item import change_item
@@ -245,9 +242,7 @@ class ItemWriter:
 
         async def in_its_shard() -> Outcome:
             try:
-                return await attempt(
-                    self._shards.owner_of(item_id) or await self._shards.of(item_id)
-                )
+                return await attempt(await self._shards.of(item_id))
             except BucketMoved:
                 raise await self._shards.after_move() from None
 
