@@ -1,6 +1,7 @@
 """What makes a request the same request again under its idempotency key."""
 
 import hashlib
+from collections.abc import Mapping
 
 from service import native
 from service.api.preconditions import idempotency_key
@@ -25,17 +26,20 @@ def fingerprinted(
     key: str, context: RequestContext, item_id: bytes | None, media_type: str, body: bytes
 ) -> IdempotencyKey:
     """As ``keyed``, with the request's key found already."""
-    headers = context.headers
-    # None of these holds a NUL, so no two requests make the same text. A field that is absent is
-    # told apart from an empty one, and several lines are one (RFC 9110 section 5.3).
+    # None of these holds a NUL, so no two requests make the same text.
     parts = (
         context.method,
         "2" if context.path.startswith("/v2/") else "1",
         "" if item_id is None else native.format_id(item_id),
         context.query_string,
         media_type,
-        "=" + ", ".join(headers["if-match"]) if "if-match" in headers else "",
-        "=" + ", ".join(headers["if-none-match"]) if "if-none-match" in headers else "",
+        _field(context.headers, "if-match"),
+        _field(context.headers, "if-none-match"),
         "",
     )
     return IdempotencyKey(key, hashlib.sha256("\0".join(parts).encode() + body).digest())
+
+
+def _field(headers: Mapping[str, list[str]], name: str) -> str:
+    """All lines as one (RFC 9110 section 5.3), and absent told apart from empty."""
+    return "=" + ", ".join(headers[name]) if name in headers else ""

@@ -142,7 +142,8 @@ DELETE_ITEM = Operation(
     WRITE,
     ("id", "if-match", "optional-idempotency-key"),
 )
-_PAGE = ("cache-control", "vary", "content-encoding", "preference-applied")
+_PACKED = ("cache-control", "vary", "content-encoding")
+_PAGE = (*_PACKED, "preference-applied")
 LIST_ITEMS = Operation(
     "listItems",
     "List items, a page at a time",
@@ -161,11 +162,10 @@ SEARCH_ITEMS = Operation(
     "search",
 )
 
-_BATCH_FIELDS = ("cache-control", "vary", "content-encoding")
 BATCH = Operation(
     "batchItems",
     "Many operations in one request; a batch of n costs n requests",
-    (Success(200, "A result for each, in their order", "batch", _BATCH_FIELDS),),
+    (Success(200, "A result for each, in their order", "batch", _PACKED),),
     _READ
     | _WRITE
     | _BODY

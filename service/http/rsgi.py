@@ -148,10 +148,7 @@ class Application:
     def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
-            if name in headers:
-                headers[name].append(value)
-            else:
-                headers[name] = [value]
+            headers.setdefault(name, []).append(value)
         is_batch = scope.path.endswith("/items:batch")
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         return RequestContext(
