@@ -36,9 +36,4 @@ class LastSeen:
     def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
         """Whether a cached version is older than what a database has said."""
         known = self._heads.get(item_id)
-        if known is None:
-            return False
-        if known[1] <= self._clock():
-            del self._heads[item_id]
-            return False
-        return (epoch, version) < known[0]
+        return known is not None and known[1] > self._clock() and (epoch, version) < known[0]
