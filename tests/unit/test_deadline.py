@@ -1,6 +1,7 @@
 """``within`` and ``TimeLimit``: the end of a wait, whatever the work does about its own."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -116,38 +117,30 @@ def test_each_wait_has_a_whole_limit_of_its_own() -> None:
 
 
 def test_who_is_cancelled_by_others_stays_so() -> None:
-    async def run() -> None:
-        limit = TimeLimit(60)
-
-        async def waits() -> None:
-            with limit.wait():
-                await asyncio.Event().wait()
-
-        task = asyncio.create_task(waits())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(run())
+    asyncio.run(_cancelled(60, asyncio.Event().wait, after_s=0))
 
 
 def test_cancelled_by_others_when_time_is_up_is_cancelled_all_the_same() -> None:
-    async def run() -> None:
-        limit = TimeLimit(0.01)
+    async def cleans_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # Takes a while, in which the caller gives up as well.
+            await asyncio.sleep(60)
 
-        async def waits() -> None:
-            with limit.wait():
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    # Cleaning up takes a while, in which the caller gives up as well.
-                    await asyncio.sleep(60)
+    asyncio.run(_cancelled(0.01, cleans_up, after_s=0.05))
 
-        task = asyncio.create_task(waits())
-        await asyncio.sleep(0.05)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
-    asyncio.run(run())
+async def _cancelled(limit_s: float, work: Callable[[], Awaitable[object]], after_s: float) -> None:
+    """Work under a limit that somebody else cancels ends as cancelled."""
+    limit = TimeLimit(limit_s)
+
+    async def limited() -> None:
+        with limit.wait():
+            await work()
+
+    task = asyncio.create_task(limited())
+    await asyncio.sleep(after_s)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
