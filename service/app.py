@@ -45,7 +45,6 @@ from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.cache.troubles import troubles
-from service.flow.drain import DrainFlag
 from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
@@ -58,6 +57,7 @@ from service.items.write import ItemWriter
 from service.items.write_all import AtomicWriter
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
+from service.process.drain import DrainFlag
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords

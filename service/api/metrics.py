@@ -15,11 +15,11 @@ from service.api.request import Reply, RequestContext
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.flow.breaker import State
-from service.flow.worker_board import WorkerBoard
 from service.items.coherence import Stored
 from service.items.reader import Reader
 from service.observe.metrics import MEDIA_TYPE, Sample, exposition
 from service.observe.requests import RequestCounts
+from service.process.worker_board import WorkerBoard
 from service.store.reads import Reads
 
 _WRITE_EVERY_S = 1.0

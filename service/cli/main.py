@@ -15,7 +15,7 @@ from service.cli import access, data, run
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
-from service.serve import serve
+from service.process.serve import serve
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
 from service.store.shards import ShardMapError

@@ -19,7 +19,7 @@ from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
 from service.items.bulk_import import ImportOptions, import_items
 from service.items.bulk_source import Source
-from service.serve import ServeOptions, serve
+from service.process.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate
 

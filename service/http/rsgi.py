@@ -17,7 +17,6 @@ from typing import NoReturn
 from service.access.rate import Admission
 from service.api.request import Reply, RequestContext
 from service.flow.deadline import TimeLimit
-from service.flow.parent_death import STOP_SIGNALS, die_with_parent
 from service.http.body import Body
 from service.http.granian_objects import Exchange, Headers, Scope
 from service.http.hot_get import HotGet, HotItem
@@ -31,6 +30,7 @@ from service.model.errors import (
     TooManyHeaders,
 )
 from service.observe.trace_context import TraceContext, continued
+from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.serve import ServeOptions
+from service.process.serve import ServeOptions
 from tests.fixtures.wire import Answer, Server, ask, free_port, request
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,10 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.api.routes import ROUTES, Route
-from service.flow import worker_board
-from service.flow.worker_board import WorkerBoard
 from service.observe.metrics import TABLE, Sample, exposition
 from service.observe.requests import METHODS, OTHER, RequestCounts
+from service.process import worker_board
+from service.process.worker_board import WorkerBoard
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.serve import ServeOptions
+from service.process.serve import ServeOptions
 from tests.fixtures.toy_service import BODY_MAX_BYTES
 from tests.fixtures.wire import Connection, Server, request
 

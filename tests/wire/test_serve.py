@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.serve import ServeOptions, serve
+from service.process.serve import ServeOptions, serve
 from tests.fixtures.wire import Connection, Server, eventually, free_port, request
 
 TOY = "tests.fixtures.toy_service:application"

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from service.flow.drain import ENV_NAME, DrainFlag
-from service.flow.parent_death import STOP_SIGNALS, die_with_parent
+from service.process.drain import ENV_NAME, DrainFlag
+from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,12 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 _POLL_S = 0.05
 # `-P`: neither the working directory nor a module in it may stand in for ours.
-_GRANIAN = [sys.executable, "-P", "-c", "from service.serve import run_granian; run_granian()"]
+_GRANIAN = [
+    sys.executable,
+    "-P",
+    "-c",
+    "from service.process.serve import run_granian; run_granian()",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class _Event(Enum):
 
 
 class _Parent:
-    """One run of ``serve``: starts Granian, waits, restarts it, stops it."""
+    """One run of ``process.serve``: starts Granian, waits, restarts it, stops it."""
 
     def __init__(
         self,
