@@ -10,15 +10,15 @@ from pathlib import Path
 import psycopg
 
 from service import native
+from service.bulk.export_file import ExportFile, ExportFileInvalid
+from service.bulk.export_items import export_lines
+from service.bulk.import_items import ImportOptions, Totals, import_items
+from service.bulk.seed import disk_need, seed_items
+from service.bulk.shard_writers import ImportStopped
+from service.bulk.source import Source, SourceBroken
+from service.bulk.synthetic import KINDS, Plan, SeedInvalid
 from service.cli.options import add_common, data_check, load_settings
 from service.cli.progress import Progress
-from service.items.bulk_export import export_lines
-from service.items.bulk_import import ImportOptions, Totals, import_items
-from service.items.bulk_lanes import ImportStopped
-from service.items.bulk_seed import disk_need, seed_items
-from service.items.bulk_source import Source, SourceBroken
-from service.items.export_file import ExportFile, ExportFileInvalid
-from service.items.synthetic import KINDS, Plan, SeedInvalid
 from service.settings import Database
 from service.store.copy import ImportRefused
 from service.store.migrate import MigrationError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service import setting_sources
 from service.api.data_schema import DataSchema
-from service.items.bulk_rows import CheckData
+from service.bulk.rows import CheckData
 from service.setting_sources import SettingsError
 from service.settings import Settings
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 
 from service import setting_sources
+from service.bulk.import_items import ImportOptions, import_items
+from service.bulk.source import Source
 from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
-from service.items.bulk_import import ImportOptions, import_items
-from service.items.bulk_source import Source
 from service.process.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate

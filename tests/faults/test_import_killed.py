@@ -14,10 +14,11 @@ _KILLS = 15
 # Small batches, and a pause between a batch's rows and its position: that is where to die.
 _IMPORT = """
 import sys, time
-from service.items import bulk_import, bulk_source
+from service.bulk import import_items
+from service.bulk import source
 from service.store.copy import ShardWriter
 from service.cli.main import main
-bulk_import._BATCH_BYTES = bulk_source._BLOCK_BYTES = 2_000
+import_items._BATCH_BYTES = source._BLOCK_BYTES = 2_000
 advance = ShardWriter._advance
 ShardWriter._advance = lambda self, line: (time.sleep(0.005), advance(self, line))
 sys.exit(main())

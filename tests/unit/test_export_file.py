@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from service import native
-from service.items import export_file
-from service.items.export_file import ExportFile, ExportFileInvalid
+from service.bulk import export_file
+from service.bulk.export_file import ExportFile, ExportFileInvalid
 
 IDS = [n.to_bytes(16, "big") for n in range(1, 41)]
 LINES = [

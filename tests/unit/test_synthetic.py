@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import native
-from service.items.synthetic import CHUNK_ITEMS, KINDS, Catalog, Plan, SeedInvalid
+from service.bulk.synthetic import CHUNK_ITEMS, KINDS, Catalog, Plan, SeedInvalid
 
 EVERY_KIND = tuple((f"x_{kind}", kind) for kind in KINDS)
 

@@ -5,9 +5,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from service import native
-from service.items.bulk_lanes import ShardLanes
-from service.items.bulk_rows import Batch
-from service.items.synthetic import CHUNK_ITEMS, Catalog, Plan
+from service.bulk.rows import Batch
+from service.bulk.shard_writers import ShardLanes
+from service.bulk.synthetic import CHUNK_ITEMS, Catalog, Plan
 from service.settings import Database
 from service.store.copy import encode_row
 from service.store.disk_space import disk_of, measure_row_bytes, missing_bytes

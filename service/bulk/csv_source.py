@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from service.items.bulk_source import Block, Source, SourceBroken
+from service.bulk.source import Block, Source, SourceBroken
 
 _CELL = re.compile(rb'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n)')
 _OPEN_CELL = re.compile(rb'"(?:[^"]|"")*')

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service import native
-from service.items.bulk_csv import csv_blocks
-from service.items.bulk_lanes import ShardLanes
-from service.items.bulk_rejects import Rejects
-from service.items.bulk_rows import Batch, CheckData, Reject, RowMaker
-from service.items.bulk_source import Source, SourceBroken
+from service.bulk.csv_source import csv_blocks
+from service.bulk.rejects_file import Rejects
+from service.bulk.rows import Batch, CheckData, Reject, RowMaker
+from service.bulk.shard_writers import ShardLanes
+from service.bulk.source import Source, SourceBroken
 from service.settings import Database
 
 # A batch is held about four times: being made, waiting twice, being sent.

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import psycopg
 
-from service.items.bulk_rows import Batch
+from service.bulk.rows import Batch
 from service.settings import Database
 from service.store.copy import ImportRefused, ShardWriter
 

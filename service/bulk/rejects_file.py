@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import orjson
 
-from service.items.bulk_rows import Reject
+from service.bulk.rows import Reject
 
 
 class Rejects:
