@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.machine import describe
 from service import native
-from service.api.codings import LEVELS, WORTHWHILE_BYTES
+from service.api.headers.content_codings import LEVELS, WORTHWHILE_BYTES
 from service.api.v1 import render
 from service.model.item import Item
 

@@ -31,9 +31,9 @@ from service.api.docs import Docs
 from service.api.finish import finished
 from service.api.gate import Gate
 from service.api.get_item import GetItem
+from service.api.headers.deprecation import deprecation_fields
 from service.api.health import Health
 from service.api.item_reply import ItemReplies
-from service.api.lifecycle import lifecycle_fields
 from service.api.list_items import ListItems
 from service.api.metrics import Metrics, samples
 from service.api.oauth2 import OAuth2
@@ -83,8 +83,8 @@ async def open_worker() -> Worker:
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
         limiter = _open_limiter(settings, redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        lifecycle = _lifecycle(settings)
-        replies = _replies(settings, lifecycle)
+        deprecation = _deprecation(settings)
+        replies = _replies(settings, deprecation)
         limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
         writer = ItemWriter(shards, outbox, *limits)
         schema = _schema(settings)
@@ -113,7 +113,7 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, lifecycle, requests),
+            on_reply=partial(finished, settings.cors, deprecation, requests),
             hot_sent=requests.hot,
         )
 
@@ -209,12 +209,12 @@ async def _open_access(
     )
 
 
-def _replies(settings: Settings, lifecycle: list[tuple[str, str]]) -> ItemReplies:
+def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
     return ItemReplies(
         settings.http.cache_control,
         settings.http.public_url,
         cors=bool(settings.cors.allowed_origins),
-        lifecycle=lifecycle,
+        deprecation=deprecation,
     )
 
 
@@ -264,9 +264,9 @@ def _schema(settings: Settings) -> DataSchema:
         raise SettingsError(f"data.schema: {error}") from None
 
 
-def _lifecycle(settings: Settings) -> list[tuple[str, str]]:
+def _deprecation(settings: Settings) -> list[tuple[str, str]]:
     try:
-        return lifecycle_fields(settings.versions)
+        return deprecation_fields(settings.versions)
     except ValueError as error:
         raise SettingsError(f"versions: {error}") from None
 

@@ -15,11 +15,11 @@ from service.api import v1
 from service.api.batch_body import BatchOperation, parse
 from service.api.batch_results import BatchResults
 from service.api.change_item import PATCHES, check_precondition_sent
-from service.api.codings import choose_coding, coded
 from service.api.data_schema import DataSchema
 from service.api.gate import Gate
+from service.api.headers.content_codings import choose_coding, coded
+from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
 from service.api.item_reply import VARY
-from service.api.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.items import decision

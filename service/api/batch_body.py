@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from service import native
-from service.api.preconditions import KEY
+from service.api.headers.preconditions import KEY
 from service.items.decision import Conditions
 from service.model.entity_tag import TagCondition, parse_tag_condition
 from service.model.errors import InvalidContent, Place

@@ -1,7 +1,7 @@
 """JSON Schemas (2020-12) of batches and their results, for the OpenAPI document."""
 
 from service.api.batch_body import MAX_OPERATIONS, OPERATIONS
-from service.api.preconditions import KEY
+from service.api.headers.preconditions import KEY
 from service.api.schema_parts import DATA, TAG, ULID, Schema, closed, ref
 
 _OPERATION_MEMBERS = {

@@ -7,9 +7,7 @@ from service.access.tokens import Caller
 from service.api import v1, v2
 from service.api.data_schema import DataSchema
 from service.api.fingerprint import fingerprinted, keyed
-from service.api.item_id import chosen_id, existing_id
-from service.api.item_reply import ItemReplies
-from service.api.media_types import (
+from service.api.headers.media_types import (
     JSON_PATCH,
     MERGE_PATCH,
     Representation,
@@ -18,8 +16,10 @@ from service.api.media_types import (
     check_item_body,
     check_patch_body,
 )
-from service.api.preconditions import conditions_of, required_idempotency_key
-from service.api.prefer import wants_minimal
+from service.api.headers.preconditions import conditions_of, required_idempotency_key
+from service.api.headers.prefer import wants_minimal
+from service.api.item_id import chosen_id, existing_id
+from service.api.item_reply import ItemReplies
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.items.decision import Conditions

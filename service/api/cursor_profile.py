@@ -6,7 +6,7 @@ search has no links; neither claims the profile. Ranges (both cursors at once) a
 
 from typing import Any
 
-from service.api.media_types import JSON_API
+from service.api.headers.media_types import JSON_API
 from service.model.errors import Place
 
 URL = "http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"

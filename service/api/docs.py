@@ -5,7 +5,7 @@ from pathlib import Path
 
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
-from service.api.codings import choose_coding, encode
+from service.api.headers.content_codings import choose_coding, encode
 from service.api.request import Reply, RequestContext
 from service.model.errors import NoSuchRoute
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from service import native
-from service.api.preconditions import idempotency_key
+from service.api.headers.preconditions import idempotency_key
 from service.api.request import RequestContext
 from service.items.write import IdempotencyKey
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from service.api.cors import with_cors
-from service.api.lifecycle import is_about_items
-from service.api.media_types import preferred
+from service.api.headers.cors import with_cors
+from service.api.headers.deprecation import is_about_items
+from service.api.headers.media_types import preferred
 from service.api.request import Reply, RequestContext
 from service.observe.requests import RequestCounts
 from service.settings import Cors
@@ -12,7 +12,7 @@ from service.settings import Cors
 
 def finished(
     cors: Cors,
-    lifecycle: Sequence[tuple[str, str]],
+    deprecation: Sequence[tuple[str, str]],
     requests: RequestCounts,
     context: RequestContext,
     reply: Reply,
@@ -25,8 +25,8 @@ def finished(
     more: list[tuple[str, str]] = []
     if context.admission is not None:
         more += context.admission.fields()
-    if lifecycle and _is_version_1(context) and lifecycle[0] not in reply.headers:
-        more += lifecycle
+    if deprecation and _is_version_1(context) and deprecation[0] not in reply.headers:
+        more += deprecation
     if more:
         reply = Reply(reply.status, reply.headers + more, reply.body)
     return with_cors(cors, context.method, context.headers, reply)

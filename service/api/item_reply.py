@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from service import native
 from service.api import v1, v2
-from service.api.codings import encode
 from service.api.fields import select, tag_suffix
-from service.api.media_types import Representation
+from service.api.headers.content_codings import encode
+from service.api.headers.media_types import Representation
 from service.api.request import Reply
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
@@ -36,15 +36,15 @@ class ItemReplies:
         cache_control: str,
         public_url: str,
         cors: bool = False,
-        lifecycle: Sequence[tuple[str, str]] = (),
+        deprecation: Sequence[tuple[str, str]] = (),
     ) -> None:
         """``cors``: answers depend on Origin too, also those to requests without one.
 
-        ``lifecycle`` are fields of version 1 alone.
+        ``deprecation`` are fields of version 1 alone.
         """
         vary = f"{VARY}, Origin" if cors else VARY
         headers = [("cache-control", cache_control), ("vary", vary)]
-        self._headers = {1: [*headers, *lifecycle], 2: headers}
+        self._headers = {1: [*headers, *deprecation], 2: headers}
         self.base_url = public_url.rstrip("/")
 
     def of_form(

@@ -9,10 +9,10 @@ from importlib.metadata import version as version_of
 from typing import Any, NamedTuple
 
 from service.access import scopes
-from service.api import media_types
 from service.api.fields import PARAMETER
+from service.api.headers import media_types
+from service.api.headers.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
 from service.api.list_query import CURSOR_NAMES, DEFAULT_LIMIT, LIMIT_NAME, MAX_LIMIT
-from service.api.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
 from service.api.oauth2 import FORM
 from service.api.openapi_headers import HEADERS, error_headers
 from service.api.operations import V2_ONLY, Operation, Success

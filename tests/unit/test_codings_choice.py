@@ -3,7 +3,7 @@ import gzip
 
 import pytest
 
-from service.api.codings import choose_coding, coded, encode
+from service.api.headers.content_codings import choose_coding, coded, encode
 from service.api.request import Reply
 from service.model.errors import NotAcceptable
 

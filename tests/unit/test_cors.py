@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.cors import with_cors
+from service.api.headers.cors import with_cors
 from service.api.request import Reply
 from service.settings import Cors
 

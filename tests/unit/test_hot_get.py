@@ -10,7 +10,7 @@ import pytest
 
 from service.access.rate import Admission, Rate
 from service.api.get_item import Answer, Slow, Terms
-from service.api.media_types import negotiate
+from service.api.headers.media_types import negotiate
 from service.api.request import Reply
 from service.http import hot_get
 from service.http.hot_get import HotGet

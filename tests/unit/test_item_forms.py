@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from service.api import v1
+from service.api.headers.media_types import OFFERED, Representation
 from service.api.item_reply import ItemReplies
-from service.api.media_types import OFFERED, Representation
 from service.cache.layout import ItemEntry, encode_item
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS

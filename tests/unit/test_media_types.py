@@ -1,6 +1,6 @@
 import pytest
 
-from service.api.media_types import (
+from service.api.headers.media_types import (
     JSON,
     JSON_API,
     JSON_PATCH,

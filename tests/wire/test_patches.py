@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service.api.media_types import PATCH_TYPES
+from service.api.headers.media_types import PATCH_TYPES
 from tests.fixtures.running import RunningService
 from tests.fixtures.write_ways import JSON_PATCH, MERGE_PATCH, WriteWay, new_item
 

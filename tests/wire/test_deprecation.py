@@ -23,7 +23,7 @@ def client(
         "HOTSHELF_VERSIONS_V1_DEPRECATED_AT": "2026-01-31",
         "HOTSHELF_VERSIONS_V1_SUNSET_AT": "2027-07-01",
     }
-    folder = tmp_path_factory.mktemp("lifecycle")
+    folder = tmp_path_factory.mktemp("deprecation")
     running = start_service(Stack(stack.shards, stack.redis_url), folder, **settings)
     with running.client() as client:
         yield client

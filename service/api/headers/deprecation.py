@@ -9,7 +9,7 @@ from service.settings import Versions
 _ITEMS = re.compile(r"(?:/v[12])?/items(?:[/:].*)?", re.DOTALL)
 
 
-def lifecycle_fields(versions: Versions) -> list[tuple[str, str]]:
+def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
     """The fields of answers in version 1. Raises ValueError for what is not a date."""
     fields = []
     deprecated = _moment(versions.v1_deprecated_at)

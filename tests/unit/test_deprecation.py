@@ -2,27 +2,27 @@
 
 import pytest
 
-from service.api.lifecycle import is_about_items, lifecycle_fields
+from service.api.headers.deprecation import is_about_items, deprecation_fields
 from service.settings import Versions
 
 
 def test_dates_are_spelled_as_each_standard_does() -> None:
     versions = Versions("2026-01-31T01:00:00+01:00", "2027-07-01")
-    assert lifecycle_fields(versions) == [
+    assert deprecation_fields(versions) == [
         ("deprecation", "@1769817600"),
         ("sunset", "Thu, 01 Jul 2027 00:00:00 GMT"),
     ]
 
 
 def test_nothing_is_said_unless_set() -> None:
-    assert lifecycle_fields(Versions()) == []
-    assert lifecycle_fields(Versions(v1_sunset_at="2027-07-01"))[0][0] == "sunset"
+    assert deprecation_fields(Versions()) == []
+    assert deprecation_fields(Versions(v1_sunset_at="2027-07-01"))[0][0] == "sunset"
 
 
 @pytest.mark.parametrize(("deprecated", "sunset"), [("soon", ""), ("2027-01-02", "2027-01-01")])
 def test_what_makes_no_sense_is_refused(deprecated: str, sunset: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|before"):
-        lifecycle_fields(Versions(deprecated, sunset))
+        deprecation_fields(Versions(deprecated, sunset))
 
 
 @pytest.mark.parametrize("path", ["/items", "/v1/items", "/v2/items/x", "/v1/items:batch"])
