@@ -16,7 +16,7 @@ from typing import Any
 from bench.machine import describe
 from service import native
 from service.api.headers.content_codings import LEVELS, WORTHWHILE_BYTES
-from service.api.v1 import render
+from service.api.represent.v1 import render
 from service.model.item import Item
 
 CATALOG = Path(__file__).parents[2] / "shared" / "catalog" / "debian-packages.ndjson.gz"

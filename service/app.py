@@ -23,7 +23,7 @@ from service.access.limiter import SCRIPTS, Limiter
 from service.access.peer import TrustedProxies
 from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
-from service.api import openapi, v1
+from service.api import openapi
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.data_schema import DataSchema
@@ -33,11 +33,12 @@ from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
 from service.api.health import Health
-from service.api.item_reply import ItemReplies
 from service.api.list_items import ListItems
 from service.api.metrics import Metrics, samples
 from service.api.oauth2 import OAuth2
-from service.api.problem import problem_reply
+from service.api.represent import v1
+from service.api.represent.item_reply import ItemReplies
+from service.api.represent.problem import problem_reply
 from service.api.routes import ROUTES, Api, Direct, add_routes, documented
 from service.cache import entries
 from service.cache.entries import Entries

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import v1
 from service.api.batch_body import BatchOperation, parse
-from service.api.batch_results import BatchResults
 from service.api.change_item import PATCHES, check_precondition_sent
 from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
-from service.api.item_reply import VARY
 from service.api.query import parameters
+from service.api.represent import v1
+from service.api.represent.batch_results import BatchResults
+from service.api.represent.item_reply import VARY
 from service.api.request import Reply, RequestContext
 from service.items import decision
 from service.items.coherence import Stored

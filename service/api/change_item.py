@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import v1, v2
 from service.api.data_schema import DataSchema
 from service.api.fingerprint import fingerprinted, keyed
 from service.api.headers.media_types import (
@@ -19,8 +18,9 @@ from service.api.headers.media_types import (
 from service.api.headers.preconditions import conditions_of, required_idempotency_key
 from service.api.headers.prefer import wants_minimal
 from service.api.item_id import chosen_id, existing_id
-from service.api.item_reply import ItemReplies
 from service.api.query import parameters
+from service.api.represent import v1, v2
+from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
 from service.items.decision import Conditions
 from service.items.patch import (

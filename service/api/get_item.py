@@ -14,14 +14,14 @@ from service import native
 from service.access import scopes
 from service.access.rate import Admission
 from service.access.tokens import Caller
-from service.api.fields import PARAMETER, chosen_fields
 from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding, coding_for
 from service.api.headers.media_types import Representation, check_accept, negotiate
 from service.api.headers.preconditions import conditions_of
 from service.api.item_id import existing_id
-from service.api.item_reply import ItemReplies
 from service.api.query import parameters
+from service.api.represent.fields import PARAMETER, chosen_fields
+from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
 from service.items.coherence import Found
 from service.items.reader import Reader

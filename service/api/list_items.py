@@ -6,14 +6,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api import cursor_profile, v1, v2
-from service.api.fields import select
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import Representation, check_accept, check_item_body
 from service.api.headers.prefer import wanted_count
-from service.api.item_reply import VARY
 from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
 from service.api.query import parameters
+from service.api.represent import cursor_profile, v1, v2
+from service.api.represent.fields import select
+from service.api.represent.item_reply import VARY
 from service.api.request import Reply, RequestContext
 from service.items.cursor import Cursors
 from service.items.filters import check_allowed

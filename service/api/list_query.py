@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service import native
-from service.api.cursor_profile import (
+from service.api.filter_values import checked_condition, json_text, json_texts
+from service.api.query import parameters
+from service.api.represent.cursor_profile import (
     MAX_SIZE_EXCEEDED,
     RANGE_NOT_SUPPORTED,
     UNSUPPORTED_SORT,
 )
-from service.api.fields import PARAMETER, chosen_fields
-from service.api.filter_values import checked_condition, json_text, json_texts
-from service.api.query import parameters
+from service.api.represent.fields import PARAMETER, chosen_fields
 from service.model.errors import InvalidContent, InvalidParameter, Place
 from service.model.json_text import pointer_token, problem_of, text_of, value_of
 from service.model.query import CREATED_AT, ID, OWNER_ID, Condition, Path, Query, Sort, parse_path

@@ -1,6 +1,6 @@
 """Every error the service can answer with, by who can act on it.
 
-Classes carry data and no HTTP: ``api/problem.py`` holds the only table that makes status
+Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only table that makes status
 codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 

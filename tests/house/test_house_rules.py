@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service import setting_sources
-from service.api.problem import TABLE
+from service.api.represent.problem import TABLE
 from service.model import errors
 from service.model.errors import CallerError, CapacityError, DependencyError, HotshelfError
 from service.observe import metrics

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.headers.deprecation import is_about_items, deprecation_fields
+from service.api.headers.deprecation import deprecation_fields, is_about_items
 from service.settings import Versions
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.fields import chosen_fields, select, tag_suffix
+from service.api.represent.fields import chosen_fields, select, tag_suffix
 
 DATA = '{"": 0, "a": 0.10, "b": [1, {"a": 2}], "é,": "}, \\"a\\": 1", "a\\"": {}}'
 

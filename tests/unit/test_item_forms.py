@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from service.api import v1
 from service.api.headers.media_types import OFFERED, Representation
-from service.api.item_reply import ItemReplies
+from service.api.represent import v1
+from service.api.represent.item_reply import ItemReplies
 from service.cache.layout import ItemEntry, encode_item
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS

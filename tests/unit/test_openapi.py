@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.api import openapi
 from service.api.operations import Operation
-from service.api.problem import TABLE
+from service.api.represent.problem import TABLE
 from service.api.routes import ROUTES, documented
 from service.model import errors
 from service.settings import Http, Settings

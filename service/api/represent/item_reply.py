@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from service import native
-from service.api import v1, v2
-from service.api.fields import select, tag_suffix
 from service.api.headers.content_codings import encode
 from service.api.headers.media_types import Representation
+from service.api.represent import v1, v2
+from service.api.represent.fields import select, tag_suffix
 from service.api.request import Reply
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag

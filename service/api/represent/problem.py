@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import orjson
 
-from service.api import cursor_profile, v2
 from service.api.headers.media_types import preferred
+from service.api.represent import cursor_profile, v2
 from service.api.request import Reply, RequestContext
 from service.model import errors
 from service.model.errors import HotshelfError, Place

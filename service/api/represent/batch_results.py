@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import orjson
 
 from service import native
-from service.api import v1, v2
-from service.api.problem import TABLE, problem_document
+from service.api.represent import v1, v2
+from service.api.represent.problem import TABLE, problem_document
 from service.items.coherence import Stored
 from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from service import native
-from service.api import cursor_profile
 from service.api.list_query import MAX_LIMIT
-from service.api.v1 import MAX_DEPTH, timestamp
+from service.api.represent import cursor_profile
+from service.api.represent.v1 import MAX_DEPTH, timestamp
 from service.items.patch import apply_members
 from service.model.errors import (
     ClientIdForbidden,

@@ -1,0 +1,5 @@
+"""What an answer looks like: items, pages, batch results and problem documents in v1 and v2.
+
+It may import api.headers, model and native. Start with ``item_reply`` for one item, ``problem``
+for errors; ``v1`` and ``v2`` are the two formats.
+"""
