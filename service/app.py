@@ -23,19 +23,19 @@ from service.access.limiter import SCRIPTS, Limiter
 from service.access.peer import TrustedProxies
 from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
-from service.api import openapi
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.data_schema import DataSchema
-from service.api.docs import Docs
+from service.api.describe import openapi
+from service.api.describe.docs import Docs
 from service.api.finish import finished
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
-from service.api.health import Health
 from service.api.list_items import ListItems
-from service.api.metrics import Metrics, samples
 from service.api.oauth2 import OAuth2
+from service.api.operator.health import Health
+from service.api.operator.metrics import Metrics, samples
 from service.api.represent import v1
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply

@@ -9,18 +9,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from service.api import operations
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
-from service.api.docs import Docs
+from service.api.describe import operations
+from service.api.describe.docs import Docs
+from service.api.describe.openapi import Documented
+from service.api.describe.operations import Operation
 from service.api.gate import Gate
 from service.api.get_item import GetItem
-from service.api.health import Health
 from service.api.list_items import ListItems
-from service.api.metrics import Metrics
 from service.api.oauth2 import OAuth2
-from service.api.openapi import Documented
-from service.api.operations import Operation
+from service.api.operator.health import Health
+from service.api.operator.metrics import Metrics
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 

@@ -9,7 +9,7 @@ import orjson
 import psycopg
 
 from service import setting_sources
-from service.api import openapi
+from service.api.describe import openapi
 from service.api.routes import documented
 from service.cli import access, data, run
 from service.cli.options import add_common, load_settings

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service.api import openapi
-from service.api.operations import Operation
+from service.api.describe import openapi
+from service.api.describe.operations import Operation
 from service.api.represent.problem import TABLE
 from service.api.routes import ROUTES, documented
 from service.model import errors

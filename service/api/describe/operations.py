@@ -54,7 +54,7 @@ V2_ONLY: Errors = frozenset({errors.ClientIdForbidden, errors.ResourceMismatch})
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """One good answer. ``content`` and ``headers`` are names that api/openapi.py knows."""
+    """One good answer. ``content`` and ``headers`` are names that api/describe/openapi.py knows."""
 
     status: int
     text: str
@@ -64,7 +64,7 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation, as callers see it; names are those that api/openapi.py knows.
+    """One operation, as callers see it; names are those that api/describe/openapi.py knows.
 
     ``scope`` empty: open to everybody, and then only counted by address unless it is a probe.
     """

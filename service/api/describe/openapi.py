@@ -9,16 +9,16 @@ from importlib.metadata import version as version_of
 from typing import Any, NamedTuple
 
 from service.access import scopes
+from service.api.describe.headers import HEADERS, error_headers
+from service.api.describe.operations import V2_ONLY, Operation, Success
+from service.api.describe.schema_parts import CURSOR, ULID, ref
+from service.api.describe.schemas import SCHEMAS, search, sort_keys
 from service.api.headers import media_types
 from service.api.headers.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
 from service.api.list_query import CURSOR_NAMES, DEFAULT_LIMIT, LIMIT_NAME, MAX_LIMIT
 from service.api.oauth2 import FORM
-from service.api.openapi_headers import HEADERS, error_headers
-from service.api.operations import V2_ONLY, Operation, Success
 from service.api.represent.fields import PARAMETER
 from service.api.represent.problem import MEDIA_TYPE, TABLE
-from service.api.schema_parts import CURSOR, ULID, ref
-from service.api.schemas import SCHEMAS, search, sort_keys
 from service.model.errors import HotshelfError
 from service.settings import Settings
 

@@ -2,13 +2,8 @@
 
 from collections.abc import Sequence
 
-from service.api.batch_schemas import batch, results
-from service.api.filter_values import MAX_VALUES
-from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
-from service.api.oauth2 import GRANT_TYPE
-from service.api.represent.cursor_profile import URL as PROFILE
-from service.api.represent.v2 import TYPE
-from service.api.schema_parts import (
+from service.api.describe.batch_schemas import batch, results
+from service.api.describe.schema_parts import (
     CURSOR,
     CURSOR_OR_NULL,
     DATA,
@@ -18,6 +13,11 @@ from service.api.schema_parts import (
     Schema,
     closed,
 )
+from service.api.filter_values import MAX_VALUES
+from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
+from service.api.oauth2 import GRANT_TYPE
+from service.api.represent.cursor_profile import URL as PROFILE
+from service.api.represent.v2 import TYPE
 from service.items.patch import MAX_OPERATIONS
 from service.model.query import OPERATORS
 

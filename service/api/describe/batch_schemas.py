@@ -1,8 +1,8 @@
 """JSON Schemas (2020-12) of batches and their results, for the OpenAPI document."""
 
 from service.api.batch_body import MAX_OPERATIONS, OPERATIONS
+from service.api.describe.schema_parts import DATA, TAG, ULID, Schema, closed, ref
 from service.api.headers.preconditions import KEY
-from service.api.schema_parts import DATA, TAG, ULID, Schema, closed, ref
 
 _OPERATION_MEMBERS = {
     "id": ULID,
