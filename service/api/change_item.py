@@ -32,7 +32,7 @@ from service.items.patch import (
 from service.items.write import ItemWriter
 from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
-from service.store.idempotency import Outcome
+from service.store.write.idempotency import Outcome
 
 # Where the data is in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}

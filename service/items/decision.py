@@ -11,7 +11,7 @@ from service.access.tokens import Caller
 from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import ItemNotFound, NotOwner
 from service.model.item import Item
-from service.store.changes import Change, Decide
+from service.store.write.change import Change, Decide
 
 
 class Conditions(NamedTuple):

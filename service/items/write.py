@@ -23,13 +23,13 @@ from service.items.once import Once
 from service.items.outbox import Outbox
 from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
-from service.store.change_batch import change_batch
-from service.store.change_item import change_item
-from service.store.changes import Change, Decide, ItemRequest, Write
-from service.store.commit import unknown
-from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards
-from service.store.writes import NewItem, create_items
+from service.store.write.change import Change, Decide, ItemRequest, Write
+from service.store.write.change_group import change_batch
+from service.store.write.change_one import change_item
+from service.store.write.commit import unknown
+from service.store.write.create import NewItem, create_items
+from service.store.write.idempotency import Claim, Outcome
 
 # How long a request waits for a twin that runs elsewhere, and how often it looks.
 _PATIENCE_S = 1.0

@@ -11,11 +11,11 @@ from service.flow.retry import retried
 from service.items.outbox import Outbox
 from service.items.write import Planned, minted_id
 from service.model.errors import DatabaseTimeout, Place, SeveralShards
-from service.store.change_all import change_items
-from service.store.changes import ItemRequest, Write
-from service.store.commit import unknown
-from service.store.idempotency import Claim, Outcome
 from service.store.shards import BucketMoved, Shard, Shards
+from service.store.write.change import ItemRequest, Write
+from service.store.write.change_atomic import change_items
+from service.store.write.commit import unknown
+from service.store.write.idempotency import Claim, Outcome
 
 
 class AtomicWriter:

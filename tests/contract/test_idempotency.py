@@ -24,7 +24,7 @@ from service.model.errors import (
 )
 from service.model.item import Item
 from service.settings import Database
-from service.store.idempotency import Outcome
+from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import ADMIN, ALICE, key, settled, workers

@@ -15,7 +15,7 @@ from service.items.write import ItemWriter
 from service.model.errors import DatabaseTimeout, OutcomeUnknown
 from service.model.item import Item
 from service.settings import Database
-from service.store.idempotency import Outcome
+from service.store.write.idempotency import Outcome
 from tests.fixtures.mixed_writes import ANY, NEW, made, mixed, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

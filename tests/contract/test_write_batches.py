@@ -22,7 +22,7 @@ from service.model.errors import (
 )
 from service.model.item import Item
 from service.settings import Database
-from service.store.idempotency import Outcome
+from service.store.write.idempotency import Outcome
 from tests.fixtures.mixed_writes import ANY, DATA, NEW, made, mixed, patched, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

@@ -13,8 +13,8 @@ from service.items.write import ItemWriter
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import HotshelfError, OutcomeUnknown
 from service.settings import Database
-from service.store.idempotency import Outcome
 from service.store.shards import Shards
+from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

@@ -15,7 +15,7 @@ from service.items.coherence import Stored
 from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError
 from service.model.item import Item
-from service.store.idempotency import Outcome
+from service.store.write.idempotency import Outcome
 
 _STATUS = {"created": 201, "changed": 200, "deleted": 204}
 

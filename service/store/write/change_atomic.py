@@ -12,8 +12,11 @@ from psycopg.types.numeric import Int4, Int8
 from service.model.errors import BatchFailed, HotshelfError, Place, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
-from service.store.change_item import change_item
-from service.store.changes import (
+from service.store.nodes import Connection, Row
+from service.store.reads import item_of
+from service.store.round_trip import Step, round_trip
+from service.store.shards import BucketMoved, Shard
+from service.store.write.change import (
     Change,
     ItemRequest,
     Write,
@@ -21,12 +24,9 @@ from service.store.changes import (
     rolled_back,
     statement_of,
 )
-from service.store.commit import Transaction, committed, confirm, refusals
-from service.store.idempotency import Outcome, in_progress, key_reused
-from service.store.nodes import Connection, Row
-from service.store.reads import item_of
-from service.store.round_trip import Step, round_trip
-from service.store.shards import BucketMoved, Shard
+from service.store.write.change_one import change_item
+from service.store.write.commit import Transaction, committed, confirm, refusals
+from service.store.write.idempotency import Outcome, in_progress, key_reused
 
 
 @dataclass(frozen=True, slots=True)

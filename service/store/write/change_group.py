@@ -18,8 +18,11 @@ from service.model.errors import HotshelfError, InvalidContent, ShardUnavailable
 from service.model.item import Item
 from service.store import arrays, statements
 from service.store.arrays import Array
-from service.store.change_item import RowLocked, change_item
-from service.store.changes import (
+from service.store.nodes import Connection
+from service.store.reads import item_of
+from service.store.round_trip import Step, round_trip
+from service.store.shards import BucketMoved, Shard
+from service.store.write.change import (
     ItemRequest,
     Pending,
     Write,
@@ -30,12 +33,9 @@ from service.store.changes import (
     refusal,
     rolled_back,
 )
-from service.store.commit import Transaction
-from service.store.idempotency import Claim, Outcome, is_kept
-from service.store.nodes import Connection
-from service.store.reads import item_of
-from service.store.round_trip import Step, round_trip
-from service.store.shards import BucketMoved, Shard
+from service.store.write.change_one import RowLocked, change_item
+from service.store.write.commit import Transaction
+from service.store.write.idempotency import Claim, Outcome, is_kept
 
 _Results: TypeAlias = dict[bytes, Outcome | Exception]
 

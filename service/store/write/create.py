@@ -10,11 +10,11 @@ from service.model.errors import HotshelfError, InvalidContent
 from service.model.item import Item
 from service.store import arrays, statements
 from service.store.arrays import Array
-from service.store.commit import confirm, refusals
-from service.store.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 from service.store.nodes import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
+from service.store.write.commit import confirm, refusals
+from service.store.write.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 
 
 class NewItem(NamedTuple):

@@ -13,7 +13,11 @@ from psycopg.types.numeric import Int4, Int8
 from service.model.errors import HotshelfError, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
-from service.store.changes import (
+from service.store.nodes import Connection, Row
+from service.store.reads import item_of
+from service.store.round_trip import round_trip
+from service.store.shards import BucketMoved, Shard
+from service.store.write.change import (
     ItemRequest,
     Pending,
     Write,
@@ -25,8 +29,8 @@ from service.store.changes import (
     rolled_back,
     statement_of,
 )
-from service.store.commit import Transaction
-from service.store.idempotency import (
+from service.store.write.commit import Transaction
+from service.store.write.idempotency import (
     Committed,
     Outcome,
     in_progress,
@@ -35,10 +39,6 @@ from service.store.idempotency import (
     not_rebuilt,
     problem_again,
 )
-from service.store.nodes import Connection, Row
-from service.store.reads import item_of
-from service.store.round_trip import round_trip
-from service.store.shards import BucketMoved, Shard
 
 
 class RowLocked(Exception):

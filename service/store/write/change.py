@@ -14,12 +14,12 @@ from psycopg.types.numeric import Int8
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
-from service.store.commit import Transaction, committed, confirm, refusals
-from service.store.idempotency import Claim, Committed, Kind, Outcome, problem_of
 from service.store.nodes import Connection, Row, is_lost
 from service.store.reads import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
+from service.store.write.commit import Transaction, committed, confirm, refusals
+from service.store.write.idempotency import Claim, Committed, Kind, Outcome, problem_of
 
 _STATEMENTS: dict[Kind, str] = {
     "created": statements.CREATE_ITEM,
