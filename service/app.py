@@ -25,7 +25,6 @@ from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
-from service.api.data_schema import DataSchema
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
 from service.api.finish import finished
@@ -50,12 +49,13 @@ from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
 from service.items.cursor import Cursors
+from service.items.data_schema import DataSchema
 from service.items.expiry import Expiry
 from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
-from service.items.write_all import AtomicWriter
+from service.items.write_atomic import AtomicWriter
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag

@@ -13,7 +13,6 @@ from service.access import scopes
 from service.access.tokens import Caller
 from service.api.batch_body import BatchOperation, parse
 from service.api.change_item import PATCHES, check_precondition_sent
-from service.api.data_schema import DataSchema
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
@@ -24,9 +23,10 @@ from service.api.represent.item_reply import VARY
 from service.api.request import Reply, RequestContext
 from service.items import decision
 from service.items.coherence import Stored
+from service.items.data_schema import DataSchema
 from service.items.reader import Reader
 from service.items.write import IdempotencyKey, ItemWriter, Planned
-from service.items.write_all import AtomicWriter
+from service.items.write_atomic import AtomicWriter
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
 from service.model.item import Item
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from service.access import scopes
 from service.access.tokens import Caller
-from service.api.data_schema import DataSchema
 from service.api.fingerprint import fingerprinted, keyed
 from service.api.headers.media_types import (
     JSON_PATCH,
@@ -22,16 +21,17 @@ from service.api.query import parameters
 from service.api.represent import v1, v2
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
+from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
-from service.items.patch import (
+from service.items.write import ItemWriter
+from service.model.errors import Place, PreconditionRequired
+from service.model.item import Item
+from service.model.json_patch import (
     apply_json_patch,
     apply_merge_patch,
     check_json_patch,
     check_merge_patch,
 )
-from service.items.write import ItemWriter
-from service.model.errors import Place, PreconditionRequired
-from service.model.item import Item
 from service.store.write.idempotency import Outcome
 
 # Where the data is in each version.

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from service import setting_sources
-from service.api.data_schema import DataSchema
 from service.bulk.rows import CheckData
+from service.items.data_schema import DataSchema
 from service.setting_sources import SettingsError
 from service.settings import Settings
 

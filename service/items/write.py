@@ -19,8 +19,8 @@ from service.flow.retry import retried
 from service.flow.tick_batch import TickBatch
 from service.items import decision
 from service.items.decision import Conditions
-from service.items.once import Once
 from service.items.outbox import Outbox
+from service.items.single_flight import Once
 from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
 from service.store.shards import BucketMoved, Shard, Shards

@@ -12,7 +12,7 @@ from service.items import decision
 from service.items.decision import Conditions
 from service.items.outbox import Outbox
 from service.items.write import IdempotencyKey, Planned
-from service.items.write_all import AtomicWriter
+from service.items.write_atomic import AtomicWriter
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
 from service.settings import Database

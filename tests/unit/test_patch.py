@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from service.items.patch import apply_merge_patch
 from service.model.errors import (
     InvalidSyntax,
     PatchConflict,
     PatchResultInvalid,
     PatchTestFailed,
 )
+from service.model.json_patch import apply_merge_patch
 from tests.fixtures.patches import patched, refused
 
 

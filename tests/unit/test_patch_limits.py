@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.items.patch import MAX_OPERATIONS, apply_json_patch, apply_merge_patch
 from service.model.errors import HotshelfError, InvalidContent, InvalidSyntax, PatchResultInvalid
+from service.model.json_patch import MAX_OPERATIONS, apply_json_patch, apply_merge_patch
 from tests.fixtures.patches import patched, refused
 
 # What is wrong with the patch document itself

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.data_schema import DataSchema
 from service.embedded import EmbeddedStack, Stack
+from service.items.data_schema import DataSchema
 from service.model.errors import InvalidContent
 from tests.fixtures.running import start_service
 

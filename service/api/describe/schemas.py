@@ -18,7 +18,7 @@ from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
 from service.api.oauth2 import GRANT_TYPE
 from service.api.represent.cursor_profile import URL as PROFILE
 from service.api.represent.v2 import TYPE
-from service.items.patch import MAX_OPERATIONS
+from service.model.json_patch import MAX_OPERATIONS
 from service.model.query import OPERATORS
 
 _META = {

@@ -12,7 +12,6 @@ from service import native
 from service.api.list_query import MAX_LIMIT
 from service.api.represent import cursor_profile
 from service.api.represent.v1 import MAX_DEPTH, timestamp
-from service.items.patch import apply_members
 from service.model.errors import (
     ClientIdForbidden,
     HotshelfError,
@@ -23,6 +22,7 @@ from service.model.errors import (
     ResourceMismatch,
 )
 from service.model.item import Item
+from service.model.json_patch import apply_members
 from service.model.json_text import places_of, problem_of, value_of
 
 TYPE = "items"
