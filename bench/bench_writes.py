@@ -29,11 +29,11 @@ import uvloop
 
 from bench.closed_loop import throughput
 from service import native
-from service.access.tokens import Caller
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.binaries import postgres_bin
 from service.embedded.processes import server_account
 from service.items.decision import Conditions
+from service.model.caller import Caller
 from service.model.entity_tag import parse_tag_condition
 from service.settings import Database
 from service.store import statements

@@ -11,9 +11,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from service.access.bucket import Reply
 from service.access.leaky_bucket import LeakyBuckets
-from service.access.rate import Admission, Rate
 from service.cache.connection import encode
 from service.cache.pipeline import RedisPipeline
+from service.model.rate import Admission, Rate
 from tests.fixtures.redis_server import redis_server
 
 RATE = Rate(10**9, 1)

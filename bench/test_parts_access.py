@@ -5,7 +5,7 @@ import asyncio
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from service.access.credentials import Authenticator
-from service.access.tokens import Caller
+from service.model.caller import Caller
 from tests.fixtures.api_keys import ApiKeyWorld
 from tests.fixtures.tokens import token, verifier
 

@@ -21,7 +21,6 @@ from service.access.key_set import KeySet
 from service.access.key_sources import HttpKeySource, file_source
 from service.access.limiter import SCRIPTS, Limiter
 from service.access.peer import TrustedProxies
-from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
@@ -56,6 +55,7 @@ from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
+from service.model.rate import Rate
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag

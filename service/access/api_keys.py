@@ -13,9 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from service.access.rate import Rate
-from service.access.tokens import Caller, words
+from service.access.tokens import words
+from service.model.caller import Caller
 from service.model.errors import AccessUnavailable, InvalidApiKey
+from service.model.rate import Rate
 from service.store.access import ApiKey
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.access.rate import Admission, Rate
+from service.model.rate import Admission, Rate
 
 Waiter = Callable[[Admission], None]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.access.api_keys import ApiKeys
-from service.access.tokens import Caller, TokenVerifier, UnknownKey
+from service.access.tokens import TokenVerifier, UnknownKey
+from service.model.caller import Caller
 from service.model.errors import (
     InvalidApiKey,
     InvalidHeader,

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 
 from service.access.bucket import IDLE_S, LEASE_S, REPORT_S, Bucket, Call, Reply, Waiter
-from service.access.rate import Admission, Rate
+from service.model.rate import Admission, Rate
 
 # Clocks of two machines may run apart by two per cent: a lease ends early here, late there.
 _EARLY, _LATE = 0.98, 1.02

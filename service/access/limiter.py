@@ -7,9 +7,9 @@ from typing import Any
 
 from service.access.bucket import Call, Reply
 from service.access.leaky_bucket import LeakyBuckets
-from service.access.rate import Admission, Rate
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
+from service.model.rate import Admission, Rate
 
 TAKE = Script.load("take")
 HEARTBEAT = Script.load("heartbeat")

@@ -1,6 +1,6 @@
 """What a caller may do at all; who owns an item is decided on the item (items/write.py)."""
 
-from service.access.tokens import Caller
+from service.model.caller import Caller
 from service.model.errors import InsufficientScope
 
 READ = "items:read"

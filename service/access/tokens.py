@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
@@ -10,7 +9,7 @@ from jwt import PyJWK
 from jwt.types import Options
 
 from service.access.key_set import KeySet
-from service.access.rate import Rate
+from service.model.caller import Caller
 from service.model.errors import AccessUnavailable, InvalidToken
 
 TOKEN_MAX_BYTES = 8192
@@ -26,28 +25,6 @@ _TYPES = {"at+jwt", "application/at+jwt", "jwt"}
 _TIME_MAX_S = 1e12
 _CACHE_MAX_TOKENS = 10_000
 _CACHE_MAX_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words.
-
-    ``account`` is whose allowance a request uses up, ``limit_key`` its name at the limiter;
-    ``rate`` None means the default.
-    """
-
-    subject: str
-    scopes: frozenset[str]
-    account: str = ""
-    rate: Rate | None = None
-    limit_key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit_key", f"account:{self.account}")
-
-    def may(self, scope: str) -> bool:
-        """items:admin implies every other items scope."""
-        return scope in self.scopes or "items:admin" in self.scopes
 
 
 class UnknownKey(Exception):

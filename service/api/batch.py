@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 from service.access import scopes
-from service.access.tokens import Caller
 from service.api.batch_body import BatchOperation, parse
 from service.api.change_item import PATCHES, check_precondition_sent
 from service.api.gate import Gate
@@ -27,6 +26,7 @@ from service.items.data_schema import DataSchema
 from service.items.reader import Reader
 from service.items.write import IdempotencyKey, ItemWriter, Planned
 from service.items.write_atomic import AtomicWriter
+from service.model.caller import Caller
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
 from service.model.item import Item
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from service.access import scopes
-from service.access.tokens import Caller
 from service.api.fingerprint import fingerprinted, keyed
 from service.api.headers.media_types import (
     JSON_PATCH,
@@ -24,6 +23,7 @@ from service.api.request import Reply, RequestContext
 from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
 from service.items.write import ItemWriter
+from service.model.caller import Caller
 from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
 from service.model.json_patch import (

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
 from service.access.peer import TrustedProxies, is_loopback, network_of
-from service.access.rate import Admission, Rate
-from service.access.tokens import Caller
 from service.api.request import RequestContext
+from service.model.caller import Caller
 from service.model.errors import (
     HotshelfError,
     InvalidApiKey,
@@ -18,6 +17,7 @@ from service.model.errors import (
     RateLimited,
     Unauthenticated,
 )
+from service.model.rate import Admission, Rate
 
 _PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader)

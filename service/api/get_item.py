@@ -12,8 +12,6 @@ from typing import Final, NamedTuple, TypeAlias
 
 from service import native
 from service.access import scopes
-from service.access.rate import Admission
-from service.access.tokens import Caller
 from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding, coding_for
 from service.api.headers.media_types import Representation, check_accept, negotiate
@@ -25,6 +23,7 @@ from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
 from service.items.coherence import Found
 from service.items.reader import Reader
+from service.model.caller import Caller
 from service.model.entity_tag import (
     NO_TAGS,
     TagCondition,
@@ -32,6 +31,7 @@ from service.model.entity_tag import (
     precondition_failed,
 )
 from service.model.errors import ItemNotFound
+from service.model.rate import Admission
 
 
 class Slow:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from service.access import scopes
-from service.access.tokens import Caller
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import Representation, check_accept, check_item_body
 from service.api.headers.prefer import wanted_count
@@ -18,6 +17,7 @@ from service.api.request import Reply, RequestContext
 from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
+from service.model.caller import Caller
 from service.model.entity_tag import entity_tag
 from service.model.item import Item
 from service.model.query import Path

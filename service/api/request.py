@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.access.rate import Admission
-from service.access.tokens import Caller
+from service.model.caller import Caller
+from service.model.rate import Admission
 from service.observe.trace_context import TraceContext
 
 

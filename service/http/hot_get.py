@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from service.access.rate import Admission
 from service.api.get_item import Answer, Slow, Tell, Terms
 from service.api.request import Reply
 from service.http.granian_objects import Exchange, Scope
 from service.http.request_ids import request_ids
+from service.model.rate import Admission
 
 # The canonical spelling; others go the other way.
 _PREFIX: Final = "/v1/items/"

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from service.access.rate import Admission
 from service.api.request import Reply, RequestContext
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
@@ -29,6 +28,7 @@ from service.model.errors import (
     Place,
     TooManyHeaders,
 )
+from service.model.rate import Admission
 from service.observe.trace_context import TraceContext, continued
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from service.access import scopes
-from service.access.tokens import Caller
+from service.model.caller import Caller
 from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import ItemNotFound, NotOwner
 from service.model.item import Item

@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 from service import native
-from service.access.tokens import Caller
 from service.flow.deadline import TimeLimit, within
 from service.flow.retry import retried
 from service.flow.tick_batch import TickBatch
@@ -21,6 +20,7 @@ from service.items import decision
 from service.items.decision import Conditions
 from service.items.outbox import Outbox
 from service.items.single_flight import Once
+from service.model.caller import Caller
 from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
 from service.store.shards import BucketMoved, Shard, Shards

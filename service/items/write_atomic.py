@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from service import native
-from service.access.tokens import Caller
 from service.flow.deadline import within
 from service.flow.retry import retried
 from service.items.outbox import Outbox
 from service.items.write import Planned, minted_id
+from service.model.caller import Caller
 from service.model.errors import DatabaseTimeout, Place, SeveralShards
 from service.store.shards import BucketMoved, Shard, Shards
 from service.store.write.change import ItemRequest, Write

@@ -17,9 +17,9 @@ import hiredis
 from service.access.bucket import Call
 from service.access.leaky_bucket import LeakyBuckets
 from service.access.limiter import parse_reply
-from service.access.rate import Admission, Rate
 from service.cache.connection import encode
 from service.cache.pipeline import Script
+from service.model.rate import Admission, Rate
 from tests.fixtures.redis_server import RedisServer
 
 DEADLINE_S = 0.25

@@ -12,11 +12,11 @@ from service.access import signing_keys
 from service.access.api_keys import ApiKeys, secret_hash
 from service.access.issuer import BuiltInIssuer
 from service.access.key_set import KeySet
-from service.access.rate import Rate
 from service.access.tokens import TokenVerifier
 from service.cli.main import main
 from service.embedded import EmbeddedStack
 from service.model.errors import InvalidApiKey, InvalidToken, ShardUnavailable
+from service.model.rate import Rate
 from service.settings import Database
 from service.store.access import AccessRecords
 from service.store.migrate import connect_primary, migrate

@@ -8,11 +8,11 @@ import pytest
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
 from service.access.peer import TrustedProxies
-from service.access.rate import Rate
-from service.access.tokens import Caller
 from service.api.gate import Gate
 from service.api.request import RequestContext
+from service.model.caller import Caller
 from service.model.errors import InvalidContent, RateLimited
+from service.model.rate import Rate
 from tests.fixtures.api_keys import ApiKeyWorld
 from tests.fixtures.tokens import verifier
 

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 
 from service.access.limiter import BORN_KEY, SCRIPTS, Limiter
-from service.access.rate import Admission, Rate
 from service.cache.pipeline import RedisPipeline
+from service.model.rate import Admission, Rate
 from tests.fixtures.pipelines import connected
 from tests.fixtures.redis_server import RedisServer, redis_server
 

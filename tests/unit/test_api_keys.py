@@ -6,12 +6,12 @@ import pytest
 
 from service.access import api_keys
 from service.access.api_keys import OUTAGE_S, new_key, secret_hash
-from service.access.rate import Rate
-from service.access.tokens import Caller
+from service.model.caller import Caller
 from service.model.errors import (
     AccessUnavailable,
     InvalidApiKey,
 )
+from service.model.rate import Rate
 from tests.fixtures.api_keys import REFRESH_S, ApiKeyWorld
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from service.access.api_keys import new_key, secret_hash
 from service.access.credentials import Authenticator, api_key, bearer_token
-from service.access.rate import Rate
-from service.access.tokens import Caller, TokenVerifier
+from service.access.tokens import TokenVerifier
+from service.model.caller import Caller
 from service.model.errors import (
     HotshelfError,
     InvalidApiKey,
@@ -18,6 +18,7 @@ from service.model.errors import (
     InvalidToken,
     Unauthenticated,
 )
+from service.model.rate import Rate
 from tests.fixtures.api_keys import ApiKeyWorld
 from tests.fixtures.tokens import token, verifier
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from service.access.rate import Admission, Rate
 from service.api.get_item import Answer, Slow, Terms
 from service.api.headers.media_types import negotiate
 from service.api.request import Reply
 from service.http import hot_get
 from service.http.hot_get import HotGet
 from service.model.entity_tag import NO_TAGS
+from service.model.rate import Admission, Rate
 
 PATH = f"/v1/items/{'0' * 26}"
 PLAIN = (("host", "shop"), ("authorization", "Bearer a"))

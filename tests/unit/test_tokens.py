@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from service.access import signing_keys, tokens
 from service.access.key_set import KeySet
-from service.access.tokens import Caller, TokenVerifier, UnknownKey
+from service.access.tokens import TokenVerifier, UnknownKey
+from service.model.caller import Caller
 from service.model.errors import (
     AccessUnavailable,
     InvalidToken,
