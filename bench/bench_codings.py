@@ -16,8 +16,8 @@ from typing import Any
 from bench.machine import describe
 from service import native
 from service.api.headers.content_codings import LEVELS, WORTHWHILE_BYTES
-from service.api.represent.v1 import render
 from service.model.item import Item
+from service.model.item_json import render
 
 CATALOG = Path(__file__).parents[2] / "shared" / "catalog" / "debian-packages.ndjson.gz"
 RESULTS = Path(__file__).parent / "results" / "codings.json"

@@ -34,7 +34,6 @@ from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics, samples
-from service.api.represent import v1
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import ROUTES, Api, Direct, add_routes, documented
@@ -55,6 +54,7 @@ from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
+from service.model.item_json import render
 from service.model.rate import Rate
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
@@ -172,7 +172,7 @@ async def _open_cache(
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()
-    coherence = Coherence(shards, reads, outbox, kept, v1.render)
+    coherence = Coherence(shards, reads, outbox, kept, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
     return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
 

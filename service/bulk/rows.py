@@ -15,9 +15,9 @@ import orjson
 
 from service import native
 from service.model.errors import Place
+from service.model.item_json import MEMBERS
 from service.store.copy import encode_row, row_head
 
-MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 _MAX_VERSION = 2**63 - 1
 
 # The first place at which data that was found at a pointer breaks the installation's rules.

@@ -17,6 +17,7 @@ from psycopg.pq import Format
 from service.model.item import Item
 from service.settings import Database
 from service.store import statements
+from service.store.item_rows import ITEM_COLUMNS
 from service.store.migrate import connect_primary
 from service.store.nodes import Row
 
@@ -58,7 +59,7 @@ def row_head(owner_id: bytes, version: int, created_at: datetime, updated_at: da
 
 
 def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
-    """One row of ``statements.ITEM_COLUMNS`` in COPY's binary format."""
+    """One row of ``ITEM_COLUMNS`` in COPY's binary format."""
     return b"\x00\x06\x00\x00\x00\x10%b%b%b%b" % (
         item_id,
         head,
@@ -70,7 +71,7 @@ def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
 def copy_rows_into(connection: Connection[Row], table: str, rows: bytes | bytearray) -> None:
     """COPY encoded rows into a table with the columns of items."""
     target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-        sql.Identifier(table), sql.SQL(statements.ITEM_COLUMNS)
+        sql.Identifier(table), sql.SQL(ITEM_COLUMNS)
     )
     with connection.cursor() as cursor, cursor.copy(target) as copy:
         copy.write(_HEADER)
@@ -207,7 +208,7 @@ def copy_items(connection: Connection[Row], after: bytes | None) -> Generator[It
     query = sql.SQL(
         "COPY (SELECT {} FROM items WHERE data IS NOT NULL {} ORDER BY id)"
         " TO STDOUT (FORMAT binary)"
-    ).format(sql.SQL(statements.ITEM_COLUMNS), beyond)
+    ).format(sql.SQL(ITEM_COLUMNS), beyond)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         copy.set_types(["uuid", "text", "int8", "timestamptz", "timestamptz", "jsonb"])
         for row in copy.rows():

@@ -61,11 +61,6 @@ class Reading:
         return self.item is None or self.item.deleted
 
 
-def item_of(row: Row) -> Item:
-    """The item in a row of ``statements.ITEM_COLUMNS``."""
-    return Item(row[0].bytes, *row[1:])
-
-
 _Found = dict[bytes, Reading | Exception]
 
 

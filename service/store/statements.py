@@ -1,6 +1,6 @@
 """Every SQL statement that runs per request. Parameters only; no text is ever spliced in."""
 
-ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
+from service.store.item_rows import ITEM_COLUMNS
 
 # Binary parameters from here on (%b): a text array would have to be quoted, and read again.
 

@@ -6,12 +6,12 @@ import orjson
 import pytest
 
 from service.api.headers.media_types import OFFERED, Representation
-from service.api.represent import v1
 from service.api.represent.item_reply import ItemReplies
 from service.cache.layout import ItemEntry, encode_item
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS
 from service.model.item import Item
+from service.model.item_json import render
 
 CODINGS = ("", "gzip", "br", "zstd")
 WAYS = [(wanted, coding) for each in OFFERED.values() for wanted in each for coding in CODINGS]
@@ -27,7 +27,7 @@ def stored() -> Stored:
     now = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
     data = orjson.dumps({"text": "a long text " * 300})
     item = Item(bytes(range(16)), "alice", 1, now, now, data)
-    body = v1.render(item)
+    body = render(item)
     return Stored(ItemEntry(encode_item(1, item, body, len(body) - len(data) - 1, 0)))
 
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.represent.v1 import timestamp
+from service.model.item_json import timestamp
 
 MOMENTS = st.datetimes(timezones=st.sampled_from([UTC, ZoneInfo("UTC")]))
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import orjson
 
 from service import native
-from service.api.represent import v1, v2
+from service.api.represent import v2
 from service.api.represent.problem import TABLE, problem_document
 from service.items.coherence import Stored
 from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError
 from service.model.item import Item
+from service.model.item_json import render
 from service.store.write.idempotency import Outcome
 
 _STATUS = {"created": 201, "changed": 200, "deleted": 204}
@@ -69,7 +70,7 @@ class BatchResults:
         found: dict[str, object] = {"etag": entity_tag(item)}
         item_id = native.format_id(item.id)
         if self._version == 1:
-            location, name, text = f"/v1/items/{item_id}", "item", v1.render(item)
+            location, name, text = f"/v1/items/{item_id}", "item", render(item)
         else:
             location = v2.location(item_id, self._base_url)
             name, text = "document", v2.render(item, self._base_url)

@@ -6,12 +6,13 @@ from typing import NamedTuple
 from service import native
 from service.api.headers.content_codings import encode
 from service.api.headers.media_types import Representation
-from service.api.represent import v1, v2
+from service.api.represent import v2
 from service.api.represent.fields import select, tag_suffix
 from service.api.request import Reply
 from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
+from service.model.item_json import id_of, render
 
 # How many of an item's forms are kept at a time, of some thirty that can be asked for: the near
 # cache counts a large body twice, so that its readers cannot make a worker much larger.
@@ -99,7 +100,7 @@ class ItemReplies:
         entry = stored.entry
         body = entry.body
         if wanted.version == 2:
-            body = self._body(entry.item(v1.id_of(body)), wanted)
+            body = self._body(entry.item(id_of(body)), wanted)
         coded = encode(body, coding)
         validators = self._validators(entry, wanted, "" if coded is None else f"-{coding}")
         headers = [("content-type", wanted.media_type), *validators]
@@ -108,7 +109,7 @@ class ItemReplies:
         return Form(validators, headers, body if coded is None else coded)
 
     def _body(self, item: Item, wanted: Representation) -> bytes:
-        return v1.render(item) if wanted.version == 1 else v2.render(item, self.base_url)
+        return render(item) if wanted.version == 1 else v2.render(item, self.base_url)
 
     def _validators(
         self, item: Tagged, wanted: Representation, suffix: str = ""

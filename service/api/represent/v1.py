@@ -1,39 +1,19 @@
 """Version 1 of the representation: an envelope around the item's own JSON text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 
 import orjson
 
 from service import native
 from service.model.errors import InvalidContent, PatchResultInvalid, Place
 from service.model.item import Item
+from service.model.item_json import DATA_MAX_DEPTH, MEMBERS, render
 from service.model.json_text import places_of, problem_of
 
 MEDIA_TYPE = "application/json"
-MAX_DEPTH = 64
 # The envelope is one level above the data.
-PATCH_MAX_DEPTH = MAX_DEPTH + 1
+PATCH_MAX_DEPTH = DATA_MAX_DEPTH + 1
 _ENVELOPE = ["data"]
-_MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
-
-
-def render(item: Item) -> bytes:
-    """The body for an item that is not deleted; ``data`` goes in byte for byte."""
-    assert item.data is not None
-    created_at = timestamp(item.created_at).encode()
-    is_new = item.updated_at is item.created_at
-    return (
-        b'{"id":"%b","owner_id":%b,"version":%d,"created_at":"%b","updated_at":"%b","data":%b}'
-        % (
-            native.format_id(item.id).encode(),
-            orjson.dumps(item.owner_id),
-            item.version,
-            created_at,
-            created_at if is_new else timestamp(item.updated_at).encode(),
-            item.data,
-        )
-    )
 
 
 def render_entry(item: Item, tag: str) -> bytes:
@@ -48,21 +28,6 @@ def render_page(
     around = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
     counted = {} if total is None else {"total": total}
     return b'{"items":[%b],%b' % (b",".join(entries), orjson.dumps(around | counted)[1:])
-
-
-def id_of(body: bytes) -> bytes:
-    """The item's 16 bytes, from a body that ``render`` made."""
-    item_id = native.parse_id(body[7:33].decode())
-    assert item_id is not None
-    return item_id
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with microseconds."""
-    if not moment.microsecond:
-        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    # In a sixth of the time, but it leaves out a fraction of nothing.
-    return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def parse_body(body: bytes) -> bytes:
@@ -91,15 +56,15 @@ def patched(item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: in
     whole = render(item)
     assert item.data is not None
     max_bytes += len(whole) - len(item.data) - len(b'{"data":}')
-    before = native.scan_envelope(whole, _MEMBERS)
+    before = native.scan_envelope(whole, MEMBERS)
     text = apply(whole, patch, max_bytes=max_bytes, max_depth=PATCH_MAX_DEPTH)
-    after = native.scan_envelope(text, _MEMBERS)
+    after = native.scan_envelope(text, MEMBERS)
     assert isinstance(before, dict)
     if isinstance(after, list):
         raise PatchResultInvalid("The patched item is not valid.", *places_of(after))
     fixed = [
         Place("cannot be changed", pointer=f"/{name}")
-        for name in _MEMBERS
+        for name in MEMBERS
         if name != "data" and _value(after, name) != _value(before, name)
     ]
     if fixed:

@@ -11,7 +11,6 @@ import orjson
 from service import native
 from service.api.list_query import MAX_LIMIT
 from service.api.represent import cursor_profile
-from service.api.represent.v1 import MAX_DEPTH, timestamp
 from service.model.errors import (
     ClientIdForbidden,
     HotshelfError,
@@ -22,12 +21,13 @@ from service.model.errors import (
     ResourceMismatch,
 )
 from service.model.item import Item
+from service.model.item_json import DATA_MAX_DEPTH, timestamp
 from service.model.json_patch import apply_members
 from service.model.json_text import places_of, problem_of, value_of
 
 TYPE = "items"
 # The document and the resource are two levels above the attributes.
-PATCH_MAX_DEPTH = MAX_DEPTH + 2
+PATCH_MAX_DEPTH = DATA_MAX_DEPTH + 2
 VERSION = {"version": "1.1"}
 # What is not looked at is there so that a document can be sent back as it was read.
 _DOCUMENT = ["data", "jsonapi", "links", "meta"]
@@ -140,7 +140,7 @@ def patched(
     changed = _changed(before, after)
     if changed:
         raise PatchResultInvalid("A patch can change the attributes only.", *changed)
-    document = native.scan_envelope(text, ["jsonapi", "data"], MAX_DEPTH + 1)
+    document = native.scan_envelope(text, ["jsonapi", "data"], DATA_MAX_DEPTH + 1)
     members = document if isinstance(document, list) else _members(document["data"])
     if isinstance(members, list):
         raise PatchResultInvalid("The patched item is not valid.", *places_of(members))
@@ -195,7 +195,7 @@ def _source(place: Place) -> dict[str, str]:
 
 def _resource_members(body: bytes) -> Mapping[str, bytes]:
     """The raw members of the resource that a document holds, naming every wrong place."""
-    document = native.scan_envelope(body, _DOCUMENT, MAX_DEPTH + 1)
+    document = native.scan_envelope(body, _DOCUMENT, DATA_MAX_DEPTH + 1)
     if isinstance(document, list):
         raise problem_of(document)
     resource_text = document.get("data")
@@ -220,7 +220,7 @@ def _resource_members(body: bytes) -> Mapping[str, bytes]:
 
 
 def _members(resource_text: bytes) -> dict[str, bytes] | list[native.ScanProblem]:
-    return native.scan_envelope(resource_text, _RESOURCE, MAX_DEPTH)
+    return native.scan_envelope(resource_text, _RESOURCE, DATA_MAX_DEPTH)
 
 
 def _problem(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:

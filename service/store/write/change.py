@@ -14,8 +14,8 @@ from psycopg.types.numeric import Int8
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
+from service.store.item_rows import item_of
 from service.store.nodes import Connection, Row, is_lost
-from service.store.reads import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
 from service.store.write.commit import Transaction, committed, confirm, refusals

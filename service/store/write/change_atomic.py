@@ -12,8 +12,8 @@ from psycopg.types.numeric import Int4, Int8
 from service.model.errors import BatchFailed, HotshelfError, Place, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
+from service.store.item_rows import item_of
 from service.store.nodes import Connection, Row
-from service.store.reads import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write.change import (

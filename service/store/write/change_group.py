@@ -18,8 +18,8 @@ from service.model.errors import HotshelfError, InvalidContent, ShardUnavailable
 from service.model.item import Item
 from service.store import arrays, statements
 from service.store.arrays import Array
+from service.store.item_rows import item_of
 from service.store.nodes import Connection
-from service.store.reads import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write.change import (

@@ -1,0 +1,12 @@
+"""The columns of an item, and the item in a row of them."""
+
+from typing import Any
+
+from service.model.item import Item
+
+ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
+
+
+def item_of(row: tuple[Any, ...]) -> Item:
+    """The item in a row of ``statements.ITEM_COLUMNS``."""
+    return Item(row[0].bytes, *row[1:])
