@@ -24,6 +24,7 @@ from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
 from service.items.write import ItemWriter
 from service.model.caller import Caller
+from service.model.change import Outcome
 from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
 from service.model.json_patch import (
@@ -32,7 +33,6 @@ from service.model.json_patch import (
     check_json_patch,
     check_merge_patch,
 )
-from service.store.write.idempotency import Outcome
 
 # Where the data is in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from service.access import scopes
 from service.model.caller import Caller
+from service.model.change import Change, Decide
 from service.model.entity_tag import TagCondition, precondition_failed
 from service.model.errors import ItemNotFound, NotOwner
 from service.model.item import Item
-from service.store.write.change import Change, Decide
 
 
 class Conditions(NamedTuple):

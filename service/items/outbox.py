@@ -14,10 +14,10 @@ from typing import Any
 
 from service.cache.entries import Entries
 from service.flow.deadline import within
+from service.model.change import Committed
 from service.model.errors import CacheUnavailable, HotshelfError, Overloaded
 from service.store.outbox import clear_outbox, read_outbox
 from service.store.shards import Shard
-from service.store.write.idempotency import Committed
 
 POLL_S = 0.1
 LEASE_S = 0.3

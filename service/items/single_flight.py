@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from service.store.write.idempotency import Claim, Outcome, in_progress
+from service.model.change import Claim, Outcome, in_progress
 
 
 class Once:

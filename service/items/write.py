@@ -21,15 +21,15 @@ from service.items.decision import Conditions
 from service.items.outbox import Outbox
 from service.items.single_flight import Once
 from service.model.caller import Caller
+from service.model.change import Change, Claim, Decide, Outcome
 from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
 from service.store.shards import BucketMoved, Shard, Shards
-from service.store.write.change import Change, Decide, ItemRequest, Write
+from service.store.write.change import ItemRequest, Write
 from service.store.write.change_group import change_batch
 from service.store.write.change_one import change_item
 from service.store.write.commit import unknown
 from service.store.write.create import NewItem, create_items
-from service.store.write.idempotency import Claim, Outcome
 
 # How long a request waits for a twin that runs elsewhere, and how often it looks.
 _PATIENCE_S = 1.0

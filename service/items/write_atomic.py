@@ -10,12 +10,12 @@ from service.flow.retry import retried
 from service.items.outbox import Outbox
 from service.items.write import Planned, minted_id
 from service.model.caller import Caller
+from service.model.change import Claim, Outcome
 from service.model.errors import DatabaseTimeout, Place, SeveralShards
 from service.store.shards import BucketMoved, Shard, Shards
 from service.store.write.change import ItemRequest, Write
 from service.store.write.change_atomic import change_items
 from service.store.write.commit import unknown
-from service.store.write.idempotency import Claim, Outcome
 
 
 class AtomicWriter:

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from psycopg.types.numeric import Int8
 
+from service.model.change import Committed
 from service.store import statements
 from service.store.round_trip import round_trip
 from service.store.shards import Shard
-from service.store.write.idempotency import Committed
 
 
 async def read_outbox(shard: Shard, at_most: int) -> tuple[list[Committed], dict[int, int]]:

@@ -12,6 +12,7 @@ import pytest
 from service import native
 from service.items.decision import Conditions
 from service.items.write import IdempotencyKey, ItemWriter
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import (
     HotshelfError,
@@ -24,7 +25,6 @@ from service.model.errors import (
 )
 from service.model.item import Item
 from service.settings import Database
-from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import ADMIN, ALICE, key, settled, workers

@@ -13,11 +13,11 @@ from service.items.decision import Conditions
 from service.items.outbox import Outbox
 from service.items.write import IdempotencyKey, Planned
 from service.items.write_atomic import AtomicWriter
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
 from service.settings import Database
 from service.store.shards import Shards
-from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

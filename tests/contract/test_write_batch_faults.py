@@ -12,10 +12,10 @@ import pytest
 
 from service.flow.deadline import TimeLimit
 from service.items.write import ItemWriter
+from service.model.change import Outcome
 from service.model.errors import DatabaseTimeout, OutcomeUnknown
 from service.model.item import Item
 from service.settings import Database
-from service.store.write.idempotency import Outcome
 from tests.fixtures.mixed_writes import ANY, NEW, made, mixed, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

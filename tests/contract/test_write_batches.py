@@ -10,6 +10,7 @@ import pytest
 from service import native
 from service.items.decision import Conditions
 from service.items.write import ItemWriter
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import (
     DatabaseTimeout,
@@ -22,7 +23,6 @@ from service.model.errors import (
 )
 from service.model.item import Item
 from service.settings import Database
-from service.store.write.idempotency import Outcome
 from tests.fixtures.mixed_writes import ANY, DATA, NEW, made, mixed, patched, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

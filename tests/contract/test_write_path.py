@@ -10,11 +10,11 @@ import pytest
 from service import native
 from service.items.decision import Conditions
 from service.items.write import ItemWriter
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import HotshelfError, OutcomeUnknown
 from service.settings import Database
 from service.store.shards import Shards
-from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute

@@ -8,10 +8,10 @@ from typing import Any
 
 from service.items.decision import Conditions
 from service.items.write import ItemWriter
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.settings import Database
 from service.store.shards import Shard, Shards
-from service.store.write.idempotency import Outcome
 from tests.fixtures.databases import count
 from tests.fixtures.stack import eventually, execute
 from tests.fixtures.writers import ALICE, key, opened, settled, writer

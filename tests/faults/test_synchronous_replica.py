@@ -9,11 +9,11 @@ import pytest
 
 from service.embedded import EmbeddedStack
 from service.items.decision import Conditions
+from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import OutcomeUnknown
 from service.settings import Database
 from service.store.migrate import migrate
-from service.store.write.idempotency import Outcome
 from tests.fixtures.stack import eventually, execute
 from tests.fixtures.writers import ALICE, key, workers
 

@@ -12,11 +12,11 @@ from service import native
 from service.api.represent import v2
 from service.api.represent.problem import TABLE, problem_document
 from service.items.coherence import Stored
+from service.model.change import Outcome
 from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError
 from service.model.item import Item
 from service.model.item_json import render
-from service.store.write.idempotency import Outcome
 
 _STATUS = {"created": 201, "changed": 200, "deleted": 204}
 

@@ -1,16 +1,17 @@
 """What a change of an item is, how it is written, and how it ended."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Json
-from psycopg.types.numeric import Int8
+from psycopg.types.numeric import Int4, Int8
 
+from service.model.change import Change, Claim, Committed, Decide, Kind, Outcome, problem_of
 from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
@@ -19,7 +20,6 @@ from service.store.nodes import Connection, Row, is_lost
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
 from service.store.write.commit import Transaction, committed, confirm, refusals
-from service.store.write.idempotency import Claim, Committed, Kind, Outcome, problem_of
 
 _STATEMENTS: dict[Kind, str] = {
     "created": statements.CREATE_ITEM,
@@ -28,20 +28,6 @@ _STATEMENTS: dict[Kind, str] = {
 }
 _ALONE = {kind: statements.announced(change) for kind, change in _STATEMENTS.items()}
 _WITH_RECORD = {kind: statements.recorded(change) for kind, change in _STATEMENTS.items()}
-
-
-class Change(NamedTuple):
-    """What is decided. ``owner_id`` counts for a creation; ``keeps_result`` for its record:
-    that the data cannot be made again from the request.
-    """
-
-    kind: Kind
-    data: bytes = b""
-    owner_id: str = ""
-    keeps_result: bool = False
-
-
-Decide: TypeAlias = Callable[[Item | None], Change]
 
 
 @dataclass(slots=True)
@@ -95,6 +81,11 @@ async def after_loss(shard: Shard, pending: Pending, lost: ShardUnavailable) -> 
     return await _as_committed(shard, pending, pending.transaction.now)
 
 
+def record_columns(claim: Claim) -> tuple[object, ...]:
+    """The first columns of the claim's record, as statements take them: bucket to fingerprint."""
+    return Int4(claim.bucket), claim.caller, claim.scope, claim.key, claim.fingerprint
+
+
 def statement_of(
     request: ItemRequest, change: Change, epoch: int, ttl_s: float
 ) -> tuple[str, tuple[Any, ...]]:
@@ -108,7 +99,7 @@ def statement_of(
     if claim is None:
         return _ALONE[change.kind], (*parameters, Int8(epoch))
     kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
-    return _WITH_RECORD[change.kind], (*parameters, Int8(epoch), *claim.columns, *kept)
+    return _WITH_RECORD[change.kind], (*parameters, Int8(epoch), *record_columns(claim), *kept)
 
 
 def outcome_of(request: ItemRequest, change: Change, row: Row | None, epoch: int) -> Outcome:
@@ -127,7 +118,7 @@ def outcome_of(request: ItemRequest, change: Change, row: Row | None, epoch: int
 def record_of(claim: Claim, error: HotshelfError, ttl_s: float) -> Step:
     """What records that the item's state refused the request."""
     problem = Json(problem_of(error))
-    return statements.RECORD_PROBLEM, (*claim.columns, error.code, problem, float(ttl_s))
+    return statements.RECORD_PROBLEM, (*record_columns(claim), error.code, problem, float(ttl_s))
 
 
 def refusal(claim: Claim, error: HotshelfError) -> Outcome:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from psycopg.types.numeric import Int4, Int8
 
+from service.model.change import Change, Outcome, in_progress, key_reused
 from service.model.errors import BatchFailed, HotshelfError, Place, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
@@ -17,16 +18,15 @@ from service.store.nodes import Connection, Row
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write.change import (
-    Change,
     ItemRequest,
     Write,
     outcome_of,
+    record_columns,
     rolled_back,
     statement_of,
 )
 from service.store.write.change_one import change_item
 from service.store.write.commit import Transaction, committed, confirm, refusals
-from service.store.write.idempotency import Outcome, in_progress, key_reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _locking(request: ItemRequest, ttl_s: float) -> list[Step]:
     return [
         (statements.TRY_LOCK, (Int8(claim.lock),)),
         (statements.LOCK_ITEM_IF_FREE, (request.uuid, Int8(claim.lock))),
-        (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
+        (statements.READ_RECORD, (*record_columns(claim)[:4], float(ttl_s))),
     ]
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import psycopg
 from psycopg.types.numeric import Int4
 
+from service.model.change import Claim, Outcome, is_kept
 from service.model.errors import HotshelfError, InvalidContent, ShardUnavailable
 from service.model.item import Item
 from service.store import arrays, statements
@@ -35,7 +36,6 @@ from service.store.write.change import (
 )
 from service.store.write.change_one import RowLocked, change_item
 from service.store.write.commit import Transaction
-from service.store.write.idempotency import Claim, Outcome, is_kept
 
 _Results: TypeAlias = dict[bytes, Outcome | Exception]
 

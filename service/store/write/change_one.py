@@ -10,6 +10,15 @@ import orjson
 import psycopg
 from psycopg.types.numeric import Int4, Int8
 
+from service.model.change import (
+    Committed,
+    Outcome,
+    in_progress,
+    is_kept,
+    key_reused,
+    not_rebuilt,
+    problem_again,
+)
 from service.model.errors import HotshelfError, ShardUnavailable
 from service.model.item import Item
 from service.store import statements
@@ -24,21 +33,13 @@ from service.store.write.change import (
     after_loss,
     commit,
     outcome_of,
+    record_columns,
     record_of,
     refusal,
     rolled_back,
     statement_of,
 )
 from service.store.write.commit import Transaction
-from service.store.write.idempotency import (
-    Committed,
-    Outcome,
-    in_progress,
-    is_kept,
-    key_reused,
-    not_rebuilt,
-    problem_again,
-)
 
 
 class RowLocked(Exception):
@@ -106,7 +107,7 @@ async def _lock(connection: Connection, request: ItemRequest, ttl_s: float, wait
             ("BEGIN", ()),
             (statements.TRY_LOCK, (Int8(claim.lock),)),
             (lock, (request.uuid, Int8(claim.lock))),
-            (statements.READ_RECORD, (*claim.columns[:4], float(ttl_s))),
+            (statements.READ_RECORD, (*record_columns(claim)[:4], float(ttl_s))),
         )
     except psycopg.errors.LockNotAvailable:
         if waits:

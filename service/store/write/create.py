@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from service.model.change import Claim, Outcome, in_progress, key_reused, not_rebuilt
 from service.model.errors import HotshelfError, InvalidContent
 from service.model.item import Item
 from service.store import arrays, statements
@@ -14,7 +15,6 @@ from service.store.nodes import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write.commit import confirm, refusals
-from service.store.write.idempotency import Claim, Outcome, in_progress, key_reused, not_rebuilt
 
 
 class NewItem(NamedTuple):

@@ -1,13 +1,11 @@
-"""What is kept of a request that carried an idempotency key, and what it is answered again.
+"""A change of an item: what is decided, under which idempotency key, and how it ended.
 
-A record lives in the item's shard and is committed together with the change. It holds no body:
-the same payload makes the same jsonb text, and a hash tells whether it still does.
+The record of a request with a key is committed together with its change, in the item's shard. It
+holds no body: the same payload makes the same jsonb text, and a hash tells whether it still does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
-
-from psycopg.types.numeric import Int4
 
 from service import native
 from service.model import errors
@@ -35,6 +33,20 @@ _KEPT = {
 }
 
 
+class Change(NamedTuple):
+    """What is decided. ``owner_id`` counts for a creation; ``keeps_result`` for its record:
+    that the data cannot be made again from the request.
+    """
+
+    kind: Kind
+    data: bytes = b""
+    owner_id: str = ""
+    keeps_result: bool = False
+
+
+Decide: TypeAlias = Callable[[Item | None], Change]
+
+
 class Claim(NamedTuple):
     """A request's idempotency key in its place.
 
@@ -58,11 +70,6 @@ class Claim(NamedTuple):
         """The number of the advisory lock that says: this request is running (``bigint``)."""
         digest = native.hash_bytes([self.caller.encode(), self.scope, self.key.encode()])
         return digest - (1 << 64) if digest >> 63 else digest
-
-    @property
-    def columns(self) -> tuple[object, ...]:
-        """The record's first columns, as statements take them."""
-        return Int4(self.bucket), self.caller, self.scope, self.key, self.fingerprint
 
 
 class Committed(NamedTuple):
