@@ -16,10 +16,18 @@ from service.api.represent.cursor_profile import (
 from service.api.represent.fields import PARAMETER, chosen_fields
 from service.model.errors import InvalidContent, InvalidParameter, Place
 from service.model.json_text import pointer_token, problem_of, text_of, value_of
-from service.model.query import CREATED_AT, ID, OWNER_ID, Condition, Path, Query, Sort, parse_path
-
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 1000
+from service.model.query import (
+    CREATED_AT,
+    DEFAULT_LIMIT,
+    ID,
+    MAX_LIMIT,
+    OWNER_ID,
+    Condition,
+    Path,
+    Query,
+    Sort,
+    parse_path,
+)
 
 MAX_CONDITIONS = 20
 _MAX_PLACES = 20

@@ -1,1 +1,4 @@
-"""The ``hotshelf`` command: one module a group of subcommands."""
+"""The ``hotshelf`` command: one module for each group of subcommands.
+
+It may import everything. Start with ``main``, which builds the parser.
+"""

@@ -1,6 +1,7 @@
 """Development PostgreSQL and Redis: shards, streaming replicas and a cache in one directory.
 
-For a laptop and for the tests. Production brings its own servers by settings.
+For a laptop and for the tests; production names its own servers in settings. It may import
+settings, process and model. Start with ``stack``, which starts and stops all of them.
 """
 
 from service.embedded.processes import StackError

@@ -28,6 +28,8 @@ OPERATORS = (*INDEXED, *SIFTING)
 
 # Longer values are in no index: a btree entry has to fit into a third of a page.
 VALUE_MAX_BYTES = 1000
+# Items of a page.
+DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 
 _NAME_MAX_BYTES = 256
 _PATH_MAX_NAMES = 64

@@ -15,11 +15,12 @@ from service.api.describe.schema_parts import CURSOR, ULID, ref
 from service.api.describe.schemas import SCHEMAS, search, sort_keys
 from service.api.headers import media_types
 from service.api.headers.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
-from service.api.list_query import CURSOR_NAMES, DEFAULT_LIMIT, LIMIT_NAME, MAX_LIMIT
+from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
 from service.api.oauth2 import FORM
 from service.api.represent.fields import PARAMETER
 from service.api.represent.problem import MEDIA_TYPE, TABLE
 from service.model.errors import HotshelfError
+from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
 from service.settings import Settings
 
 JSON = media_types.JSON

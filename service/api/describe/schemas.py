@@ -14,12 +14,12 @@ from service.api.describe.schema_parts import (
     closed,
 )
 from service.api.filter_values import MAX_VALUES
-from service.api.list_query import MAX_CONDITIONS, MAX_LIMIT
+from service.api.list_query import MAX_CONDITIONS
 from service.api.oauth2 import GRANT_TYPE
 from service.api.represent.cursor_profile import URL as PROFILE
 from service.api.represent.v2 import TYPE
 from service.model.json_patch import MAX_OPERATIONS
-from service.model.query import OPERATORS
+from service.model.query import MAX_LIMIT, OPERATORS
 
 _META = {
     "owner_id": {"type": "string"},

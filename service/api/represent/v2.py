@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from service import native
-from service.api.list_query import MAX_LIMIT
 from service.api.represent import cursor_profile
 from service.model.errors import (
     ClientIdForbidden,
@@ -24,6 +23,7 @@ from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH, timestamp
 from service.model.json_patch import apply_members
 from service.model.json_text import places_of, problem_of, value_of
+from service.model.query import MAX_LIMIT
 
 TYPE = "items"
 # The document and the resource are two levels above the attributes.
