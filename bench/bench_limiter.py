@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.test_parts import with_a_lease
 from service.access.credentials import Authenticator
 from service.model.rate import Admission, Rate
-from tests.contract.limiter_world import Client, Faults, World
+from tests.contract.access.limiter_world import Client, Faults, World
 from tests.fixtures.api_keys import ApiKeyWorld
 from tests.fixtures.redis_server import redis_server
 from tests.fixtures.tokens import token, verifier

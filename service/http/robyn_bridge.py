@@ -2,7 +2,7 @@
 
 The order is that of Robyn's own server: global before-middleware, the path's own, the route's
 handler, response headers, global after-middleware, the path's own. Where the bridge differs
-on purpose is listed, with reasons, in ``tests/contract/test_robyn_bridge.py``.
+on purpose is listed, with reasons, in ``tests/contract/http/test_robyn_bridge.py``.
 """
 
 import contextlib

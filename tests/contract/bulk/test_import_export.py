@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures.bulk import Bulk, read_json
 from tests.fixtures.stack import execute
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "service" / "sample" / "catalog.ndjson"
 CATALOG = ROOT.parent / "shared" / "catalog" / "debian-packages.ndjson.gz"
 CATALOG_ITEMS = 21_222

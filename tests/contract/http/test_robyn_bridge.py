@@ -16,7 +16,7 @@ import pytest
 from service.process.serve import ServeOptions
 from tests.fixtures.wire import Answer, Server, ask, free_port, request
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 # What the two servers say about themselves and the moment.
 OWN_FIELDS = {"date", "server", "x-request-id", "content-length", "connection"}
 BIG = bytes(range(256)) * 8192

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.model.rate import Admission, Rate
-from tests.contract.limiter_world import STORMY, TAKE, Client, Faults, World
+from tests.contract.access.limiter_world import STORMY, TAKE, Client, Faults, World
 from tests.fixtures.redis_server import redis_server
 
 SEEDS = range(40)
