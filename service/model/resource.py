@@ -1,0 +1,72 @@
+"""The seam of a resource: its name, URLs, scopes and JSON:API type, asked by all other modules.
+
+URLs are ``/v1/{name}``, ``/v2/{name}`` and, without a version, ``/{name}``, which means version 1.
+Below each are ``/{id}``, ``/search`` and, joined by a colon, ``:batch``.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+VERSIONS: Final = (1, 2)
+DEFAULT_VERSION: Final = 1
+
+_ID_CHARACTERS = 26
+
+
+class Target(NamedTuple):
+    """What a path of a resource names.
+
+    ``version`` is None where the path names none. ``below`` is the rest after the resource's
+    name: empty for the list, else beginning with ``/`` or ``:``.
+    """
+
+    version: int | None
+    below: str
+
+    @property
+    def id_text(self) -> str | None:
+        """What stands in an id's place, 26 characters that may be no ULID; None for other paths."""
+        is_id = len(self.below) == _ID_CHARACTERS + 1 and self.below[0] == "/"
+        return self.below[1:] if is_id and "/" not in self.below[1:] else None
+
+
+class Resource:
+    """One kind of resource. ``name`` is the plural, as it stands in URLs and scopes."""
+
+    BATCH: Final = ":batch"
+    SEARCH: Final = "/search"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.json_api_type = name
+        self.read_scope = f"{name}:read"
+        self.write_scope = f"{name}:write"
+        self.admin_scope = f"{name}:admin"
+        # DOTALL, because a decoded path may hold a line feed.
+        self._path = re.compile(rf"(?:/v([12]))?/{re.escape(name)}((?:[/:].*)?)", re.DOTALL)
+
+    @property
+    def paths(self) -> list[str]:
+        """The list's path without a version, then in each version."""
+        return [self.path(None), *map(self.path, VERSIONS)]
+
+    def path(self, version: int | None, item_id: str | None = None) -> str:
+        """The path of the list, or of one item by the text of its id."""
+        prefix = "" if version is None else f"/v{version}"
+        below = "" if item_id is None else f"/{item_id}"
+        return f"{prefix}/{self.name}{below}"
+
+    def match(self, path: str) -> Target | None:
+        """What the decoded path names, existing or not; None if it is no path of this resource."""
+        found = self._path.fullmatch(path)
+        if found is None:
+            return None
+        return Target(int(found[1]) if found[1] else None, found[2])
+
+
+def url_version(path: str) -> int:
+    """The version that a decoded path asks for; 1 where it names none."""
+    return 2 if path.startswith("/v2/") else DEFAULT_VERSION
+
+
+ITEMS: Final = Resource("items")
