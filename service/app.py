@@ -56,6 +56,7 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.item_json import render
 from service.model.rate import Rate
+from service.model.resource import ITEMS
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag
@@ -96,7 +97,7 @@ async def open_worker() -> Worker:
         cache_troubles = list if redis is None else partial(troubles, redis, near)
         health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        requests = RequestCounts(route.path for route in ROUTES)
+        requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
         metrics = Metrics(partial(samples, requests, reader, reads, near, redis, limiter))
         opened.push_async_callback(metrics.close)
         metrics.start()

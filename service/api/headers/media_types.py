@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from service.api.request import RequestContext
 from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
+from service.model.resource import url_version
 
 JSON = "application/json"
 V1 = "application/vnd.api.v1+json"
@@ -55,11 +56,6 @@ OFFERED: Final = {
 # What stands between two commas or semicolons that are not quoted.
 _MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
-
-
-def url_version(path: str) -> int:
-    """The version that a path asks for; 1 where it names none."""
-    return 2 if path.startswith("/v2/") else 1
 
 
 def check_accept(context: RequestContext) -> Representation:
