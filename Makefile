@@ -16,7 +16,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt $(NATIVE)
 	@PYTHON=$(PYTHON) deploy/prerequisites.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev,bench,loadtest]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev,bench,loadtest,docs]'
 	@touch $@
 
 run: setup
@@ -102,10 +102,14 @@ soak: setup
 soak-writes: setup
 	HOTSHELF_TEST_CREATES=$(or $(CREATES),1000000) $(PYTEST) -s tests/faults/test_writes.py
 
-# Write the generated table of docs/settings.md anew.
+# Regenerate the pages made from code, then build the site into target/site: every link is checked,
+# and no page may load anything from elsewhere.
 docs: setup
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
+	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
+	$(BIN)/mkdocs build --quiet --strict
+	! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 
 clean:
 	rm -rf $(VENV) target .hotshelf service/*.so

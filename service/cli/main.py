@@ -23,7 +23,7 @@ from service.store.shards import ShardMapError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; the exit status is 2 for what the command line or settings got wrong."""
-    args = _parser().parse_args(argv)
+    args = command_line().parse_args(argv)
     try:
         status: int = args.run(args)
     except (SettingsError, MigrationError, ShardMapError, StackError) as error:
@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command sets ``run``."""
     parser = argparse.ArgumentParser(
         prog="hotshelf", description="A REST resource service over Redis and sharded PostgreSQL."
     )
