@@ -1,4 +1,4 @@
-"""Case 26 over the wire: how a credential may be written, and that a bad one is never anonymous."""
+"""Over the wire: how a credential may be written, and that a bad one is never anonymous."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""API.md, "Requests and limits", as far as HTTP itself goes: over sockets, against a toy."""
+"""What HTTP itself asks of requests, and the limits: over sockets, against a toy application."""
 
 import contextlib
 import gzip

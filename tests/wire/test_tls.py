@@ -1,4 +1,4 @@
-"""Case 33: TLS to Redis and PostgreSQL with several workers; Debian's servers, PyPI's have none."""
+"""TLS to Redis and PostgreSQL with several workers; Debian's servers, PyPI's have none."""
 
 import os
 import shutil

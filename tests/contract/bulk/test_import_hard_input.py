@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.bulk import Bulk
+from tests.fixtures.bulk import Bulk, default_interrupt
 from tests.fixtures.stack import execute
 
 _MIB = 1 << 20
@@ -115,9 +115,10 @@ def test_a_command_that_makes_no_sense_says_so(
 
 
 def test_an_interrupt_ends_it_at_once(bulk: Bulk) -> None:
-    process = bulk.start(
-        "import", "-", "--owner", "o", stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    with default_interrupt():
+        process = bulk.start(
+            "import", "-", "--owner", "o", stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     assert process.stderr is not None
     assert process.stderr.readline().startswith(b"import ")
     process.send_signal(signal.SIGINT)
