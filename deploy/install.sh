@@ -43,6 +43,6 @@ native)
     # --no-deps: `packages` installs them meanwhile, and takes longer where psycopg is compiled:
     # that uses one core only, which cargo leaves to it.
     MATURIN_PEP517_ARGS="--profile $2" step "compiling the native extension ($2)" \
-        nice -n 10 $python -m pip install --no-deps -e .
+        nice -n 5 $python -m pip install --no-deps -e .
     ;;
 esac

@@ -16,8 +16,9 @@ import uvloop
 from service.embedded import Stack
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.pipelines import connected
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
-from tests.fixtures.running import RunningService, free_port, start_service
+from tests.fixtures.running import RunningService, start_service
 
 WORKERS, ITEMS, READS = 3, 60, 600
 
