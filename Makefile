@@ -5,8 +5,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard native/src/*.rs)
-# Each has servers of its own: PostgreSQL four times, and Redis.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ "$$n" -lt 4 ] && echo "$$n" || echo 4)
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
@@ -20,8 +18,10 @@ help: ## What there is to make
 run: need-run ## Start PostgreSQL, Redis and the service at http://127.0.0.1:8080; ARGS="--port 9000"
 	@$(BIN)/hotshelf run $(ARGS)
 
-test: need-tests native-tests ## The whole suite, WORKERS=2 at a time; SEED=n repeats an order
-	$(PYTEST) -n $(WORKERS) --dist worksteal $(if $(SEED),--randomly-seed=$(SEED)) tests
+# Each worker has servers of its own: PostgreSQL four times, and Redis.
+test: need-tests native-tests ## The whole suite on all cores, or WORKERS=1; SEED=n repeats an order
+	$(PYTEST) -n $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal \
+	  $(if $(SEED),--randomly-seed=$(SEED)) tests
 
 check: static unit contract ## Format, lint, types, layers, house rules, unit and contract tests
 
