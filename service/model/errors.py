@@ -239,6 +239,12 @@ class TooManyHeaders(CallerError):
     code = "too-many-headers"
 
 
+class HeaderTooLarge(CallerError):
+    """One field is longer than it may be; its place names it."""
+
+    code = "header-too-large"
+
+
 # 429, 503
 
 

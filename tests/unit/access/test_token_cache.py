@@ -39,13 +39,30 @@ def test_the_cache_is_bounded_by_count_and_bytes(monkeypatch: pytest.MonkeyPatch
     assert many.cached == 3
     assert many.verify(sent[4]) is callers[4]
     assert many.verify(sent[0]) is not callers[0]
-    monkeypatch.setattr(tokens, "_CACHE_MAX_BYTES", len(sent[0]) + 100)
-    few = verifier(("ES256", "k"))
-    for one in sent:
-        few.verify(one)
-    assert few.cached == 1
+
+
+def test_the_words_of_a_scope_have_weight() -> None:
+    keys = {ISSUER: key_set(jwks(("ES256", "k")))}
+    few = TokenVerifier(keys, AUDIENCE, LEEWAY_S, cache_max_bytes=100_000)
+    plain, wordy = token(), token(scope=" ".join(map(str, range(1000))))
+    few.verify(plain)
+    assert few.cached_bytes < 10_000
+    few.verify(wordy)
+    assert (few.cached, few.cached_bytes > 70_000) == (2, True)
+    few.verify(token(scope=" ".join(map(str, range(1001)))))
+    assert (few.cached, few.cached_bytes <= 100_000) == (1, True)
     few.forget()
-    assert few.cached == 0
+    assert (few.cached, few.cached_bytes) == (0, 0)
+
+
+def test_a_token_has_one_spelling() -> None:
+    """RFC 7515 section 2: base64url without padding."""
+    keys = verifier(("ES256", "k"))
+    sent = token()
+    keys.verify(sent)
+    for other in (f"{sent}=", f"{sent}==", f"{sent}.", f"{sent}~", sent.replace(".", "=.", 1)):
+        with pytest.raises(InvalidToken):
+            keys.verify(other)
 
 
 def test_two_tokens_that_differ_in_the_signature_alone_are_two() -> None:
