@@ -76,11 +76,6 @@ class TokenVerifier:
         # after a change of mind it has to call ``forget``.
         self.is_revoked: Callable[[str, str], bool] = lambda _issuer, _client_id: False
 
-    @property
-    def cached(self) -> int:
-        """How many verified tokens are remembered."""
-        return len(self._verified)
-
     async def verify_waiting(self, token: str) -> Caller:
         """As ``verify``, but gives an unknown key the chance to become known.
 

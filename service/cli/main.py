@@ -11,7 +11,7 @@ import psycopg
 from service import setting_sources
 from service.api.describe import openapi
 from service.api.routes import documented
-from service.cli import access, data, run
+from service.cli import access, data, export, run
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
@@ -47,6 +47,7 @@ def command_line() -> argparse.ArgumentParser:
     _add(commands, "serve", "serve with the servers that the settings name", _serve)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     data.add_commands(commands)
+    export.add_commands(commands)
     access.add_commands(commands)
     text = "print every setting, its value and where it came from"
     _add(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)

@@ -10,9 +10,9 @@ def test_the_first_findings_are_kept() -> None:
     wrong = Places()
     for n in range(MAX_PLACES - 1):
         wrong.add(Place("is missing", pointer=f"/{n}"))
-    assert not wrong.full
+    assert [wrong.full] == [False]
     wrong.add(*(Place("is missing", pointer=f"/{n}") for n in range(MAX_PLACES - 1, 1000)))
-    assert wrong.full
+    assert [wrong.full] == [True]
     with pytest.raises(InvalidContent) as raised:
         wrong.raise_any(InvalidContent, "The body cannot be used.")
     assert [place.pointer for place in raised.value.places] == [f"/{n}" for n in range(MAX_PLACES)]
