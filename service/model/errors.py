@@ -34,38 +34,45 @@ class HotshelfError(Exception):
     ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
     ``run_again``: nothing happened, or running the same statements again is safe and may work
     now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
+    The defaults of a class count where the constructor is given none.
     """
 
     code: ClassVar[str]
+    default_detail: ClassVar[str] = ""
+    default_retry_after_s: ClassVar[int | None] = None
     recorded = False
     replayed = False
 
     def __init__(
         self,
-        detail: str,
+        detail: str = "",
         *places: Place,
         extra: Mapping[str, str | int] | None = None,
         retry_after_s: int | None = None,
         run_again: bool = False,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
         self.places = places
         self.extra = extra or {}
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = retry_after_s or self.default_retry_after_s
         self.run_again = run_again
 
 
 class CallerError(HotshelfError):
-    """The caller can mend it; repeating the same request gives the same answer."""
+    """The caller has to change the request; repeating it gives the same answer."""
 
 
 class CapacityError(HotshelfError):
     """Nothing is broken: the same request passes after ``retry_after_s`` whole seconds (≥ 1)."""
 
+    default_retry_after_s = 1
+
 
 class DependencyError(HotshelfError):
     """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
+
+    default_retry_after_s = 1
 
 
 # 400: what the request alone decides
@@ -145,6 +152,7 @@ class NoSuchRoute(CallerError):
 
 class ItemNotFound(CallerError):
     code = "item-not-found"
+    default_detail = "There is no item with this id."
 
 
 class MethodNotAllowed(CallerError):
@@ -181,6 +189,8 @@ class RequestInProgress(CallerError):
     """The first request with this idempotency key has not ended yet."""
 
     code = "request-in-progress"
+    default_detail = "The first request with this key is still running."
+    default_retry_after_s = 1
 
 
 class PreconditionFailed(CallerError):
@@ -231,6 +241,12 @@ class TooManyHeaders(CallerError):
     code = "too-many-headers"
 
 
+class HeaderTooLarge(CallerError):
+    """One field is longer than it may be; its place names it."""
+
+    code = "header-too-large"
+
+
 # 429, 503
 
 
@@ -256,16 +272,19 @@ class OutcomeUnknown(DependencyError):
     """COMMIT was sent and its answer was lost; the write is whole or did not happen."""
 
     code = "outcome-unknown"
+    default_detail = "Whether the change was made is not known."
 
 
 class DatabaseTimeout(DependencyError):
     code = "database-timeout"
+    default_detail = "The database took too long."
 
 
 class QueryTooExpensive(DependencyError):
     """A list that is allowed, but takes longer than it may on the data as it is."""
 
     code = "query-too-expensive"
+    default_detail = "No index answers this list in time: narrow its filter."
 
 
 # 500
@@ -275,6 +294,7 @@ class InternalError(HotshelfError):
     """A fault of ours: logged with the request id, told to the caller without any detail."""
 
     code = "internal-error"
+    default_detail = "Something went wrong."
 
 
 class CacheUnavailable(DependencyError):

@@ -7,8 +7,8 @@ from service.cache.entries import ON_CONNECT, Entries
 from service.cache.pipeline import RedisPipeline
 from tests.fixtures.entries import EPOCH, ITEM_ID, KEY, entry
 from tests.fixtures.pipelines import run
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer, redis_server
-from tests.fixtures.running import free_port
 
 
 async def fill_version_1(pipeline: RedisPipeline) -> None:

@@ -15,6 +15,7 @@ _ANY: Errors = frozenset(
         errors.InvalidHeader,
         errors.NoSuchRoute,
         errors.TooManyHeaders,
+        errors.HeaderTooLarge,
         errors.RateLimited,
         errors.InternalError,
         errors.Overloaded,
