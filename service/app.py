@@ -135,7 +135,7 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
     redis = RedisPipeline(
         settings.redis.url,
         timeout_s=settings.redis.timeout_s,
-        on_connect=entries.ON_CONNECT,
+        probe=entries.PROBE,
         scripts=(*SCRIPTS, *entries.SCRIPTS),
         on_breaker=partial(breaker_changed, "redis"),
     )
