@@ -168,7 +168,6 @@ async def _open_cache(
         )
         opened.push_async_callback(messages.close)
         await messages.open()
-        await entries.warn_of_noeviction(redis)
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()

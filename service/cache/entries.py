@@ -5,8 +5,6 @@ looked at the database, by compare-and-set on all bytes. An empty key proves not
 what was in it may have been evicted: only markers and permits enter one.
 """
 
-import logging
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +14,6 @@ from service.cache.connection import Callback, Command
 from service.cache.layout import ITEM, KIND_AT, MARKER, PERMIT, ItemEntry, head_of, new_marker
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
-
-logger = logging.getLogger(__name__)
 
 MARKER_MS = 30_000
 PERMIT_MS = 10_000
@@ -144,17 +140,6 @@ class Entries:
             _SWAP, (self._key(item_id),), (expected, new, ttl_ms)
         )
         return True if type(reply) is int else reply
-
-
-async def warn_of_noeviction(pipeline: RedisPipeline) -> None:
-    """Log a warning where Redis would refuse writes, markers too, instead of evicting."""
-    with suppress(CacheUnavailable, Overloaded):
-        memory = bytes(await pipeline.send((b"INFO", b"memory")))
-        if re.search(rb"maxmemory_policy:noeviction", memory):
-            logger.warning(
-                "Redis has maxmemory-policy noeviction: once its memory is full the cache takes "
-                "nothing more; set allkeys-lru (or volatile-lru) and maxmemory"
-            )
 
 
 def _ignore(_: Any) -> None:

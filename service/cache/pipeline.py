@@ -17,7 +17,6 @@ from service.cache.link import Link
 from service.flow.breaker import State, Status
 from service.model.errors import CacheUnavailable, Overloaded
 
-
 # Enough to tell two runs apart.
 _RUN_CHARACTERS = 12
 # A write that leaves nothing behind: a Redis that is full or read-only refuses it.
@@ -44,14 +43,15 @@ class Script:
 class RedisPipeline:
     """Owns one connection, which a Link keeps up; belongs to the event loop that called ``open``.
 
-    Names of keys carry ``run_name``, which is different after each start of the server: what it brings
-    back from a dump, or has as a promoted replica, stands under names that nobody asks for.
+    Names of keys carry ``run_name``, which is different after each start of the server: what it
+    brings back from a dump, or has as a promoted replica, stands under names that nobody asks for.
 
     ``on_connect`` runs on every new connection before anything else, and ``scripts`` are loaded
-    there, then ``probe`` is sent; an error in one of them counts as a failed connection. ``timeout_s`` is the deadline
-    of each command from the tick in which it is written. ``max_in_flight`` bounds commands
-    gathered or unanswered. ``on_state`` is told True and False as the connection comes and goes,
-    ``on_breaker`` each new state of the link's breaker, ``on_push`` gets RESP3 push messages.
+    there, then ``probe`` is sent; an error in one of them counts as a failed connection.
+    ``timeout_s`` is the deadline of each command from the tick in which it is written.
+    ``max_in_flight`` bounds commands gathered or unanswered. ``on_state`` is told True and False
+    as the connection comes and goes, ``on_breaker`` each new state of the link's breaker,
+    ``on_push`` gets RESP3 push messages.
     """
 
     def __init__(

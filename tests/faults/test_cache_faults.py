@@ -92,7 +92,7 @@ def _fill_redis(scene: Scene) -> None:
 
 
 def _refuse(*commands: str) -> Callable[[Scene], None]:
-    """Redis answers errors to these commands, inside scripts too, as a user of few rights has it."""
+    """Redis answers errors to these commands, inside scripts too: a user of few rights."""
 
     def refuse(scene: Scene) -> None:
         with scene.redis() as client:

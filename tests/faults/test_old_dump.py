@@ -2,6 +2,7 @@
 some of them; and whoever else has keys in it loses none of them."""
 
 import time
+from typing import Any
 
 import redis
 
@@ -62,14 +63,14 @@ def test_a_new_connection_to_the_same_run_keeps_what_is_warm() -> None:
     with redis_server() as server:
         run(server.url, fill_version_1)
         with server.client() as client:
-            for key in client.keys():
+            for key in client.scan_iter():
                 if not key.startswith(b"item:"):
                     client.delete(key)
         run(server.url, is_warm)
 
 
-def _values(client: redis.Redis) -> list[bytes | None]:
-    return [client.get(key) for key in client.keys()]
+def _values(client: redis.Redis) -> list[Any]:
+    return client.mget(client.keys())
 
 
 def _wait_for_copy(replica: RedisServer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.cache import layout
-from service.cache.entries import PROBE, SCRIPTS, Entries, warn_of_noeviction
+from service.cache.entries import PROBE, SCRIPTS, Entries
 from service.cache.layout import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, ItemEntry
 from service.cache.pipeline import RedisPipeline
 from tests.fixtures.entries import EPOCH, ITEM_ID, KEY, entry, item
@@ -248,16 +248,6 @@ def test_what_is_not_ours_under_a_key_is_a_miss_and_is_replaced(
         assert pipeline.available
 
     use_entries(server, use)
-
-
-@pytest.mark.parametrize(("policy", "warned"), [("noeviction", True), ("allkeys-lru", False)])
-def test_noeviction_is_warned_of(
-    server: RedisServer, policy: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    with server.client() as client:
-        client.config_set("maxmemory-policy", policy)
-    run(server.url, warn_of_noeviction)
-    assert ("noeviction" in caplog.text) is warned
 
 
 def test_versions_compare_as_numbers_under_a_locale_that_sorts_otherwise(tmp_path: Path) -> None:
