@@ -142,7 +142,7 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
     redis = RedisPipeline(
         settings.redis.url,
         timeout_s=settings.redis.timeout_s,
-        on_connect=entries.ON_CONNECT,
+        probe=entries.PROBE,
         scripts=(*SCRIPTS, *entries.SCRIPTS),
         on_breaker=partial(breaker_changed, "redis"),
     )
@@ -175,7 +175,6 @@ async def _open_cache(
         )
         opened.push_async_callback(messages.close)
         await messages.open()
-        await entries.warn_of_noeviction(redis)
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()

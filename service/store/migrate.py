@@ -13,8 +13,9 @@ from psycopg import Connection, sql
 
 from service.model.query import Path
 from service.settings import Database
+from service.store.examine import migration_names, refusal, traits_of
 from service.store.indexes import build_indexes, declare_indexes
-from service.store.nodes import Row, conninfo
+from service.store.nodes import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.shards import ShardMapError
 
 _LOCK = 0x686F7473  # any constant that nothing else in these databases locks
@@ -50,7 +51,9 @@ def _migrate_shard(
     progress: Callable[[str], None],
     attributes: Sequence[Path],
 ) -> None:
-    _check_collation(connection, number)
+    if reason := refusal(traits_of(connection)):
+        raise MigrationError(f"shard {number}: {reason}")
+    connection.commit()
     applied = _apply_files(connection)
     if number == 0:
         _make_cursor_key(connection)
@@ -72,6 +75,7 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
         except psycopg.OperationalError as error:
             reasons.append(str(error).strip().splitlines()[-1])
             continue
+        connection.execute(KEEP_COMMITS_SYNCHRONOUS)
         row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         connection.commit()
         if row is not None and not row[0]:
@@ -79,21 +83,6 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
         connection.close()
         reasons.append("a replica")
     raise MigrationError(f"shard {number} has no primary: {'; '.join(reasons)}")
-
-
-def _check_collation(connection: Connection[Row], number: int) -> None:
-    """Text is compared by code point everywhere; another collation would sort indexes otherwise."""
-    query = """SELECT coalesce(datlocale, datcollate) FROM pg_database
-                WHERE datname = current_database()"""
-    if connection.info.server_version < 170000:
-        query = query.replace("coalesce(datlocale, datcollate)", "datcollate")
-    row = connection.execute(query).fetchone()
-    collation = row[0] if row else None
-    if collation not in ("C", "C.UTF-8", "C.utf8", "POSIX"):
-        raise MigrationError(
-            f"shard {number}: the database's default collation is {collation}; "
-            "create it with C or C.UTF-8"
-        )
 
 
 def _apply_files(connection: Connection[Row]) -> list[str]:
@@ -105,8 +94,7 @@ def _apply_files(connection: Connection[Row]) -> list[str]:
         )
         done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
         folder = files("service.store") / "migrations"
-        new = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
-        new = [name for name in new if name not in done]
+        new = [name for name in migration_names() if name not in done]
         for name in new:
             connection.execute((folder / name).read_bytes())
             connection.execute("INSERT INTO schema_migrations (name) VALUES (%s)", (name,))

@@ -48,10 +48,10 @@ def _redis_moves(case: Case, s: State) -> Iterator[Move]:
     if not case.scope.restart:
         return
     if s.cold:
-        key = EMPTY if case.rules.flush_on_new_run else s.key
-        flushed = "FLUSHDB" if case.rules.flush_on_new_run else "nothing is flushed"
+        key = EMPTY if case.rules.keys_name_their_run else s.key
+        named = "names are new" if case.rules.keys_name_their_run else "names are as before"
         after = s._replace(key=key, cold=False)
-        yield f"a worker connects, the run id is new: {flushed}", after
+        yield f"a worker connects, the run id is new: {named}", after
     elif s.dump is None:
         yield "Redis writes a dump", s._replace(dump=s.key)
     else:

@@ -46,7 +46,7 @@ class Rules:
     absent_needs_ownership: bool = True
     owner_to_primary_without_redis: bool = True
     absent_to_primary_without_redis: bool = True
-    flush_on_new_run: bool = True
+    keys_name_their_run: bool = True
     message_forbids_store: bool = True
     lost_subscription_forbids_store: bool = True
     lost_subscription_empties: bool = True
@@ -258,9 +258,9 @@ RULES: dict[str, Rule] = {
         'Without Redis "not there" is asked of the primary.',
         "A lagging replica denies an item whose creation was acknowledged.",
     ),
-    "flush_on_new_run": Rule(
+    "keys_name_their_run": Rule(
         "restart",
-        "A connection to a Redis whose run id is new flushes it before any read.",
+        "The name of a key says of which run of Redis it is.",
         "An old dump brings old entries back.",
     ),
     "message_forbids_store": Rule(
