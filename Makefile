@@ -108,8 +108,8 @@ docs: setup
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
 	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
-	$(BIN)/mkdocs build --quiet --strict
-	! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 
 clean:
 	rm -rf $(VENV) target .hotshelf service/*.so

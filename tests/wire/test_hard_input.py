@@ -1,4 +1,4 @@
-"""JSON that is hard to store or to read, on every way in: cases 1 to 3."""
+"""JSON that is hard to store or to read, on every way in."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""API.md "Requests and limits" for everything but the body, fast path and bridge alike: case 6."""
+"""docs/api.md, "Requests", for everything but the body, fast path and bridge alike."""
 
 from collections.abc import Iterator
 

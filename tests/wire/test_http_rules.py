@@ -1,4 +1,4 @@
-"""API.md, "Requests and limits", as far as HTTP itself goes: over sockets, against a toy."""
+"""docs/api.md, "Requests", as far as HTTP itself goes: over sockets, against a toy."""
 
 import contextlib
 import gzip

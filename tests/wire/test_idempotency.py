@@ -1,4 +1,4 @@
-"""Idempotency keys over HTTP: what a client sees of them (API.md, cases 12 to 15)."""
+"""Idempotency keys over HTTP: what a client sees of them (docs/api.md)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Which version an answer has: case 7 of the field's failures, and what follows from it."""
+"""Which version an answer has, and what follows from it."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""Which lists there are, and names and values that stay what they are (case 11)."""
+"""Which lists there are, and names and values that stay what they are."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bearer tokens: which are believed, and how they are remembered (case 24)."""
+"""Bearer tokens: which are believed, and how they are remembered."""
 
 import asyncio
 import base64
