@@ -7,7 +7,8 @@ class ScanProblem:
     ``too-deep``, ``name-too-long``, ``nul``, ``lone-surrogate``, ``number-too-long``.
     ``pointer`` is an RFC 6901 JSON Pointer into the scanned text: to the value or the member, ""
     for ``syntax``; in it a name is cut after 256 bytes, and a lone surrogate is U+FFFD.
-    ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a clause for the caller.
+    ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a predicate whose subject
+    is the place ("is nested deeper than 64 levels").
     Immutable, and equal to another with the same five values.
     """
 

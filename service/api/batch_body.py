@@ -58,7 +58,9 @@ def parse(body: bytes, data_max_bytes: int) -> tuple[list[BatchOperation], bool]
     operations = [_operation(one, f"/operations/{n}", wrong) for n, one in enumerate(sent)]
     for index, operation in enumerate(operations):
         if operation is not None and len(operation.text) > data_max_bytes:
-            wrong.append(Place(f"over {data_max_bytes} bytes", pointer=f"/operations/{index}"))
+            wrong.append(
+                Place(f"is larger than {data_max_bytes} bytes", pointer=f"/operations/{index}")
+            )
     known = [operation for operation in operations if operation is not None]
     if not wrong and atomic:
         _check_atomic(known, wrong)

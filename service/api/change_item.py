@@ -17,7 +17,7 @@ from service.api.headers.preconditions import conditions_of, required_idempotenc
 from service.api.headers.prefer import wants_minimal
 from service.api.item_id import chosen_id, existing_id
 from service.api.query import parameters
-from service.api.represent import v1, v2
+from service.api.represent import v1, v2_body, v2_patch
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
 from service.items.data_schema import DataSchema
@@ -117,7 +117,7 @@ class ChangeItem:
 
     def _data(self, sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
         """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
-        data = v1.parse_body(body) if sent.version == 1 else v2.parse_body(body, item_id)
+        data = v1.parse_body(body) if sent.version == 1 else v2_body.parse_body(body, item_id)
         self._schema.check_sent(data, _DATA_AT[sent.version])
         return data
 
@@ -125,14 +125,14 @@ class ChangeItem:
         """What the patch makes of the item's data. Raises what the patch alone decides."""
         max_bytes = self._body_max_bytes
         if sent.media_type not in PATCHES:
-            attributes = v2.parse_update(body, item_id)
-            return lambda item: v2.updated(item, attributes, max_bytes)
+            attributes = v2_body.parse_update(body, item_id)
+            return lambda item: v2_patch.updated(item, attributes, max_bytes)
         check, apply = PATCHES[sent.media_type]
-        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2.PATCH_MAX_DEPTH)
+        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2_patch.PATCH_MAX_DEPTH)
         if sent.version == 1:
             return lambda item: v1.patched(item, body, apply, max_bytes)
         base_url = self._replies.base_url
-        return lambda item: v2.patched(item, body, apply, max_bytes, base_url)
+        return lambda item: v2_patch.patched(item, body, apply, max_bytes, base_url)
 
     def _reply(
         self, context: RequestContext, wanted: Representation | None, outcome: Outcome

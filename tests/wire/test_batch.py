@@ -208,7 +208,7 @@ def test_all_or_nothing(client: httpx.Client) -> None:
     assert (failed.status_code, failed.json()["code"]) == (409, "batch-failed")
     [place] = failed.json()["errors"]
     assert place["pointer"] == "/operations/1"
-    assert place["detail"].startswith("precondition-failed: ")
+    assert place["detail"].startswith("failed with precondition-failed: ")
     assert {_version(client, item_id) for item_id in here} == {1}
     done = _results(
         _send(

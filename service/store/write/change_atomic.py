@@ -118,7 +118,7 @@ def _decided(writes: Sequence[Write], locked: Sequence[_Locked]) -> list[Change]
         raise BatchFailed(
             "An operation cannot be done, so none was.",
             *(
-                Place(f"{error.code}: {error.detail}", pointer=f"/operations/{index}")
+                Place(f"failed with {error.code}: {error.detail}", pointer=f"/operations/{index}")
                 for index, error in refused
             ),
         )
