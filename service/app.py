@@ -36,14 +36,14 @@ from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics, samples
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
-from service.api.routes import ROUTES, Api, Direct, add_routes, documented
+from service.api.routes import ROUTES, Router, documented, endpoints
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.cache.troubles import troubles
-from service.http.robyn_bridge import RobynBridge, import_robyn, new_app
+from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
 from service.items.cursor import Cursors
@@ -56,6 +56,7 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.item_json import render
 from service.model.rate import Rate
+from service.model.resource import ITEMS
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag
@@ -70,6 +71,11 @@ from service.store.shards import Shards
 
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
+
+
+# What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
+# ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
+robyn_app = new_app()
 
 
 async def open_worker() -> Worker:
@@ -97,18 +103,19 @@ async def open_worker() -> Worker:
         cache_troubles = list if redis is None else partial(troubles, redis, near)
         health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        requests = RequestCounts(route.path for route in ROUTES)
+        requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
         metrics = Metrics(partial(samples, requests, shards, reader, reads, near, redis, limiter))
         opened.push_async_callback(metrics.close)
         metrics.start()
         get = GetItem(gate, reader, replies)
-        api = Api(get, changes, lists, health, metrics, oauth2, docs, batch)
-        robyn_app = new_app()
-        add_routes(robyn_app, import_robyn(), api, gate)
+        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
+        bridge = RobynBridge(robyn_app, problem_reply)
+        router = Router(gate, ours, bridge.routes)
+        through = bridge.around(router.enter, router.answer)
         return Worker(
-            hot_item=api.get_item,
-            direct=Direct(api, gate),
-            answer=RobynBridge(robyn_app, problem_reply),
+            # Middleware sees all requests, or else nobody could rely on it.
+            hot_item=None if bridge.has_middleware else get,
+            answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
             close=opened.pop_all().aclose,

@@ -114,5 +114,6 @@ def gunzip(data: bytes, max_bytes: int) -> bytes:
     """Unpack one or more gzip members to at most ``max_bytes`` bytes.
 
     Raises GunzipTooLarge as soon as there is one byte more, without unpacking the rest, else
-    GunzipMalformed for bad, cut, empty or trailing data.
+    GunzipMalformed for bad, cut, empty or trailing data. Time is linear in both lengths however
+    many members there are; above 64 KiB of either the interpreter lock is released.
     """

@@ -1,4 +1,6 @@
-"""Fixtures that every part of the suite may ask for by name."""
+"""Fixtures that every part of the suite may ask for by name, and what holds for all tests."""
+
+import random
 
 import hypothesis
 
@@ -16,3 +18,8 @@ pytest_plugins = [
     "tests.fixtures.lists",
     "tests.fixtures.scene",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Or all workers would look for free ports in the order of one and the same seed."""
+    random.seed()

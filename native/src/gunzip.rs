@@ -13,6 +13,9 @@ use crate::interpreter_lock::unlocked;
 create_exception!(service.native, GunzipTooLarge, PyValueError);
 create_exception!(service.native, GunzipMalformed, PyValueError);
 
+/// Deflate makes at most so many bytes of one.
+const MAX_EXPANSION: usize = 1032;
+
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     TooLarge,
@@ -40,8 +43,10 @@ pub fn gunzip<'py>(
     data: &[u8],
     max_bytes: usize,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    // What little is sent may become much: the cap is what tells how long this can take.
-    match unlocked(py, data.len().max(max_bytes), || unpack(data, max_bytes)) {
+    // A short body may become a long one: both lengths tell how long this can take.
+    let unpacked_bytes = max_bytes.min(data.len().saturating_mul(MAX_EXPANSION));
+    let work_bytes = data.len().max(unpacked_bytes);
+    match unlocked(py, work_bytes, || unpack(data, max_bytes)) {
         Ok(unpacked) => Ok(PyBytes::new(py, &unpacked)),
         Err(Refusal::TooLarge) => {
             let message = format!("the body unpacks to more than {max_bytes} bytes");
@@ -53,7 +58,7 @@ pub fn gunzip<'py>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, unpack};
+    use super::{MAX_EXPANSION, Refusal, unpack};
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
 
@@ -73,6 +78,13 @@ mod tests {
         assert_eq!(unpack(&two, 3), Ok(b"abc".to_vec()));
         assert_eq!(unpack(&two, 2), Err(Refusal::TooLarge));
         assert_eq!(unpack(&pack(b""), 0), Ok(vec![]));
+    }
+
+    #[test]
+    fn no_input_expands_further_than_said() {
+        for zeros in [100, 10_000, 10 << 20] {
+            assert!(pack(&vec![0; zeros]).len() * MAX_EXPANSION >= zeros);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from service.access.api_keys import ApiKeys
 from service.access.tokens import TokenVerifier, UnknownKey
+from service.model.bounds import FIELD_MAX_BYTES, TOKEN_MAX_BYTES, bounded, header_too_large
 from service.model.caller import Caller
 from service.model.errors import (
     InvalidApiKey,
@@ -19,7 +20,11 @@ from service.model.errors import (
 Lines = Sequence[str]
 
 # RFC 9110 section 11.4: the scheme in any case, blanks and no tabs, one token68.
-_CREDENTIALS = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")
+_CREDENTIALS = re.compile(r"(?i:bearer) ++([A-Za-z0-9\-._~+/]++=*+)")
+_SECOND = re.compile(r",\s*+(?i:bearer)\b")
+_BEARER = re.compile(r"(?i:bearer)(?![^ \t])")
+# The scheme and a few blanks stand before the token.
+_AUTHORIZATION_MAX_BYTES = TOKEN_MAX_BYTES + 16
 
 
 class Authenticator:
@@ -39,7 +44,7 @@ class Authenticator:
         """The caller by the request's header fields (lower-case name to its lines).
 
         Raises Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader (two credentials of a
-        kind in one request) and AccessUnavailable.
+        kind in one request), HeaderTooLarge and AccessUnavailable.
         """
         authorization, keys = headers.get("authorization", ()), headers.get("x-api-key", ())
         caller = self.recall(authorization, keys)
@@ -75,28 +80,42 @@ class Authenticator:
 def bearer_token(lines: Lines) -> str:
     """The token in the lines of Authorization.
 
-    Raises Unauthenticated where there is none, InvalidToken where it is malformed and
-    InvalidHeader where there is more than one.
+    Raises Unauthenticated where there is none, InvalidToken where it is malformed, HeaderTooLarge
+    and, where there is more than one, InvalidHeader.
     """
     if not lines:
         raise Unauthenticated("This request needs an access token or an API key.")
-    if len(lines) > 1 or re.search(r",\s*bearer\b", lines[0], re.IGNORECASE):
+    if len(lines) > 1:
         raise _double("Authorization")
-    value = lines[0].strip(" \t")
+    return parse_bearer(lines[0])
+
+
+@bounded(_AUTHORIZATION_MAX_BYTES)
+def parse_bearer(line: str) -> str:
+    """As ``bearer_token``, of the only line."""
+    if len(line) > _AUTHORIZATION_MAX_BYTES:
+        raise header_too_large(
+            "authorization", f"is longer than a token of {TOKEN_MAX_BYTES} bytes"
+        )
+    if _SECOND.search(line):
+        raise _double("Authorization")
+    value = line.strip(" \t")
     match = _CREDENTIALS.fullmatch(value)
     if match is None:
-        if re.match(r"(?i:bearer)(?![^ \t])", value):
+        if _BEARER.match(value):
             raise InvalidToken("The access token is not valid.")
         raise Unauthenticated("This request needs an access token of the Bearer scheme.")
     return match[1]
 
 
 def api_key(lines: Lines) -> str:
-    """The key in the lines of X-API-Key. Raises InvalidApiKey, InvalidHeader."""
+    """The key in the lines of X-API-Key. Raises InvalidApiKey, InvalidHeader, HeaderTooLarge."""
     if len(lines) != 1:
         raise _double("X-API-Key")
     if not lines[0]:
         raise InvalidApiKey("The API key is empty.")
+    if len(lines[0]) > FIELD_MAX_BYTES:
+        raise header_too_large("x-api-key")
     return lines[0]
 
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from service.model.bounds import FIELD_MAX_BYTES, bounded
+
 # One customer's own network: whoever has one address of it has all of them.
 _IPV6_PREFIX = 64
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
@@ -26,10 +28,12 @@ class TrustedProxies:
 
         ``peer`` is the connection's address, ``forwarded_for`` the lines of X-Forwarded-For.
         What a client made up stands left of what a trusted proxy added, so it never counts;
-        nor does anything beyond an entry that is no address.
+        nor does anything beyond an entry that is no address, or left of the last 4,096 bytes.
         """
         address = _address(peer)
-        entries = [entry for line in forwarded_for for entry in line.split(",")]
+        if not forwarded_for or not self._trusts(address):
+            return peer if address is None else str(address)
+        entries = forwarded_entries(",".join(forwarded_for))
         while entries and self._trusts(address):
             further = _address(entries.pop())
             if further is None:
@@ -39,6 +43,16 @@ class TrustedProxies:
 
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
+
+
+@bounded(FIELD_MAX_BYTES)
+def forwarded_entries(value: str) -> list[str]:
+    """The entries of X-Forwarded-For, as many as the last 4,096 bytes hold whole.
+
+    Every proxy adds its own at the end, so a long start is no reason to refuse the request.
+    """
+    entries = value[-FIELD_MAX_BYTES:].split(",")
+    return entries if len(value) <= FIELD_MAX_BYTES else entries[1:]
 
 
 def is_loopback(address: str) -> bool:

@@ -1,11 +1,15 @@
-"""What a caller may do at all; who owns an item is decided on the item (items/write.py)."""
+"""What a caller may do at all; who owns an item is decided on the item (items/decision.py)."""
+
+from typing import Final
 
 from service.model.caller import Caller
 from service.model.errors import InsufficientScope
+from service.model.resource import ITEMS
 
-READ = "items:read"
-WRITE = "items:write"
-ADMIN = "items:admin"
+READ: Final = ITEMS.read_scope
+WRITE: Final = ITEMS.write_scope
+ADMIN: Final = ITEMS.admin_scope
+ALL: Final = (READ, WRITE, ADMIN)
 
 
 def require(caller: Caller, scope: str) -> None:

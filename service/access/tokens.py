@@ -1,5 +1,7 @@
 """Who is asking: bearer tokens (RFC 6750, RFC 7519, RFC 9068) checked against a key set."""
 
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -9,10 +11,12 @@ from jwt import PyJWK
 from jwt.types import Options
 
 from service.access.key_set import KeySet
+from service.model.bounds import TOKEN_MAX_BYTES, bounded
 from service.model.caller import Caller
 from service.model.errors import AccessUnavailable, InvalidToken
 
-TOKEN_MAX_BYTES = 8192
+# RFC 7515 section 7.1: three parts in base64url, which is written without padding.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++")
 # Times are checked here, by the same clock and rule as the cache.
 _OPTIONS: Options = {
     "require": ["exp", "iss", "aud", "sub"],
@@ -24,7 +28,8 @@ _OPTIONS: Options = {
 _TYPES = {"at+jwt", "application/at+jwt", "jwt"}
 _TIME_MAX_S = 1e12
 _CACHE_MAX_TOKENS = 10_000
-_CACHE_MAX_BYTES = 16 << 20
+# An entry beside its token and its caller's words: measured with tracemalloc, rounded up.
+_ENTRY_BYTES = 700
 
 
 class UnknownKey(Exception):
@@ -38,6 +43,7 @@ class UnknownKey(Exception):
 class _Verified(NamedTuple):
     caller: Caller
     good_until_s: float
+    weight_bytes: int
 
 
 class TokenVerifier:
@@ -45,7 +51,8 @@ class TokenVerifier:
 
     A token that was verified once costs one dict lookup and one comparison from then on, until
     ``exp`` plus the leeway, when it ends as it would without the cache. The cache is bounded by
-    count and bytes; what was verified first leaves first.
+    count and bytes (``cached_bytes``: tokens and their callers, the words of their scopes too);
+    the oldest entry leaves first.
     """
 
     def __init__(
@@ -54,23 +61,20 @@ class TokenVerifier:
         audience: str,
         leeway_s: int,
         now_s: Callable[[], float] = time.time,
+        cache_max_bytes: int = 16 << 20,
     ) -> None:
         self._issuers = issuers
         self._audience = audience
         self._leeway_s = leeway_s
         self._now_s = now_s
         self._verified: dict[str, _Verified] = {}
-        self._verified_bytes = 0
+        self._cache_max_bytes = cache_max_bytes
+        self.cached_bytes = 0
         for keys in issuers.values():
             keys.on_key_gone = self.forget
         # Issuer and client_id: whether that client's tokens count no more. Set by whoever knows;
         # after a change of mind it has to call ``forget``.
         self.is_revoked: Callable[[str, str], bool] = lambda _issuer, _client_id: False
-
-    @property
-    def cached(self) -> int:
-        """How many verified tokens are remembered."""
-        return len(self._verified)
 
     async def verify_waiting(self, token: str) -> Caller:
         """As ``verify``, but gives an unknown key the chance to become known.
@@ -92,18 +96,22 @@ class TokenVerifier:
                 retry_after_s=keys.retry_after_s,
             ) from None
 
+    @bounded(TOKEN_MAX_BYTES)
     def verify(self, token: str) -> Caller:
         """Raises InvalidToken, in the same words whatever is wrong, expiry apart; UnknownKey."""
         caller = self.remembered(token)
         if caller is not None:
             return caller
         if len(token) > TOKEN_MAX_BYTES:
+            raise InvalidToken(f"The access token is longer than {TOKEN_MAX_BYTES} bytes.")
+        if _COMPACT.fullmatch(token) is None:
             _refuse()
         claims = self._claims(token)
         caller = _caller_of(claims)
         if self.is_revoked(claims["iss"], claims.get("client_id") or ""):
             _refuse()
-        self._keep(token, _Verified(caller, claims["exp"] + self._leeway_s))
+        good_until_s = claims["exp"] + self._leeway_s
+        self._keep(token, _Verified(caller, good_until_s, _weight_bytes(token, caller)))
         return caller
 
     def remembered(self, token: str) -> Caller | None:
@@ -119,7 +127,7 @@ class TokenVerifier:
     def forget(self) -> None:
         """Verify every token anew: a key or a client went away."""
         self._verified.clear()
-        self._verified_bytes = 0
+        self.cached_bytes = 0
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -162,13 +170,17 @@ class TokenVerifier:
 
     def _keep(self, token: str, verified: _Verified) -> None:
         self._verified[token] = verified
-        self._verified_bytes += len(token)
-        while len(self._verified) > _CACHE_MAX_TOKENS or self._verified_bytes > _CACHE_MAX_BYTES:
+        self.cached_bytes += verified.weight_bytes
+        while len(self._verified) > _CACHE_MAX_TOKENS or self.cached_bytes > self._cache_max_bytes:
             self._drop(next(iter(self._verified)))
 
     def _drop(self, token: str) -> None:
-        del self._verified[token]
-        self._verified_bytes -= len(token)
+        self.cached_bytes -= self._verified.pop(token).weight_bytes
+
+
+def _weight_bytes(token: str, caller: Caller) -> int:
+    words_bytes = sys.getsizeof(caller.scopes) + sum(map(sys.getsizeof, caller.scopes))
+    return _ENTRY_BYTES + sys.getsizeof(token) + words_bytes
 
 
 def _caller_of(claims: Mapping[str, Any]) -> Caller:

@@ -1,12 +1,12 @@
 """Values that filters compare with: their JSON type, and which operator takes which."""
 
-import json
 import re
 from datetime import UTC, datetime
 
 import orjson
 
 from service import native
+from service.model.bounds import bounded
 from service.model.errors import Place
 from service.model.query import (
     CREATED_AT,
@@ -18,34 +18,46 @@ from service.model.query import (
     Value,
 )
 
+# Of all conditions of a list together.
 MAX_VALUES = 1000
+# As long as a query string, or the body of a search.
+VALUE_MAX_BYTES = 65_536
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
     r"(?:[Zz]|[-+][0-9]{2}:[0-9]{2})"
 )
-_string_from = json.JSONDecoder().raw_decode
+# A JSON string; possessive, so that a text is read once wherever it turns out to be none.
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
 
 
+@bounded(VALUE_MAX_BYTES)
 def json_text(text: str, as_text: bool = False) -> str:
     """A parameter's value as JSON: a number, true, false or null where it is one, else text.
 
     A JSON string is the text that it spells; ``as_text`` takes the rest as text whatever it is.
+    ValueError if it is too long.
     """
+    _check_length(text)
     if not as_text and _SCALAR.fullmatch(text):
         return text
-    if len(text) > 1 and text[0] == text[-1] == '"' and _end_of_string(text, 0) == len(text):
-        return text
-    return orjson.dumps(text).decode()
+    return text if _STRING.fullmatch(text) else orjson.dumps(text).decode()
 
 
+@bounded(VALUE_MAX_BYTES)
 def json_texts(text: str, as_text: bool = False) -> list[str]:
-    """Values between commas; one in quotes may hold commas of its own."""
-    values = []
+    """Values between commas; one in quotes may hold commas of its own.
+
+    ValueError for more than MAX_VALUES, or if it is too long.
+    """
+    _check_length(text)
+    values: list[str] = []
     start = 0
     while start <= len(text):
-        end = _end_of_string(text, start)
-        if end is None or text[end : end + 1] not in ("", ","):
+        check_count(len(values) + 1)
+        string = _STRING.match(text, start)
+        end = -1 if string is None else string.end()
+        if end < 0 or text[end : end + 1] not in ("", ","):
             end = text.find(",", start)
             end = len(text) if end < 0 else end
         values.append(json_text(text[start:end], as_text))
@@ -53,12 +65,16 @@ def json_texts(text: str, as_text: bool = False) -> list[str]:
     return values
 
 
+def check_count(values: int) -> None:
+    """ValueError, with a clause, if a list may not compare with as many values."""
+    if values > MAX_VALUES:
+        raise ValueError(f"has more than {MAX_VALUES} values")
+
+
 def checked_condition(path: Path, operator: str, values: list[str], where: Place) -> Condition:
     """The condition with these JSON texts. ValueError, with a clause, if there is none such."""
-    if operator not in OPERATORS:
-        raise ValueError(f"has no operator that is known; there are {', '.join(OPERATORS)}")
-    if len(values) > MAX_VALUES:
-        raise ValueError(f"has more than {MAX_VALUES} values")
+    check_operator(operator)
+    check_count(len(values))
     for value in values:
         # Before anything else reads them: what cannot be stored cannot be found either.
         problems = native.scan_value(value.encode())
@@ -74,6 +90,12 @@ def checked_condition(path: Path, operator: str, values: list[str], where: Place
     elif operator in RANGES and values[0][0] in "[{":
         raise ValueError("is neither text nor a number, true, false or null")
     return Condition(path, operator, tuple(values), where)
+
+
+def check_operator(operator: str) -> None:
+    """ValueError, with a clause, if it is unknown."""
+    if operator not in OPERATORS:
+        raise ValueError(f"unknown operator; use one of {', '.join(OPERATORS)}")
 
 
 def _field_values(path: Path, operator: str, values: list[str]) -> tuple[Value, ...]:
@@ -97,11 +119,6 @@ def _time(text: str) -> datetime:
         raise ValueError("is no time that exists") from None
 
 
-def _end_of_string(text: str, start: int) -> int | None:
-    """Where the JSON string that begins at ``start`` ends; None if none does."""
-    if text[start : start + 1] != '"':
-        return None
-    try:
-        return int(_string_from(text, start)[1])
-    except ValueError:
-        return None
+def _check_length(text: str) -> None:
+    if len(text) > VALUE_MAX_BYTES:
+        raise ValueError(f"is longer than {VALUE_MAX_BYTES} characters")

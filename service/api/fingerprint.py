@@ -7,6 +7,7 @@ from service import native
 from service.api.headers.preconditions import idempotency_key
 from service.api.request import RequestContext
 from service.items.write import IdempotencyKey
+from service.model.resource import url_version
 
 
 def keyed(
@@ -29,7 +30,7 @@ def fingerprinted(
     # None of these holds a NUL, so no two requests make the same text.
     parts = (
         context.method,
-        "2" if context.path.startswith("/v2/") else "1",
+        str(url_version(context.path)),
         "" if item_id is None else native.format_id(item_id),
         context.query_string,
         media_type,

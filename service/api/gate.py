@@ -1,4 +1,4 @@
-"""The first two steps of every request: who asks, and is there room (API.md, "order")."""
+"""The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,6 +8,7 @@ from service.access.peer import TrustedProxies, is_loopback, network_of
 from service.api.request import RequestContext
 from service.model.caller import Caller
 from service.model.errors import (
+    HeaderTooLarge,
     HotshelfError,
     InvalidApiKey,
     InvalidContent,
@@ -20,7 +21,7 @@ from service.model.errors import (
 from service.model.rate import Admission, Rate
 
 _PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
-_REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader)
+_REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
 
 
 class Gate:

@@ -113,8 +113,8 @@ class GetItem:
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises the errors that a read can end with."""
-        caller = context.caller or await self.gate.enter(context)
-        scopes.require(caller, scopes.READ)
+        caller = context.caller
+        assert caller is not None
         item_id = existing_id(context)
         wanted = check_accept(context)
         sent = parameters(context.query_string, (PARAMETER[wanted.version],))

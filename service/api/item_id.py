@@ -1,4 +1,4 @@
-"""The id at the end of a path."""
+"""The id in a path, where the route has it as ``:id``."""
 
 from service import native
 from service.api.request import RequestContext
@@ -7,7 +7,7 @@ from service.model.errors import InvalidId, ItemNotFound
 
 def existing_id(context: RequestContext) -> bytes:
     """The 16 bytes of the id. Raises ItemNotFound: what is no ULID names no item."""
-    item_id = native.parse_id(_last_segment(context))
+    item_id = native.parse_id(context.path_params["id"])
     if item_id is None:
         raise ItemNotFound("There is no item with this id.")
     return item_id
@@ -15,11 +15,7 @@ def existing_id(context: RequestContext) -> bytes:
 
 def chosen_id(context: RequestContext) -> bytes:
     """The same for a PUT, which might create the item: raises InvalidId."""
-    item_id = native.parse_id(_last_segment(context))
+    item_id = native.parse_id(context.path_params["id"])
     if item_id is None:
         raise InvalidId("An id is a ULID: 26 characters of Crockford's base 32, the first ≤ 7.")
     return item_id
-
-
-def _last_segment(context: RequestContext) -> str:
-    return context.path.rpartition("/")[2]

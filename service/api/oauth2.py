@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 
+from service.access import scopes
 from service.access.api_keys import secret_hash
 from service.access.issuer import BuiltInIssuer
-from service.access.scopes import ADMIN, READ, WRITE
 from service.access.tokens import words
 from service.api.request import Reply, RequestContext
 from service.model.errors import NoSuchRoute
@@ -90,7 +90,7 @@ class OAuth2:
             "issuer": issuer.name,
             "token_endpoint": f"{self._base_url}/oauth2/token",
             "jwks_uri": f"{self._base_url}/.well-known/jwks.json",
-            "scopes_supported": [READ, WRITE, ADMIN],
+            "scopes_supported": scopes.ALL,
             "response_types_supported": [],
             "grant_types_supported": [GRANT_TYPE],
             "token_endpoint_auth_methods_supported": methods,
@@ -102,7 +102,7 @@ class OAuth2:
         document = {
             "resource": self._base_url,
             "authorization_servers": self._issuers,
-            "scopes_supported": [READ, WRITE, ADMIN],
+            "scopes_supported": scopes.ALL,
             "bearer_methods_supported": ["header"],
         }
         return _json(200, document, _PUBLIC)

@@ -4,23 +4,35 @@ import re
 from collections.abc import Collection
 from urllib.parse import unquote_plus
 
+from service.model.bounds import bounded
 from service.model.errors import InvalidParameter, Place
 
+# The server itself refuses a longer target (414).
+QUERY_MAX_BYTES = 65_536
+MAX_PARAMETERS = 64
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MAX_PLACES = 20
 
 
+@bounded(QUERY_MAX_BYTES)
 def parameters(
     query_string: str, allowed: Collection[str], family: str | None = None
 ) -> dict[str, str]:
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
     Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
-    every place. ``family`` is how further allowed names begin.
+    every place. ``family`` is how further allowed names begin. Nothing is decoded of a query
+    string with more than MAX_PARAMETERS parameters.
     """
+    if len(query_string) > QUERY_MAX_BYTES:
+        raise InvalidParameter(f"The query string is longer than {QUERY_MAX_BYTES} bytes.")
+    parts = [*filter(None, query_string.split("&"))]
+    if len(parts) > MAX_PARAMETERS:
+        place = _place(f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0])
+        raise InvalidParameter("The query string has too many parameters.", place)
     found: dict[str, str] = {}
     wrong: list[Place] = []
-    for part in filter(None, query_string.split("&")):
+    for part in parts:
         sent_name, _, sent_value = part.partition("=")
         name, value = _decoded(sent_name), _decoded(sent_value)
         if name is None or value is None:

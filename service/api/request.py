@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.model.caller import Caller
 from service.model.rate import Admission
@@ -25,8 +25,9 @@ class RequestContext:
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
-    ``arrived_s`` is the event loop's clock. ``caller`` is None until the credentials were checked,
-    ``admission`` until the request was counted against a limit. ``trace`` is the caller's, if any.
+    ``caller`` is None until the credentials were checked, ``admission`` until the request was
+    counted against a limit. ``trace`` is the caller's, if any.
+    ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
     method: str
@@ -36,9 +37,9 @@ class RequestContext:
     headers: Mapping[str, list[str]]
     peer: str
     request_id: str
-    arrived_s: float
     read_body: Callable[[], Awaitable[bytes]]
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
     trace: TraceContext | None = None
+    robyn_request: Any = None

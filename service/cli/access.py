@@ -14,10 +14,9 @@ from typing import TypeAlias, TypeVar
 
 import psycopg
 
-from service.access import signing_keys
+from service.access import scopes, signing_keys
 from service.access.api_keys import new_key, secret_hash
 from service.access.issuer import PUBLISH_AHEAD_S, BuiltInIssuer
-from service.access.scopes import ADMIN, READ, WRITE
 from service.access.tokens import is_name, words
 from service.cli.options import add_common, load_settings
 from service.model.errors import HotshelfError
@@ -120,8 +119,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scope",
         type=_scope,
-        default=f"{READ} {WRITE}",
-        help=f"words of {READ}, {WRITE}, {ADMIN} (default: %(default)s)",
+        default=f"{scopes.READ} {scopes.WRITE}",
+        help=f"words of {', '.join(scopes.ALL)} (default: %(default)s)",
     )
 
 
@@ -141,8 +140,8 @@ def _rate(text: str) -> tuple[int, int]:
 
 def _scope(text: str) -> str:
     wanted = words(text)
-    if not wanted or not wanted <= {READ, WRITE, ADMIN}:
-        raise argparse.ArgumentTypeError(f"must be words of {READ}, {WRITE}, {ADMIN}")
+    if not wanted or not wanted <= set(scopes.ALL):
+        raise argparse.ArgumentTypeError(f"must be words of {', '.join(scopes.ALL)}")
     return " ".join(sorted(wanted))
 
 

@@ -11,7 +11,7 @@ import psycopg
 from service import setting_sources
 from service.api.describe import openapi
 from service.api.routes import documented
-from service.cli import access, check, data, run
+from service.cli import access, check, data, export, run
 from service.cli.check import ServerUnfit, refuse_unfit_servers
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
@@ -24,7 +24,7 @@ from service.store.shards import ShardMapError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; the exit status is 2 for what the command line or settings got wrong."""
-    args = _parser().parse_args(argv)
+    args = command_line().parse_args(argv)
     try:
         status: int = args.run(args)
     except (SettingsError, MigrationError, ServerUnfit, ShardMapError, StackError) as error:
@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command sets ``run``."""
     parser = argparse.ArgumentParser(
         prog="hotshelf", description="A REST resource service over Redis and sharded PostgreSQL."
     )
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     check.add_commands(commands)
     data.add_commands(commands)
+    export.add_commands(commands)
     access.add_commands(commands)
     text = "print every setting, its value and where it came from"
     _add(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a long command: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -8,17 +8,27 @@ _TERMINAL_INTERVAL_S = 0.1
 _PLAIN_INTERVAL_S = 10.0
 
 
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
-    """Counts on standard error, which stays apart from what a command puts out."""
+    """Counts items on standard error, because standard output is for results."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._terminal = sys.stderr.isatty()
-        self._started = time.monotonic()
-        self._shown = self._started
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from 0, and time from this moment."""
+        self._count = 0
+        self._started = self._shown = time.monotonic()
 
     def show(self, count: int, share: float | None) -> None:
-        """``share`` is the part that is done, from 0 to 1, or None when nobody knows."""
+        """``share`` is the part that is done, from 0 to 1, or None where the whole is unknown."""
+        self._count = count
         now = time.monotonic()
         if now - self._shown < (_TERMINAL_INTERVAL_S if self._terminal else _PLAIN_INTERVAL_S):
             return
@@ -33,8 +43,9 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def end(self, count: int) -> str:
-        """Take the bar away; the closing summary with the rate."""
+    def end(self, count: int | None = None) -> str:
+        """Remove the bar; the closing summary, of what was last shown unless ``count`` is given."""
+        count = self._count if count is None else count
         if self._terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         took_s = time.monotonic() - self._started

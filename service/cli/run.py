@@ -13,18 +13,20 @@ from pathlib import Path
 from types import FrameType
 
 from service import setting_sources
+from service.access import scopes
 from service.bulk.import_items import ImportOptions, import_items
 from service.bulk.source import Source
 from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
+from service.model.resource import ITEMS
 from service.process.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate
 
 _DEVELOPER = "developer"
-_SCOPE = "items:read items:write"
+_SCOPE = f"{scopes.READ} {scopes.WRITE}"
 _TOKEN_TTL_S = 30 * 86_400
 _SAMPLE_ID = "01JHXSAMP1EKETT1E000000001"
 
@@ -146,8 +148,8 @@ A development token, good for 30 days, also in {token_file}:
 {token}
 
 Create an item, read one of the sample catalog, ask how the service is:
-curl -i {url}/v1/items {token_header} {fields} {kettle}
-curl -i {url}/v1/items/{_SAMPLE_ID} {token_header}
+curl -i {url}{ITEMS.path(1)} {token_header} {fields} {kettle}
+curl -i {url}{ITEMS.path(1, _SAMPLE_ID)} {token_header}
 curl -i {url}/readyz
 """,
         flush=True,

@@ -12,7 +12,7 @@ import psycopg
 
 from service.embedded.processes import (
     LOOPBACK,
-    Account,
+    Instance,
     Server,
     StackError,
     await_true,
@@ -62,26 +62,11 @@ class PostgresNode(Server):
 
     stop_signal = signal.SIGINT
 
-    def __init__(
-        self,
-        directory: Path,
-        log: Path,
-        *,
-        mark: str,
-        port: int,
-        password: str,
-        account: Account,
-        binaries: Path,
-        durable: bool,
-    ) -> None:
-        super().__init__(directory.name, mark, log)
-        self.directory = directory
-        self.port = port
-        self.account = account
+    def __init__(self, instance: Instance, *, binaries: Path, durable: bool) -> None:
+        super().__init__(instance)
         self.binaries = binaries
         self.durable = durable
         self.primary: PostgresNode | None = None
-        self._password = password
 
     @property
     def url(self) -> str:

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOOPBACK = "127.0.0.1"
@@ -88,19 +88,34 @@ def spawn(
         ).result()
 
 
-class Server:
-    """One long-lived server of the stack; a subclass says how it starts and when it is ready.
+class Instance(NamedTuple):
+    """Where one server runs, and as whom.
 
     ``mark`` is found in the command line of each of its processes and in no other's. (Reading
     another user's ``/proc/PID/cwd`` needs a capability that containers lack.)
     """
 
+    directory: Path
+    log: Path
+    mark: str
+    port: int
+    password: str
+    account: Account
+
+
+class Server:
+    """One long-lived server of the stack; a subclass says how it starts and when it is ready."""
+
     stop_signal = signal.SIGTERM
 
-    def __init__(self, name: str, mark: str, log: Path) -> None:
-        self.name = name
-        self.mark = mark
-        self.log = log
+    def __init__(self, instance: Instance) -> None:
+        self.name = instance.directory.name
+        self.directory = instance.directory
+        self.log = instance.log
+        self.mark = instance.mark
+        self.port = instance.port
+        self.account = instance.account
+        self._password = instance.password
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:

@@ -2,10 +2,9 @@
 
 import socket
 import subprocess
-from pathlib import Path
 
 from service.embedded.binaries import redis_server
-from service.embedded.processes import LOOPBACK, Account, Server, make_directory, spawn
+from service.embedded.processes import LOOPBACK, Instance, Server, make_directory, spawn
 
 CONFIGURATION = """\
 proc-title-template "{{title}} {{listen-addr}} {mark}"
@@ -24,22 +23,9 @@ appendonly no
 class RedisServer(Server):
     """Redis on loopback TCP and on ``redis.sock`` in its directory, with a password."""
 
-    def __init__(
-        self,
-        directory: Path,
-        log: Path,
-        *,
-        mark: str,
-        port: int,
-        password: str,
-        account: Account,
-    ) -> None:
-        super().__init__(directory.name, mark, log)
-        self.directory = directory
-        self.port = port
-        self.account = account
-        self.program = redis_server(account)
-        self._password = password
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(instance)
+        self.program = redis_server(instance.account)
 
     @property
     def url(self) -> str:

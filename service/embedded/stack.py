@@ -14,6 +14,7 @@ from typing import Self
 from service.embedded.binaries import postgres_bin
 from service.embedded.postgres import Creation, PostgresNode, is_cluster
 from service.embedded.processes import (
+    Instance,
     Server,
     StackError,
     end_leftovers,
@@ -123,30 +124,15 @@ class EmbeddedStack:
         binaries = postgres_bin(account)
         taken: set[int] = set()
 
-        def port(name: str) -> int:
-            state.ports[name] = free_port(state.ports.get(name), taken)
-            return state.ports[name]
+        def instance(name: str) -> Instance:
+            state.ports[name] = port = free_port(state.ports.get(name), taken)
+            mark, log_file = self._mark(state, name), log / f"{name}.log"
+            return Instance(self.data_dir / name, log_file, mark, port, state.password, account)
 
         def node(name: str) -> PostgresNode:
-            return PostgresNode(
-                self.data_dir / name,
-                log / f"{name}.log",
-                mark=self._mark(state, name),
-                port=port(name),
-                password=state.password,
-                account=account,
-                binaries=binaries,
-                durable=self.durable,
-            )
+            return PostgresNode(instance(name), binaries=binaries, durable=self.durable)
 
-        self._redis = RedisServer(
-            self.data_dir / "redis",
-            log / "redis.log",
-            mark=self._mark(state, "redis"),
-            port=port("redis"),
-            password=state.password,
-            account=account,
-        )
+        self._redis = RedisServer(instance("redis"))
         self._shards = []
         for shard in range(state.shards):
             names = _node_names(self.data_dir, shard, replicas)

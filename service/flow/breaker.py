@@ -48,14 +48,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """For /readyz and metrics: the state, its age, the window's counts, openings ever.
+    """For /readyz and metrics: the state, the window's counts, openings since the start.
 
     ``left_s`` is how long it still rests or waits for its probes: 0 where it is closed, or open
     for no other reason than that nobody has asked since.
     """
 
     state: State
-    for_s: float
     left_s: float
     calls: int
     failures: int
@@ -147,7 +146,6 @@ class Breaker:
         left_s = 0.0 if self.closed else max(0.0, self._until - now)
         return Status(
             self._state,
-            now - self._since,
             left_s,
             self._calls,
             self._failures,

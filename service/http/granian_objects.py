@@ -19,7 +19,6 @@ class Headers(Protocol):
 class Scope(Protocol):
     """The part of Granian's scope that is read here."""
 
-    http_version: str
     client: str
     scheme: str
     method: str

@@ -29,6 +29,7 @@ from service.model.errors import (
     TooManyHeaders,
 )
 from service.model.rate import Admission
+from service.model.resource import ITEMS
 from service.observe.trace_context import TraceContext, continued
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
@@ -40,6 +41,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
+_BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
 # Objects made and still there before the collector looks for cycles among them.
 _GARBAGE_MIN = 20_000
 
@@ -49,9 +51,8 @@ class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
     ``hot_item`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there
-    is no such way. ``direct`` names the endpoint of what need not go through a framework, and
-    sets the path's parameters; ``answer`` gets everything else. Both may raise HotshelfError, of
-    which ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply``
+    is no such way. ``answer`` gets everything else and may raise HotshelfError, of which
+    ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply``
     has the last word on it but on those of ``hot_item``.
     """
 
@@ -63,7 +64,6 @@ class Worker:
     batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
     hot_item: HotItem | None = None
-    direct: Callable[[RequestContext], Answer | None] = lambda _: None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
     hot_sent: list[int] = field(default_factory=lambda: [0] * 6)
 
@@ -75,7 +75,6 @@ class Application:
         self._open_worker = open_worker
         self._worker: Worker | None = None
         self._hot_get: HotGet | None = None
-        self._time: Callable[[], float] = _closed
         self._new_id: Callable[[], str] = _closed
         self._body_limit: TimeLimit
 
@@ -85,7 +84,7 @@ class Application:
         if parent is not None and parent.pid is not None:
             # Without Granian nobody would stop or count this worker any more.
             die_with_parent(parent.pid, signal.SIGKILL)
-        loop.run_until_complete(self.open(loop))
+        loop.run_until_complete(self.open())
         _spare_collector()
         # uvloop forgets a signal that arrives while it stands still, as it will until Granian
         # has started it again; our loader holds them back until then.
@@ -95,8 +94,7 @@ class Application:
         """Granian calls it after the last answer; the loop has stopped again."""
         loop.run_until_complete(self.close())
 
-    async def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._time = loop.time
+    async def open(self) -> None:
         # Made after the fork: workers' ids must differ.
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
@@ -149,7 +147,7 @@ class Application:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
-        is_batch = scope.path.endswith("/items:batch")
+        is_batch = scope.path in _BATCH_PATHS
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         return RequestContext(
             method=scope.method,
@@ -159,7 +157,6 @@ class Application:
             headers=headers,
             peer=scope.client.rsplit(":", 1)[0].strip("[]"),
             request_id=_sent_id(headers.get("x-request-id")) or self._new_id(),
-            arrived_s=self._time(),
             trace=_trace(headers.get("traceparent")),
             read_body=Body(headers, exchange, max_bytes, self._body_limit).read,
         )
@@ -186,7 +183,7 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
     _check_headers(scope.headers, context)
     _check_path(context.path)
-    return await (worker.direct(context) or worker.answer)(context)
+    return await worker.answer(context)
 
 
 def _check_headers(sent: Headers, context: RequestContext) -> None:

@@ -13,8 +13,7 @@ import orjson
 
 from service.model.errors import HotshelfError, InvalidContent, PatchResultInvalid, Place
 from service.model.json_text import pointer_token, value_of
-
-_MAX_PLACES = 20
+from service.model.places import MAX_PLACES, Places
 
 
 class DataSchema:
@@ -58,9 +57,9 @@ class DataSchema:
         return data
 
     def _check(self, data: bytes, at: str, error: type[HotshelfError], detail: str) -> None:
-        wrong = list(islice(self._violations(data, at), _MAX_PLACES))
-        if wrong:
-            raise error(detail, *wrong)
+        wrong = Places()
+        wrong.add(*islice(self._violations(data, at), MAX_PLACES))
+        wrong.raise_any(error, detail)
 
     def _violations(self, data: bytes, at: str) -> Iterator[Place]:
         if self._validator is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from service.model.rate import Rate
+from service.model.resource import ITEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +24,5 @@ class Caller:
         object.__setattr__(self, "limit_key", f"account:{self.account}")
 
     def may(self, scope: str) -> bool:
-        """items:admin implies every other items scope."""
-        return scope in self.scopes or "items:admin" in self.scopes
+        """The admin scope implies every other scope of items."""
+        return scope in self.scopes or ITEMS.admin_scope in self.scopes

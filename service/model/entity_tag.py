@@ -10,9 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Place, PreconditionFailed
 
-_ENTITY_TAG = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*)"')
+# A tag and the comma or the end behind it; possessive, so that each character is read once.
+_ENTITY_TAG = re.compile(
+    r'[ \t,]*+(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*+)"[ \t]*+(?:,[ \t,]*+|\Z)'
+)
 _OURS = re.compile(
     r"([1-9][0-9]{0,18})-([0-9a-f]{8})(?:\.v2)?(?:\.f[0-9a-f]{8})?(?:-(?:br|gzip|zstd))?"
 )
@@ -57,27 +61,27 @@ class TagCondition:
 NO_TAGS: Final = TagCondition(False, frozenset(), frozenset())
 
 
+@bounded(FIELD_MAX_BYTES)
 def parse_tag_condition(value: str) -> TagCondition:
-    """Read a field value (several lines joined by commas). Raises ValueError if malformed."""
+    """Read a field value (several lines joined by commas).
+
+    Raises ValueError if it is malformed or longer than FIELD_MAX_BYTES.
+    """
+    if len(value) > FIELD_MAX_BYTES:
+        raise ValueError("too long a list of entity tags")
     if value.strip(" \t") == "*":
         return TagCondition(True, frozenset(), frozenset())
     strong: set[tuple[int, str]] = set()
     weak: set[tuple[int, str]] = set()
-    position, seen = 0, 0
-    while position < len(value):
-        if value[position] in " \t,":
-            position += 1
-            continue
+    position = 0
+    while position < len(value) or not position:
         match = _ENTITY_TAG.match(value, position)
-        if match is None or value[match.end() :].lstrip(" \t")[:1] not in ("", ","):
+        if match is None:
             raise ValueError("not a list of entity tags")
-        seen += 1
         position = match.end()
         ours = _OURS.fullmatch(match["opaque"])
         if ours is not None:
             (weak if match["weak"] else strong).add((int(ours[1]), ours[2]))
-    if not seen:
-        raise ValueError("empty")
     return TagCondition(False, frozenset(strong), frozenset(weak))
 
 

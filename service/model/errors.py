@@ -5,24 +5,9 @@ codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the request something is wrong: exactly one of the three names is set.
-
-    ``pointer`` is an RFC 6901 JSON Pointer into the body, ``parameter`` a query parameter,
-    ``header`` a field name. ``rule`` is the name of the error in the standard that a list follows,
-    where that has one for it.
-    """
-
-    detail: str
-    pointer: str | None = None
-    parameter: str | None = None
-    header: str | None = None
-    rule: str = ""
+from service.model.place import Place as Place
 
 
 class HotshelfError(Exception):
@@ -32,38 +17,45 @@ class HotshelfError(Exception):
     ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
     ``run_again``: nothing happened, or running the same statements again is safe and may work
     now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
+    The defaults of a class count where the constructor is given none.
     """
 
     code: ClassVar[str]
+    default_detail: ClassVar[str] = ""
+    default_retry_after_s: ClassVar[int | None] = None
     recorded = False
     replayed = False
 
     def __init__(
         self,
-        detail: str,
+        detail: str = "",
         *places: Place,
         extra: Mapping[str, str | int] | None = None,
         retry_after_s: int | None = None,
         run_again: bool = False,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
         self.places = places
         self.extra = extra or {}
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = retry_after_s or self.default_retry_after_s
         self.run_again = run_again
 
 
 class CallerError(HotshelfError):
-    """The caller can mend it; repeating the same request gives the same answer."""
+    """The caller has to change the request; repeating it gives the same answer."""
 
 
 class CapacityError(HotshelfError):
     """Nothing is broken: the same request passes after ``retry_after_s`` whole seconds (≥ 1)."""
 
+    default_retry_after_s = 1
+
 
 class DependencyError(HotshelfError):
     """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
+
+    default_retry_after_s = 1
 
 
 # 400: what the request alone decides
@@ -143,6 +135,7 @@ class NoSuchRoute(CallerError):
 
 class ItemNotFound(CallerError):
     code = "item-not-found"
+    default_detail = "There is no item with this id."
 
 
 class MethodNotAllowed(CallerError):
@@ -179,6 +172,8 @@ class RequestInProgress(CallerError):
     """The first request with this idempotency key has not ended yet."""
 
     code = "request-in-progress"
+    default_detail = "The first request with this key is still running."
+    default_retry_after_s = 1
 
 
 class PreconditionFailed(CallerError):
@@ -229,6 +224,12 @@ class TooManyHeaders(CallerError):
     code = "too-many-headers"
 
 
+class HeaderTooLarge(CallerError):
+    """One field is longer than it may be; its place names it."""
+
+    code = "header-too-large"
+
+
 # 429, 503
 
 
@@ -254,16 +255,19 @@ class OutcomeUnknown(DependencyError):
     """COMMIT was sent and its answer was lost; the write is whole or did not happen."""
 
     code = "outcome-unknown"
+    default_detail = "Whether the change was made is not known."
 
 
 class DatabaseTimeout(DependencyError):
     code = "database-timeout"
+    default_detail = "The database took too long."
 
 
 class QueryTooExpensive(DependencyError):
     """A list that is allowed, but takes longer than it may on the data as it is."""
 
     code = "query-too-expensive"
+    default_detail = "No index answers this list in time: narrow its filter."
 
 
 # 500
@@ -273,6 +277,7 @@ class InternalError(HotshelfError):
     """A fault of ours: logged with the request id, told to the caller without any detail."""
 
     code = "internal-error"
+    default_detail = "Something went wrong."
 
 
 class CacheUnavailable(DependencyError):

@@ -6,7 +6,7 @@ InvalidSyntax or InvalidContent, with pointers into the patch; what the item's s
 PatchTestFailed, PatchConflict or PatchResultInvalid.
 """
 
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
@@ -22,12 +22,13 @@ from service.model.errors import (
     Place,
 )
 from service.model.json_text import places_of, problem_of, text_of, value_of
+from service.model.places import Places
 
 MAX_BYTES = 1 << 20
 # Each operation may shift a long array, and all of them run on the event loop.
 MAX_OPERATIONS = 1000
 _MAX_DEPTH = 64
-_MAX_PLACES = 20
+_NOT_A_PATCH = "The body is not a JSON Patch (RFC 6902)."
 
 # The members that each operation needs besides its name (RFC 6902 section 4).
 _OPERANDS = {
@@ -123,22 +124,17 @@ def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
         raise problem_of(found)
     operations = value_of(patch, _pairs)
     if not isinstance(operations, list):
-        _malformed([Place("is not an array of operations", pointer="")])
+        raise InvalidSyntax(_NOT_A_PATCH, Place("is not an array of operations", pointer=""))
     if len(operations) > MAX_OPERATIONS:
         place = Place(f"more than {MAX_OPERATIONS} operations", pointer=f"/{MAX_OPERATIONS}")
-        _malformed([place])
-    wrong: list[Place] = []
+        raise InvalidSyntax(_NOT_A_PATCH, place)
+    wrong = Places()
     for index, operation in enumerate(operations):
-        wrong += _wrong_places(f"/{index}", operation)
-        if len(wrong) >= _MAX_PLACES:
+        wrong.add(*_wrong_places(f"/{index}", operation))
+        if wrong.full:
             break
-    if wrong:
-        _malformed(wrong)
+    wrong.raise_any(InvalidSyntax, _NOT_A_PATCH)
     return operations
-
-
-def _malformed(places: list[Place]) -> NoReturn:
-    raise InvalidSyntax("The body is not a JSON Patch (RFC 6902).", *places)
 
 
 def _wrong_places(pointer: str, operation: Any) -> list[Place]:

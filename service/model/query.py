@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Place
 
 Path: TypeAlias = tuple[str, ...]
@@ -33,7 +34,8 @@ DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 
 _NAME_MAX_BYTES = 256
 _PATH_MAX_NAMES = 64
-_PIECE = re.compile(r"\\[.\\]|\.|[^.\\]+|\\")
+_PATH_MAX_BYTES = FIELD_MAX_BYTES
+_PIECE = re.compile(r"\\[.\\]|\.|[^.\\]++|\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,20 @@ class Position:
         return Position(self.key, self.item_id, not self.backwards)
 
 
+@bounded(_PATH_MAX_BYTES)
 def parse_path(text: str) -> Path:
     """The names that a dotted path stands for. ValueError, with a clause, if it is none."""
-    names = [""]
+    if len(text) > _PATH_MAX_BYTES:
+        raise ValueError(f"is a path of more than {_PATH_MAX_BYTES} characters")
+    names: list[str] = []
+    pieces: list[str] = []
     for piece in _PIECE.findall(text):
         if piece == ".":
-            names.append("")
+            names.append("".join(pieces))
+            pieces = []
         else:
-            names[-1] += piece[1] if len(piece) == 2 and piece in ("\\.", "\\\\") else piece
+            pieces.append(piece[1] if piece in ("\\.", "\\\\") else piece)
+    names.append("".join(pieces))
     if not all(names):
         raise ValueError("has an empty name")
     if len(names) > _PATH_MAX_NAMES:

@@ -6,24 +6,23 @@ from collections.abc import Iterable, Iterator
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What no route and no method of ours is counted under.
 OTHER = "other"
-_HOT = ("GET", "/v1/items/{id}")
 _CLASSES = 6
 
 
 class RequestCounts:
     """One worker's counts. ``paths`` are those of the routes, with parameters as ``:name``.
 
-    ``hot`` counts GETs of one item by the first digit of their status: the hot path adds to it
-    by itself.
+    ``hot`` counts GETs of ``hot_path`` by the first digit of their status: the hot path adds to
+    it directly.
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], hot_path: str) -> None:
         templates = dict.fromkeys(map(_template, paths))
         self._fixed = {path for path in templates if "{" not in path}
         self._templates = [path for path in templates if "{" in path]
         self._pattern = re.compile("|".join(f"({_pattern(path)})" for path in self._templates))
         self._counts: dict[tuple[str, str], list[int]] = {}
-        self.hot = self._counts[_HOT] = [0] * _CLASSES
+        self.hot = self._counts["GET", _template(hot_path)] = [0] * _CLASSES
 
     def count(self, method: str, path: str, status: int) -> None:
         key = (method if method in METHODS else OTHER, self.route(path))

@@ -4,8 +4,12 @@ import re
 import secrets
 from typing import NamedTuple
 
+from service.model.bounds import bounded
+
 # Later versions may append fields, version 00 may not (section 3.2.4).
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+# Nine times as long as version 00.
+_MAX_BYTES = 512
 
 
 class TraceContext(NamedTuple):
@@ -21,8 +25,11 @@ class TraceContext(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
 
+@bounded(_MAX_BYTES)
 def continued(traceparent: str) -> TraceContext | None:
     """A new span in the trace that the field value names; None if it is not valid."""
+    if len(traceparent) > _MAX_BYTES:
+        return None
     match = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if match is None:
         return None

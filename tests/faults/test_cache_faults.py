@@ -222,7 +222,7 @@ def test_redis_fails_behind_the_near_cache(
 
 
 def test_the_service_starts_beside_a_hung_redis(servers: EmbeddedStack, tmp_path: Path) -> None:
-    """Case 17: it serves from the databases, and from Redis as soon as that goes on."""
+    """It serves from the databases, and from Redis as soon as that goes on."""
     servers.redis.pause()
     running = None
     try:

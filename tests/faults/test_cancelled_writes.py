@@ -1,4 +1,4 @@
-"""Case 21: tasks cancelled at any await lose no connection, and leave no half of a write."""
+"""Tasks cancelled at any await lose no connection, and leave no half of a write."""
 
 import asyncio
 import random

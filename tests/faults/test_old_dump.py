@@ -11,8 +11,8 @@ from service.cache.entries import PROBE, SCRIPTS, Entries
 from service.cache.pipeline import RedisPipeline
 from tests.fixtures.entries import EPOCH, ITEM_ID, entry
 from tests.fixtures.pipelines import run
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer, redis_server
-from tests.fixtures.running import free_port
 
 FOREIGN = {b"session:42": b"a", b"item:of another": b"b"}
 

@@ -47,7 +47,7 @@ def _until_created(client: httpx.Client, key: str) -> httpx.Response:
 
 
 def test_a_dead_primary_and_its_return(small_stack: EmbeddedStack, running: RunningService) -> None:
-    """Case 14: 503 at once, not kept; when the primary is back, the same key makes the item."""
+    """503 at once, not kept; when the primary is back, the same key makes the item."""
     primary = small_stack.node(0, 0)
     key = uuid4().hex
     with running.client() as client:
@@ -87,7 +87,7 @@ def test_a_frozen_primary_costs_one_wait(
 
 
 def test_fifty_twins_over_a_restart(small_stack: EmbeddedStack, running: RunningService) -> None:
-    """Case 12: the key's primary restarts while they run; Redis is away as well."""
+    """The key's primary restarts while they run; Redis is away as well."""
     key = uuid4().hex
     small_stack.redis.kill()
 
@@ -135,7 +135,7 @@ def _wait_for(made: list[httpx.Response], more: int) -> None:
 def test_a_primary_that_became_read_only(
     small_stack: EmbeddedStack, running: RunningService
 ) -> None:
-    """Case 20: its connections stay, and each write on them is refused with 25006."""
+    """Its connections stay, and each write on them is refused with 25006."""
     old, new = small_stack.node(0, 0), small_stack.node(0, 1)
     made: list[httpx.Response] = []
     with _traffic(running, made):

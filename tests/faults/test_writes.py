@@ -123,7 +123,7 @@ async def _storm(
 
 
 def test_every_create_makes_one_item(lone_service: tuple[RunningService, list[str]]) -> None:
-    """Cases 12 and 13: exactly as many items, all that was acknowledged there and readable."""
+    """Exactly as many items, all that was acknowledged there and readable."""
     running, shards = lone_service
     print(f"HOTSHELF_TEST_SEED={SEED}")  # noqa: T201
     history, network, killer = uvloop.run(_storm(running, shards, random.Random(SEED)))

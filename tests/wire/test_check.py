@@ -11,8 +11,8 @@ from service.embedded import EmbeddedStack
 from service.settings import Database
 from service.store.migrate import migrate
 from tests.fixtures.databases import empty_databases
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer, redis_server
-from tests.fixtures.running import free_port
 
 
 def hotshelf(

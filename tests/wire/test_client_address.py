@@ -1,4 +1,4 @@
-"""Case 29: whose allowance a request without a good credential uses up, whatever it claims."""
+"""Whose allowance a request without a good credential uses up, whatever it claims."""
 
 from collections.abc import Callable, Iterator
 

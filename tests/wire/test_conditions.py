@@ -1,4 +1,4 @@
-"""Case 5: conditional writes, the same on PUT, PATCH and DELETE."""
+"""Conditional writes, the same on PUT, PATCH and DELETE."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ def test_if_match_is_asked_before_if_none_match(
 
 @conditional
 def test_a_missing_item(client: httpx.Client, way: WriteWay) -> None:
-    """API.md: 412 on PUT, 404 on PATCH and DELETE."""
+    """412 on PUT, 404 on PATCH and DELETE."""
     nobody = Tags("/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV", "", "")
     expected = 412 if way is PUT else 404
     for value in ("*", '"1-00000000"', 'W/"1-00000000"'):

@@ -1,4 +1,4 @@
-"""Case 27: a page of another origin asks first, and may read every answer, whatever its status."""
+"""A page of another origin asks first, and may read every answer, whatever its status."""
 
 from collections.abc import Iterator
 from pathlib import Path

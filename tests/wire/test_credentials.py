@@ -1,4 +1,4 @@
-"""Case 26 over the wire: how a credential may be written, and that a bad one is never anonymous."""
+"""Over the wire: how a credential may be written, and that a bad one is never anonymous."""
 
 from collections.abc import Iterator
 
@@ -36,8 +36,9 @@ def test_good_credentials(client: httpx.Client, service: RunningService, written
         ([b"Bearer\t{}"], 401, INVALID),
         ([b"Bearer {}x"], 401, INVALID),
         ([b"Bearer {} {}"], 401, INVALID),
-        ([b"Bearer " + b"a" * 20_000], 401, INVALID),
-        ([b"Bearer " + b"a" * 60_000], 401, INVALID),
+        ([b"Bearer " + b"a" * 16_000], 401, INVALID),
+        ([b"Bearer " + b"a" * 20_000], 431, None),
+        ([b"Bearer " + b"a" * 60_000], 431, None),
         # Over 64 KiB Granian refuses as its buffer falls: at twice that for certain.
         ([b"Bearer " + b"a" * 200_000], 431, None),
         ([b"Bearer {}, Bearer {}"], 400, None),

@@ -1,4 +1,4 @@
-"""JSON that is hard to store or to read, on every way in: cases 1 to 3."""
+"""JSON that is hard to store or to read, on every way in."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def _data(client: httpx.Client, written: httpx.Response) -> Any:
     return json.loads(read.content, parse_int=Decimal, parse_float=Decimal)["data"]
 
 
-# Case 1: NUL and surrogates
+# NUL and surrogates
 
 
 @every_way
@@ -74,7 +74,7 @@ def test_every_place_is_named_at_once(client: httpx.Client, way: WriteWay) -> No
     assert _places(way.send(client, data), 422, "invalid-content") == expected
 
 
-# Case 2: numbers
+# Numbers
 
 
 @every_way
@@ -115,7 +115,7 @@ def test_short_numbers_cannot_become_a_huge_row(
     _places(answer, 422, "invalid-content")
 
 
-# Case 3: what is JSON at all
+# What is JSON at all
 
 
 @every_way

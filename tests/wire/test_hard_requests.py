@@ -1,4 +1,4 @@
-"""API.md "Requests and limits" for everything but the body, fast path and bridge alike: case 6."""
+"""Limits of targets, header fields and methods: the same on the fast path and on the bridge."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Idempotency keys over HTTP: what a client sees of them (API.md, cases 12 to 15)."""
+"""Idempotency keys over HTTP: what a client sees of them."""
 
 import asyncio
 import time
@@ -154,7 +154,7 @@ def test_a_replay_is_rendered_as_it_is_asked_for(client: httpx.Client) -> None:
 def test_what_the_request_alone_decides_leaves_the_key_free(
     service: RunningService, client: httpx.Client
 ) -> None:
-    """Case 14: bad bodies, no precondition, no or little right, and then the request itself."""
+    """Bad bodies, no precondition, no or little right, and then the request itself."""
     url, _ = _created(client)
     key = _key()
     expired = signing_keys.mint(service.key, ISSUER, AUDIENCE, "alice", "items:write", -60)
@@ -202,7 +202,7 @@ def lone_service(
 
 
 def test_fifty_at_once_make_one_item(lone_service: tuple[RunningService, str]) -> None:
-    """Case 12: separate connections, two workers, the database slowed to half a second."""
+    """Separate connections, two workers, the database slowed to half a second."""
     running, database = lone_service
     execute(
         database,

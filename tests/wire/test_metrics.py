@@ -124,7 +124,7 @@ def _inventions(dice: random.Random) -> Iterator[bytes]:
 
 
 def test_nobody_makes_up_series(running: RunningService) -> None:
-    """Case 32."""
+    """What clients invent (paths, methods, versions, keys, hosts) makes no new series."""
     dice = random.Random(32)
     invented = list(_inventions(dice))
     before = scrape(running.url)

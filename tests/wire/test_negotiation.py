@@ -1,4 +1,4 @@
-"""Which version an answer has: case 7 of the field's failures, and what follows from it."""
+"""Which version an answer has, by URL and Accept, and what follows from it."""
 
 import json
 import uuid
@@ -82,8 +82,8 @@ def test_only_unknown_is_406_with_the_list(
 
 
 def test_a_long_value_is_no_fault_of_ours(client: httpx.Client, item_id: str) -> None:
-    accept = ", ".join([V9] * 2000)
-    assert len(accept) < 1 << 16
+    accept = ", ".join([V9] * 120)
+    assert len(accept) < 4096
     refused = client.get(f"/v1/items/{item_id}", headers={"accept": accept})
     assert refused.status_code == 406
     too_long = client.get(f"/v1/items/{item_id}", headers={"accept": "a" * 100_000})

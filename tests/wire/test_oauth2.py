@@ -202,7 +202,7 @@ def test_an_issuer_that_never_answered_means_neither_yes_nor_no(client: httpx.Cl
 
 
 def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
-    """Case 19: whoever may not read learns nothing, not even by the true tag."""
+    """Whoever may not read learns nothing, not even by the true tag."""
     owner = _bearer(token())
     headers = owner | {"idempotency-key": "nineteen"}
     made = client.post("/v1/items", json={"data": {}}, headers=headers)

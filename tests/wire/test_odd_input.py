@@ -76,7 +76,7 @@ def test_names_that_differ_in_their_last_byte_only(client: httpx.Client) -> None
 
 @pytest.mark.parametrize(
     "value",
-    ['"\x7f"', '"\\"', '"{}|^`<>"', '"' + "x" * 50_000 + '"', ", ".join(['"x"'] * 9_000), '""'],
+    ['"\x7f"', '"\\"', '"{}|^`<>"', '"' + "x" * 4_000 + '"', ",".join(['"x"'] * 200), '""'],
 )
 def test_odd_entity_tags_are_tags(client: httpx.Client, value: str) -> None:
     url = new_item(client)

@@ -124,7 +124,7 @@ def test_a_patch_that_changes_nothing_succeeds(client: httpx.Client) -> None:
 def test_what_the_patch_alone_decides_comes_before_the_item(
     client: httpx.Client, way: WriteWay
 ) -> None:
-    """API.md's order: a body that is no patch is refused although there is no item either."""
+    """The order of the checks: a body that is no patch is refused before the item is missed."""
     nobody = "/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
     broken = way.send_body(client, b"[{", url=nobody)
     whole = b"{}" if way is MERGE_PATCH else b"[]"

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fixtures.ports import free_port
 from tests.fixtures.printed import PRINTED
-from tests.fixtures.running import free_port
 
 README = Path(__file__).parents[2] / "README.md"
 HOTSHELF = [sys.executable, "-m", "service.cli"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.process.serve import ServeOptions, serve
-from tests.fixtures.wire import Connection, Server, eventually, free_port, request
+from tests.fixtures.ports import free_port
+from tests.fixtures.wire import Connection, Server, eventually, request
 
 TOY = "tests.fixtures.toy_service:application"
 

@@ -1,4 +1,4 @@
-"""Case 33: TLS to Redis and PostgreSQL with several workers; Debian's servers, PyPI's have none."""
+"""TLS to Redis and PostgreSQL with several workers; Debian's servers, PyPI's have none."""
 
 import os
 import shutil
@@ -16,8 +16,9 @@ import uvloop
 from service.embedded import Stack
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.pipelines import connected
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
-from tests.fixtures.running import RunningService, free_port, start_service
+from tests.fixtures.running import RunningService, start_service
 
 WORKERS, ITEMS, READS = 3, 60, 600
 

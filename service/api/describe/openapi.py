@@ -21,6 +21,7 @@ from service.api.represent.fields import PARAMETER
 from service.api.represent.problem import MEDIA_TYPE, TABLE
 from service.model.errors import HotshelfError
 from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
+from service.model.resource import ITEMS, url_version
 from service.settings import Settings
 
 JSON = media_types.JSON
@@ -51,7 +52,8 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
     """The document. ``routes`` are all there are; aliases without a version are left out."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in routes:
-        if path.startswith("/items"):
+        target = ITEMS.match(path)
+        if target is not None and target.version is None:
             continue
         template = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in path.split("/"))
         methods = ("get", "head") if method == "GET" else (method.lower(),)
@@ -64,12 +66,12 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "Hotshelf",
             "version": version_of("hotshelf"),
-            "description": "JSON items. A vendor type in Accept wins over the version in the URL; "
-            "/items is another name of /v1/items. Bodies may come packed with gzip, and "
-            f"are at most {settings.http.body_max_bytes} bytes.",
+            "description": "JSON items. A vendor media type in Accept takes precedence over the "
+            f"version in the URL; {ITEMS.path(None)} means {ITEMS.path(1)}. Request bodies may be "
+            f"compressed with gzip; the limit is {settings.http.body_max_bytes} bytes.",
         },
         "servers": [{"url": settings.http.public_url or "/"}],
-        "tags": [{"name": "items"}, {"name": "access"}, {"name": "service"}],
+        "tags": [{"name": ITEMS.name}, {"name": "access"}, {"name": "service"}],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS | {"Search": search(settings.lists.attributes)},
@@ -81,9 +83,9 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
 
 def _security_schemes() -> dict[str, Any]:
     offered = {
-        scopes.READ: "read items",
-        scopes.WRITE: "change own items",
-        scopes.ADMIN: "change all items, see /metrics",
+        scopes.READ: f"read {ITEMS.name}",
+        scopes.WRITE: f"change own {ITEMS.name}",
+        scopes.ADMIN: f"change all {ITEMS.name}, see /metrics",
     }
     flow = {"tokenUrl": "/oauth2/token", "scopes": offered}
     return {
@@ -96,8 +98,8 @@ def _security_schemes() -> dict[str, Any]:
 def _operation(
     method: str, path: str, operation: Operation, attributes: Sequence[str]
 ) -> dict[str, Any]:
-    version = media_types.url_version(path)
-    versioned = path.startswith(("/v1/", "/v2/"))
+    version = url_version(path)
+    versioned = ITEMS.match(path) is not None
     suffix = f"V{version}" if versioned else ""
     described: dict[str, Any] = {
         "operationId": ("head_" if method == "head" else "") + operation.id + suffix,

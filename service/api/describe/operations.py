@@ -1,10 +1,11 @@
 """What each operation takes and answers: the facts that the OpenAPI document is made of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from service.access.scopes import READ, WRITE
+from service.access.scopes import ADMIN, READ, WRITE
 from service.model import errors
 from service.model.errors import HotshelfError
+from service.model.resource import ITEMS
 
 Errors = frozenset[type[HotshelfError]]
 
@@ -14,6 +15,7 @@ _ANY: Errors = frozenset(
         errors.InvalidHeader,
         errors.NoSuchRoute,
         errors.TooManyHeaders,
+        errors.HeaderTooLarge,
         errors.RateLimited,
         errors.InternalError,
         errors.Overloaded,
@@ -76,7 +78,7 @@ class Operation:
     scope: str = ""
     parameters: tuple[str, ...] = ()
     body: str = ""
-    tags: tuple[str, ...] = field(default=("items",))
+    tags: tuple[str, ...] = (ITEMS.name,)
 
 
 _ITEM = ("etag", "cache-control", "vary")
@@ -189,7 +191,7 @@ READYZ = Operation(
 )
 METRICS = Operation(
     "metrics",
-    "Numbers for Prometheus; from elsewhere than this machine with the scope items:admin",
+    f"Metrics for Prometheus; other machines need the scope {ADMIN}",
     (Success(200, "In its text format", "metrics"),),
     _CALLER,
     tags=("service",),

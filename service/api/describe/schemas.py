@@ -17,9 +17,9 @@ from service.api.filter_values import MAX_VALUES
 from service.api.list_query import MAX_CONDITIONS
 from service.api.oauth2 import GRANT_TYPE
 from service.api.represent.cursor_profile import URL as PROFILE
-from service.api.represent.v2 import TYPE
 from service.model.json_patch import MAX_OPERATIONS
 from service.model.query import MAX_LIMIT, OPERATORS
+from service.model.resource import ITEMS
 
 _META = {
     "owner_id": {"type": "string"},
@@ -29,7 +29,7 @@ _META = {
 }
 _ITEM_1 = {"id": ULID} | _META | {"data": DATA}
 _RESOURCE = {
-    "type": {"const": TYPE},
+    "type": {"const": ITEMS.json_api_type},
     "id": ULID,
     "attributes": DATA,
     "links": closed({"self": {"type": "string", "format": "uri-reference"}}),
@@ -41,7 +41,7 @@ _PROFILED = closed(
     "profile",
 )
 _SENT_RESOURCE = {
-    "type": {"const": TYPE},
+    "type": {"const": ITEMS.json_api_type},
     "attributes": DATA,
     "id": ULID,
     "links": {"type": "object"},

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from service import native
+from service.api.headers.header_lists import is_short, list_field, members, parameters, weight
 from service.api.request import Reply
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import NotAcceptable, Place
 
 # The quickest to make first: it wins where a client likes several as much. By measurement on the
@@ -20,9 +22,9 @@ _ASIDE_BYTES = 64 << 10
 def choose_coding(headers: Mapping[str, list[str]]) -> str:
     """The coding for a large body by Accept-Encoding; "" for none.
 
-    Raises NotAcceptable where every coding and the plain body are refused.
+    Raises NotAcceptable where every coding and the plain body are refused, HeaderTooLarge.
     """
-    chosen = coding_for(", ".join(headers.get("accept-encoding", ())))
+    chosen = coding_for(list_field(headers, "accept-encoding") or "")
     if chosen is None:
         raise NotAcceptable(
             "No content coding is acceptable.",
@@ -32,10 +34,18 @@ def choose_coding(headers: Mapping[str, list[str]]) -> str:
     return chosen
 
 
-@lru_cache(maxsize=1024)
+@bounded(FIELD_MAX_BYTES)
 def coding_for(accept_encoding: str) -> str | None:
-    """As ``choose_coding``, by the field's value; None where everything is refused."""
-    qualities = dict(_member(part) for part in accept_encoding.split(",") if part.strip(" \t"))
+    """As ``choose_coding``, by the field's value; None where everything is refused.
+
+    None as well for what is too long to be read.
+    """
+    return _coding_for(accept_encoding) if is_short(accept_encoding) else None
+
+
+@lru_cache(maxsize=1024)
+def _coding_for(accept_encoding: str) -> str | None:
+    qualities = dict(map(_member, members(accept_encoding)))
     others = qualities.get("*", 0.0)
     plain = qualities.get("identity", others)
     best, best_quality = "", plain
@@ -71,13 +81,7 @@ async def coded(reply: Reply, coding: str) -> Reply:
 
 
 def _member(part: str) -> tuple[str, float]:
-    coding, _, weight = part.partition(";")
-    name, _, text = weight.strip(" \t").partition("=")
-    quality = 1.0
-    if name.strip(" \t").lower() == "q":
-        try:
-            quality = min(1.0, max(0.0, float(text)))
-        except ValueError:
-            quality = 0.0
+    coding, _, rest = part.partition(";")
+    quality = next((weight(value) for name, value in parameters(rest) if name == "q"), 1.0)
     coding = coding.strip(" \t").lower()
     return {"x-gzip": "gzip"}.get(coding, coding), quality

@@ -1,12 +1,10 @@
 """How long version 1 is still there: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
 
-import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from service.model.resource import ITEMS
 from service.settings import Versions
-
-_ITEMS = re.compile(r"(?:/v[12])?/items(?:[/:].*)?", re.DOTALL)
 
 
 def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
@@ -25,7 +23,7 @@ def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
 
 def is_about_items(path: str) -> bool:
     """Whether the path is one of those that exist in several versions."""
-    return _ITEMS.fullmatch(path) is not None
+    return ITEMS.match(path) is not None
 
 
 def _moment(text: str) -> datetime | None:

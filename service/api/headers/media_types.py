@@ -4,14 +4,16 @@ Version 2 is a JSON:API 1.1 document. Under that standard's own media type its r
 negotiation hold: no parameters but ``ext`` and ``profile``, and no extension that is not offered.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from service.api.headers.header_lists import is_short, list_field, members, parameters, weight
 from service.api.request import RequestContext
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
+from service.model.resource import url_version
 
 JSON = "application/json"
 V1 = "application/vnd.api.v1+json"
@@ -52,19 +54,10 @@ OFFERED: Final = {
     2: (_JSON_API, _VENDOR_2, _JSON_2, _VENDOR_1),
 }
 
-# What stands between two commas or semicolons that are not quoted.
-_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
-_PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
-
-
-def url_version(path: str) -> int:
-    """The version that a path asks for; 1 where it names none."""
-    return 2 if path.startswith("/v2/") else 1
-
 
 def check_accept(context: RequestContext) -> Representation:
-    """The representation to answer with. Raises NotAcceptable."""
-    chosen = _wanted(context)
+    """The representation to answer with. Raises NotAcceptable, HeaderTooLarge."""
+    chosen = negotiate(list_field(context.headers, "accept") or "", url_version(context.path))
     if chosen is None:
         offered = OFFERED[url_version(context.path)]
         raise NotAcceptable(
@@ -77,7 +70,10 @@ def check_accept(context: RequestContext) -> Representation:
 
 def preferred(context: RequestContext) -> Representation:
     """The same for errors, which are sent whatever is accepted."""
-    return _wanted(context) or OFFERED[url_version(context.path)][0]
+    version = url_version(context.path)
+    lines = context.headers.get("accept", ())
+    short = sum(map(len, lines)) <= FIELD_MAX_BYTES
+    return (negotiate(", ".join(lines), version) if short else None) or OFFERED[version][0]
 
 
 def check_item_body(context: RequestContext) -> Sent:
@@ -101,19 +97,25 @@ def check_patch_body(context: RequestContext) -> Sent:
     return _sent(context, PATCH_TYPES, detail, "accept_patch")
 
 
-@lru_cache(maxsize=2048)
+@bounded(FIELD_MAX_BYTES)
 def negotiate(accept: str, version: int = 1) -> Representation | None:
     """The offered one with the highest quality; None where none is acceptable.
 
     ``version`` is the URL's. Of equal ones a type wins that names its version, then the default.
+    None as well for what is too long to be read.
     """
-    ranges = [_range(part) for part in _MEMBER.findall(accept) if part.strip(" \t")]
+    return _negotiate(accept, version) if is_short(accept) else None
+
+
+@lru_cache(maxsize=2048)
+def _negotiate(accept: str, version: int) -> Representation | None:
+    ranges = [_range(part) for part in members(accept)]
     offers = OFFERED[version]
     if not ranges:
         return offers[0]
     qualities: dict[str, float] = {}
-    for essence, quality, parameters in ranges:
-        if essence != JSON_API or _allowed_by_json_api(parameters):
+    for essence, quality, others in ranges:
+        if essence != JSON_API or _allowed_by_json_api(others):
             qualities[essence] = max(qualities.get(essence, 0.0), quality)
     if JSON_API not in qualities and any(each.essence == JSON_API for each in ranges):
         return None
@@ -131,36 +133,31 @@ class _Range(NamedTuple):
     parameters: tuple[tuple[str, str], ...]
 
 
-def _wanted(context: RequestContext) -> Representation | None:
-    return negotiate(", ".join(context.headers.get("accept", ())), url_version(context.path))
-
-
 def _sent(context: RequestContext, known: Sequence[str], detail: str, answered_by: str) -> Sent:
-    values = context.headers.get("content-type", ())
-    essence = _essence(values[0]) if len(values) == 1 else None
+    value = list_field(context.headers, "content-type")
+    is_one = len(context.headers.get("content-type", ())) == 1
+    essence = essence_of(value) if value is not None and is_one else None
     if essence is None or essence not in known:
         place = Place("is not a supported media type", header="content-type")
         raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
     return Sent(essence, _VERSION_OF.get(essence) or url_version(context.path))
 
 
+@bounded(FIELD_MAX_BYTES)
+def essence_of(content_type: str) -> str | None:
+    """Type and subtype in lower case; None if its parameters are off, or it is too long."""
+    return _essence(content_type) if is_short(content_type) else None
+
+
 @lru_cache(maxsize=2048)
 def _essence(content_type: str) -> str | None:
-    """Type and subtype in lower case; None if its parameters are off."""
     essence, _, rest = content_type.partition(";")
     essence = essence.strip(" \t").lower()
-    parameters = tuple(_parameters(rest))
+    sent = tuple(parameters(rest))
     if essence == JSON_API:
-        return essence if _allowed_by_json_api(parameters) else None
-    charsets = [value.lower() for name, value in parameters if name == "charset"]
+        return essence if _allowed_by_json_api(sent) else None
+    charsets = [value.lower() for name, value in sent if name == "charset"]
     return essence if all(charset in ("utf-8", "utf8") for charset in charsets) else None
-
-
-def _parameters(text: str) -> Iterator[tuple[str, str]]:
-    for part in _PARAMETER.findall(text):
-        name, _, value = part.strip(" \t").partition("=")
-        if name:
-            yield name.strip(" \t").lower(), value.strip(" \t").strip('"')
 
 
 def _allowed_by_json_api(parameters: tuple[tuple[str, str], ...]) -> bool:
@@ -170,20 +167,13 @@ def _allowed_by_json_api(parameters: tuple[tuple[str, str], ...]) -> bool:
 
 def _range(part: str) -> _Range:
     essence, _, rest = part.partition(";")
-    quality, parameters = 1.0, []
-    for name, value in _parameters(rest):
+    quality, others = 1.0, []
+    for name, value in parameters(rest):
         if name == "q":
-            quality = _weight(value)
+            quality = weight(value)
         else:
-            parameters.append((name, value))
-    return _Range(essence.strip(" \t").lower(), quality, tuple(parameters))
-
-
-def _weight(text: str) -> float:
-    try:
-        return min(1.0, max(0.0, float(text)))
-    except ValueError:
-        return 0.0
+            others.append((name, value))
+    return _Range(essence.strip(" \t").lower(), quality, tuple(others))
 
 
 def _quality(offered: Representation, qualities: Mapping[str, float]) -> float:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping
 
+from service.api.headers.header_lists import field
 from service.items.decision import Conditions
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.entity_tag import TagCondition, parse_tag_condition
 from service.model.errors import IdempotencyKeyMissing, InvalidHeader, Place
 
@@ -12,7 +14,7 @@ KEY = re.compile(r"[!-~]{1,255}")
 
 
 def conditions_of(headers: Mapping[str, list[str]]) -> Conditions:
-    """If-Match and If-None-Match. Raises InvalidHeader for a malformed one."""
+    """If-Match and If-None-Match. Raises InvalidHeader for a malformed one, HeaderTooLarge."""
     return Conditions(_tags(headers, "if-match"), _tags(headers, "if-none-match"))
 
 
@@ -22,7 +24,7 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
     Raises InvalidHeader for a malformed key and for two different ones.
     """
     sent = [(name, value) for name in _KEY_HEADERS if name in headers for value in headers[name]]
-    keys = [_key(name, value) for name, value in sent]
+    keys = [parse_key(value, name) for name, value in sent]
     if len(keys) > 1 and len(set(keys)) > 1:
         raise InvalidHeader(
             "Two different idempotency keys were sent.",
@@ -31,8 +33,10 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
     return keys[0] if keys else None
 
 
-def _key(name: str, value: str) -> str:
-    key = value.strip(" \t")
+@bounded(FIELD_MAX_BYTES)
+def parse_key(value: str, name: str) -> str:
+    """The key in a line of the field ``name``. Raises InvalidHeader."""
+    key = value.strip(" \t") if len(value) <= FIELD_MAX_BYTES else ""
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):
@@ -55,10 +59,11 @@ def required_idempotency_key(headers: Mapping[str, list[str]]) -> str:
 
 
 def _tags(headers: Mapping[str, list[str]], name: str) -> TagCondition | None:
-    if name not in headers:
+    value = field(headers, name)
+    if value is None:
         return None
     try:
-        return parse_tag_condition(", ".join(headers[name]))
+        return parse_tag_condition(value)
     except ValueError:
         raise InvalidHeader(
             "Entity tags are written in double quotes and separated by commas.",

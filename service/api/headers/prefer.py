@@ -1,28 +1,30 @@
 """The Prefer header (RFC 7240)."""
 
-import re
 from collections.abc import Mapping
 
-# What stands between two commas that are not quoted; a quote that never ends goes to the end.
-_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+from service.api.headers.header_lists import list_field, members, parameters
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 
 
 def wants_minimal(headers: Mapping[str, list[str]]) -> bool:
-    """Whether ``return=minimal`` is preferred."""
-    return _preferred(headers, "return") == "minimal"
+    """Whether ``return=minimal`` is preferred. Raises HeaderTooLarge."""
+    return preference(list_field(headers, "prefer") or "", "return") == "minimal"
 
 
 def wanted_count(headers: Mapping[str, list[str]]) -> str | None:
-    """``exact`` or ``estimated``; None where no total is wanted, or another kind of one."""
-    wanted = _preferred(headers, "count")
+    """``exact`` or ``estimated``; None where no total is wanted, or another kind of one.
+
+    Raises HeaderTooLarge.
+    """
+    wanted = preference(list_field(headers, "prefer") or "", "count")
     return wanted if wanted in ("exact", "estimated") else None
 
 
-def _preferred(headers: Mapping[str, list[str]], preference: str) -> str | None:
-    """Its value in lower case; the first of several counts (RFC 7240 section 2)."""
-    for value in headers.get("prefer", ()):
-        for part in _PREFERENCE.finditer(value):
-            name, _, wanted = part[0].split(";")[0].partition("=")
-            if name.strip(" \t").lower() == preference:
-                return wanted.strip(' \t"').lower()
+@bounded(FIELD_MAX_BYTES)
+def preference(value: str, wanted: str) -> str | None:
+    """The preference's value in lower case; the first of several counts (RFC 7240 section 2)."""
+    for member in members(value):
+        name, setting = next(parameters(member), ("", ""))
+        if name == wanted:
+            return setting.lower()
     return None

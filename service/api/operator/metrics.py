@@ -31,7 +31,7 @@ _FIELDS = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
 class Metrics:
     """Takes samples when it is asked, and once a second for the other workers.
 
-    For whoever asks from this machine, and callers with the scope items:admin: who may not is
+    For whoever asks from this machine, and callers with the admin scope: who may not is
     turned away by the gate (api/routes.py) or here.
     """
 

@@ -17,12 +17,13 @@ from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError
 from service.model.item import Item
 from service.model.item_json import render
+from service.model.resource import ITEMS
 
 _STATUS = {"created": 201, "changed": 200, "deleted": 204}
 
 
 class BatchResults:
-    """Shows results in one version. ``base_url`` goes before the paths of version 2's links."""
+    """Shows results in one version. ``base_url`` goes before the paths of locations and links."""
 
     def __init__(self, version: int, base_url: str) -> None:
         self._version = version
@@ -68,12 +69,11 @@ class BatchResults:
 
     def _item(self, item: Item, is_new: bool) -> dict[str, object]:
         found: dict[str, object] = {"etag": entity_tag(item)}
-        item_id = native.format_id(item.id)
         if self._version == 1:
-            location, name, text = f"/v1/items/{item_id}", "item", render(item)
+            name, text = "item", render(item)
         else:
-            location = v2.location(item_id, self._base_url)
             name, text = "document", v2.render(item, self._base_url)
         if is_new:
-            found["location"] = location
+            path = ITEMS.path(self._version, native.format_id(item.id))
+            found["location"] = self._base_url + path
         return found | {name: orjson.Fragment(text)}

@@ -1,12 +1,13 @@
-"""``fields``: only some of data's members in an answer (API.md, query)."""
+"""``fields``: only some of data's members in an answer."""
 
 import json
 from collections.abc import Mapping
 
 from service import native
+from service.model.resource import ITEMS
 
 # What it is called in each version: JSON:API 1.1, "Sparse Fieldsets".
-PARAMETER = {1: "fields", 2: "fields[items]"}
+PARAMETER = {1: "fields", 2: f"fields[{ITEMS.json_api_type}]"}
 
 # The values are looked at only for where they end.
 _scan = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode

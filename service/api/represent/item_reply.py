@@ -13,6 +13,7 @@ from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
 from service.model.item_json import id_of, render
+from service.model.resource import ITEMS
 
 # How many of an item's forms are kept at a time, of some thirty that can be asked for: the near
 # cache counts a large body twice, so that its readers cannot make a worker much larger.
@@ -72,7 +73,7 @@ class ItemReplies:
         ]
         if status == 201:
             name = native.format_id(item.id)
-            headers.append(("location", f"{self.base_url}/v{wanted.version}/items/{name}"))
+            headers.append(("location", self.base_url + ITEMS.path(wanted.version, name)))
         return Reply(status, headers, self._body(item, wanted))
 
     def selected(self, item: Item, wanted: Representation, fields: frozenset[str]) -> Reply:

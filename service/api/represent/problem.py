@@ -55,6 +55,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.IdempotencyKeyReused: Row(422, "The idempotency key was used for another request"),
     errors.PreconditionRequired: Row(428, "A precondition is needed"),
     errors.TooManyHeaders: Row(431, "The request has too many header fields"),
+    errors.HeaderTooLarge: Row(431, "A header field is too large"),
     errors.RateLimited: Row(429, "Too many requests"),
     errors.InternalError: Row(500, "Internal error"),
     errors.Overloaded: Row(503, "Too much work at once"),

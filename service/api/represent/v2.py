@@ -24,8 +24,8 @@ from service.model.item_json import DATA_MAX_DEPTH, timestamp
 from service.model.json_patch import apply_members
 from service.model.json_text import places_of, problem_of, value_of
 from service.model.query import MAX_LIMIT
+from service.model.resource import ITEMS
 
-TYPE = "items"
 # The document and the resource are two levels above the attributes.
 PATCH_MAX_DEPTH = DATA_MAX_DEPTH + 2
 VERSION = {"version": "1.1"}
@@ -33,7 +33,8 @@ VERSION = {"version": "1.1"}
 _DOCUMENT = ["data", "jsonapi", "links", "meta"]
 _RESOURCE = ["type", "id", "attributes", "links", "meta", "relationships"]
 _FIXED = ("type", "id", "links", "meta")
-_ENVELOPE = b'{"data":{"type":"items","attributes":}}'
+_TYPE = ITEMS.json_api_type.encode()
+_ENVELOPE = b'{"data":{"type":"%b","attributes":}}' % _TYPE
 
 
 def render(item: Item, base_url: str) -> bytes:
@@ -81,17 +82,13 @@ def resource(item: Item, base_url: str, tag: str | None = None) -> bytes:
     }
     if tag is not None:
         meta["etag"] = tag
-    return b'{"type":"items","id":"%b","attributes":%b,"links":{"self":%b},"meta":%b}' % (
+    return b'{"type":"%b","id":"%b","attributes":%b,"links":{"self":%b},"meta":%b}' % (
+        _TYPE,
         item_id.encode(),
         item.data,
-        orjson.dumps(location(item_id, base_url)),
+        orjson.dumps(base_url + ITEMS.path(2, item_id)),
         orjson.dumps(meta),
     )
-
-
-def location(item_id: str, base_url: str) -> str:
-    """Where the item is found under this version."""
-    return f"{base_url}/v2/items/{item_id}"
 
 
 def parse_body(body: bytes, item_id: bytes | None) -> bytes:
@@ -237,8 +234,8 @@ def _check_identity(members: Mapping[str, bytes], item_id: bytes | None, id_need
     missing = [Place("is missing", pointer=f"/data/{n}") for n in needed if n not in members]
     if missing:
         raise InvalidContent("The resource object does not say which it is.", *missing)
-    if value_of(members["type"]) != TYPE:
-        place = Place(f"is not {TYPE}", pointer="/data/type")
+    if value_of(members["type"]) != ITEMS.json_api_type:
+        place = Place(f"is not {ITEMS.json_api_type}", pointer="/data/type")
         raise ResourceMismatch("The resource is of another type.", place)
     if "id" not in members:
         return

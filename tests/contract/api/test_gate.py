@@ -45,7 +45,6 @@ def _context() -> RequestContext:
         path="/v1/items:batch",
         headers={},
         request_id="r",
-        arrived_s=0.0,
         read_body=no_body,
         caller=Caller("alice", frozenset(), "subject:alice"),
         **unused,

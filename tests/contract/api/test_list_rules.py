@@ -1,4 +1,4 @@
-"""Which lists there are, and names and values that stay what they are (case 11)."""
+"""Which lists there are, and names and values that stay what they are."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def _found(reply: Reply) -> list[Any]:
     return [item["data"] for item in content(reply)["items"]]
 
 
-# Case 11. Each name and each word is something that SQL, JSON paths, LIKE or regular
+# Each name and each word is something that SQL, JSON paths, LIKE or regular
 # expressions would read as more than itself.
 WORDS = [
     "it's", "a.b", 'x") OR 1=1--', "$", "$.a", "*", "%", "_____", "50%", "a\\b", "S.A.R.L", "X (Y)",

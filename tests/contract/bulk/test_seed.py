@@ -16,7 +16,7 @@ def test_the_same_flags_make_the_same_catalog(bulk: Bulk) -> None:
     assert len(first.splitlines()) == 3000
     again = bulk.run(*SEED)
     assert again.returncode == 0
-    assert b"3,000 items were there already" in again.stderr
+    assert b"3,000 items existed already" in again.stderr
     assert bulk.run("export").stdout == first
     for url in bulk.urls:
         execute(url, "TRUNCATE items")

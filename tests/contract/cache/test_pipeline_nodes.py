@@ -18,8 +18,8 @@ from service.flow.breaker import State
 from service.model.errors import CacheUnavailable
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.pipelines import connected, run
+from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer, redis_server
-from tests.fixtures.running import free_port
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from service.process.serve import ServeOptions
-from tests.fixtures.wire import Answer, Server, ask, free_port, request
+from tests.fixtures.ports import free_port
+from tests.fixtures.wire import Answer, Server, ask, request
 
 REPOSITORY = Path(__file__).parents[3]
 # What the two servers say about themselves and the moment.

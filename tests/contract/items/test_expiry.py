@@ -17,7 +17,7 @@ ANY = Conditions(if_match=parse_tag_condition("*"))
 
 
 def test_over_the_moment_of_expiry_one_item_a_life(fresh: Database) -> None:
-    """Case 15: ten clients repeat one key across its expiry while the sweep never rests."""
+    """Ten clients repeat one key across its expiry while the sweep never rests."""
     ttl_s = 1
 
     async def run() -> list[Item]:

@@ -48,7 +48,7 @@ def _slow(database: Database, table: str, seconds: float) -> None:
 
 
 def test_twins_on_two_workers_make_one_item(fresh: Database) -> None:
-    """Case 12, at the level of the database: 50 at once, the INSERT slowed to half a second."""
+    """50 at once, in the database itself, the INSERT slowed to half a second."""
     _slow(fresh, "items", 0.5)
 
     async def run() -> list[Any]:

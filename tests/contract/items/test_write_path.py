@@ -76,7 +76,7 @@ async def _on_every_connection(shards: Shards, pool_size: int, statement: bytes)
 
 @pytest.mark.parametrize("statement", [b"DEALLOCATE ALL", b"DISCARD ALL"])
 def test_prepared_statements_that_vanish_are_not_noticed(fresh: Database, statement: bytes) -> None:
-    """Case 22: SQLSTATE 26000 says that nothing ran."""
+    """SQLSTATE 26000 says that nothing ran."""
 
     async def run() -> None:
         async with opened(fresh) as shards:
@@ -119,7 +119,7 @@ def test_a_primary_found_and_lost_again_is_waited_for(fresh: Database) -> None:
 
 
 def test_a_migration_under_load_is_not_noticed(fresh: Database) -> None:
-    """Case 22: cached plans whose table changed, and (0A000) those whose result type did."""
+    """Cached plans whose table changed, and (0A000) those whose result type did."""
 
     async def run() -> list[Outcome]:
         async with workers(fresh) as writers:

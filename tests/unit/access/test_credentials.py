@@ -1,4 +1,4 @@
-"""Which credentials a request may carry, and what two of them mean (case 26)."""
+"""Which credentials a request may carry, and what two of them mean."""
 
 import asyncio
 import contextlib

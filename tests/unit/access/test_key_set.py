@@ -1,4 +1,4 @@
-"""Key sets: what is a usable key, and how a set stays fresh while its issuer does not (case 25)."""
+"""Key sets: what is a usable key, and how a set stays fresh while its issuer does not."""
 
 import asyncio
 import contextlib

@@ -36,16 +36,41 @@ def test_the_cache_is_bounded_by_count_and_bytes(monkeypatch: pytest.MonkeyPatch
     many = verifier(("ES256", "k"))
     sent = [token(jti=str(n)) for n in range(5)]
     callers = [many.verify(one) for one in sent]
-    assert many.cached == 3
+    assert _remembered(many, sent) == sent[2:]
     assert many.verify(sent[4]) is callers[4]
     assert many.verify(sent[0]) is not callers[0]
-    monkeypatch.setattr(tokens, "_CACHE_MAX_BYTES", len(sent[0]) + 100)
-    few = verifier(("ES256", "k"))
-    for one in sent:
-        few.verify(one)
-    assert few.cached == 1
+
+
+def test_the_words_of_a_scope_have_weight() -> None:
+    keys = {ISSUER: key_set(jwks(("ES256", "k")))}
+    few = TokenVerifier(keys, AUDIENCE, LEEWAY_S, cache_max_bytes=100_000)
+    plain, wordy = token(), token(scope=" ".join(map(str, range(1000))))
+    few.verify(plain)
+    assert few.cached_bytes < 10_000
+    few.verify(wordy)
+    assert _remembered(few, [plain, wordy]) == [plain, wordy]
+    assert few.cached_bytes > 70_000
+    wordier = token(scope=" ".join(map(str, range(1001))))
+    few.verify(wordier)
+    assert _remembered(few, [plain, wordy, wordier]) == [wordier]
+    assert few.cached_bytes <= 100_000
     few.forget()
-    assert few.cached == 0
+    assert not _remembered(few, [wordier])
+    assert few.cached_bytes == 0
+
+
+def test_a_token_has_one_spelling() -> None:
+    """RFC 7515 section 2: base64url without padding."""
+    keys = verifier(("ES256", "k"))
+    sent = token()
+    keys.verify(sent)
+    for other in (f"{sent}=", f"{sent}==", f"{sent}.", f"{sent}~", sent.replace(".", "=.", 1)):
+        with pytest.raises(InvalidToken):
+            keys.verify(other)
+
+
+def _remembered(verifier: TokenVerifier, sent: list[str]) -> list[str]:
+    return [token for token in sent if verifier.remembered(token) is not None]
 
 
 def test_two_tokens_that_differ_in_the_signature_alone_are_two() -> None:

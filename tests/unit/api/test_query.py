@@ -1,6 +1,6 @@
 import pytest
 
-from service.api.query import parameters
+from service.api.query import MAX_PARAMETERS, parameters
 from service.model.errors import InvalidParameter
 
 ALLOWED = ("name", "café")
@@ -48,5 +48,11 @@ def test_every_place_is_named_up_to_twenty() -> None:
         parameters("x=1&name=1&name=2&caf%C3%A9=%00", ALLOWED)
     assert [place.parameter for place in refused.value.places] == ["x", "name", "café"]
     with pytest.raises(InvalidParameter) as refused:
-        parameters("x&" * 1000, ALLOWED)
+        parameters("x&" * 60, ALLOWED)
     assert len(refused.value.places) == 20
+
+
+def test_parameters_are_counted_before_they_are_decoded() -> None:
+    assert len(parameters("&".join(f"x{n}=1" for n in range(MAX_PARAMETERS)), (), "x")) == 64
+    with pytest.raises(InvalidParameter, match="too many parameters"):
+        parameters("x=1" + "&%" * MAX_PARAMETERS, ALLOWED)

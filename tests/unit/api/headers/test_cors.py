@@ -1,4 +1,4 @@
-"""CORS by settings alone (case 27); over the wire in tests/wire/test_cors.py."""
+"""CORS by settings alone; over the wire in tests/wire/test_cors.py."""
 
 import pytest
 

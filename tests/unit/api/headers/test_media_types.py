@@ -22,7 +22,7 @@ def _context(path: str, *content_types: str) -> RequestContext:
         return b""
 
     headers = {"content-type": list(content_types)}
-    return RequestContext("POST", "http", path, "", headers, "127.0.0.1", "id", 0.0, no_body)
+    return RequestContext("POST", "http", path, "", headers, "127.0.0.1", "id", no_body)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.api.routes import ROUTES, Route
+from service.model.resource import ITEMS
 from service.observe.metrics import TABLE, Sample, exposition
 from service.observe.requests import METHODS, OTHER, RequestCounts
 from service.process import worker_board
@@ -15,7 +16,7 @@ ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 def _counts() -> RequestCounts:
-    return RequestCounts(route.path for route in ROUTES)
+    return RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
 
 
 def test_the_text_holds_every_metric_and_what_each_worker_counted() -> None:

@@ -1,0 +1,47 @@
+"""How long the texts may be that strangers send, and which functions read them.
+
+Every function that reads a header field, a query string or a member of a body is registered with
+``bounded``; a test doubles the input of each up to its bound and counts the work. A longer field
+is answered 431 (RFC 6585 section 5, which asks for the field's name; RFC 9110 section 5.4).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from service.model.errors import HeaderTooLarge, Place
+
+FIELD_MAX_BYTES: Final = 4096
+# The largest tokens of common issuers have 11 kB.
+TOKEN_MAX_BYTES: Final = 16_384
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Parser(NamedTuple):
+    """``function`` refuses what is longer than ``max_bytes``, or reads no more of it than that."""
+
+    function: Callable[..., Any]
+    max_bytes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+
+PARSERS: Final[list[Parser]] = []
+
+
+def bounded(max_bytes: int) -> Callable[[F], F]:
+    """Register a function that reads text from outside. It enforces the bound itself."""
+
+    def register(function: F) -> F:
+        PARSERS.append(Parser(function, max_bytes))
+        return function
+
+    return register
+
+
+def header_too_large(name: str, detail: str = "") -> HeaderTooLarge:
+    """The error for a field whose lines together are too long."""
+    place = Place(detail or f"is longer than {FIELD_MAX_BYTES} bytes", header=name)
+    return HeaderTooLarge("A header field is too large.", place)

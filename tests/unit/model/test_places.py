@@ -1,0 +1,22 @@
+"""An error names what is wrong with a request, but not without end."""
+
+import pytest
+
+from service.model.errors import InvalidContent, Place
+from service.model.places import MAX_PLACES, Places
+
+
+def test_the_first_findings_are_kept() -> None:
+    wrong = Places()
+    for n in range(MAX_PLACES - 1):
+        wrong.add(Place("is missing", pointer=f"/{n}"))
+    assert [wrong.full] == [False]
+    wrong.add(*(Place("is missing", pointer=f"/{n}") for n in range(MAX_PLACES - 1, 1000)))
+    assert [wrong.full] == [True]
+    with pytest.raises(InvalidContent) as raised:
+        wrong.raise_any(InvalidContent, "The body cannot be used.")
+    assert [place.pointer for place in raised.value.places] == [f"/{n}" for n in range(MAX_PLACES)]
+
+
+def test_nothing_found_raises_nothing() -> None:
+    Places().raise_any(InvalidContent, "The body cannot be used.")
