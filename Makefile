@@ -97,8 +97,8 @@ docs: need-docs ## Write the pages that are made from code; build the site in ta
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
 	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
-	$(BIN)/mkdocs build --quiet --strict
-	! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 
 wheel: need-tests ## Build target/wheels/hotshelf-*.whl, which holds everything but its dependencies
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir target/wheels .

@@ -60,6 +60,7 @@ from service.model.resource import ITEMS
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag
+from service.process.kept_numbers import KeptNumbers
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
@@ -103,7 +104,7 @@ async def open_worker() -> Worker:
         health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
-        metrics = Metrics(partial(samples, requests, reader, reads, near, redis, limiter))
+        metrics = Metrics(partial(samples, requests, shards, reader, reads, near, redis, limiter))
         opened.push_async_callback(metrics.close)
         metrics.start()
         get = GetItem(gate, reader, replies)
@@ -127,7 +128,9 @@ async def open_worker() -> Worker:
 
 
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
-    shards = Shards(settings.database)
+    kept = KeptNumbers.inherited(os.environ)
+    opened.callback(kept.close)
+    shards = Shards(settings.database, kept.values)
     opened.push_async_callback(shards.close)
     await shards.open()
     expiry = Expiry(shards, settings.writes)
@@ -142,7 +145,7 @@ async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeli
     redis = RedisPipeline(
         settings.redis.url,
         timeout_s=settings.redis.timeout_s,
-        on_connect=entries.ON_CONNECT,
+        probe=entries.PROBE,
         scripts=(*SCRIPTS, *entries.SCRIPTS),
         on_breaker=partial(breaker_changed, "redis"),
     )
@@ -175,7 +178,6 @@ async def _open_cache(
         )
         opened.push_async_callback(messages.close)
         await messages.open()
-        await entries.warn_of_noeviction(redis)
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()

@@ -17,8 +17,8 @@ HEARTBEAT = Script.load("heartbeat")
 SCRIPTS = (TAKE, HEARTBEAT)
 
 KEY_PREFIX = b"limit:"
-WORKERS_KEY = b"limit-workers"
-BORN_KEY = b"limit-born"
+WORKERS_KEY = b"limit-workers:"
+BORN_KEY = b"limit-born:"
 
 _SWEEP_S = 0.25
 _HEARTBEAT_S = 2.0
@@ -82,7 +82,9 @@ class Limiter:
         if self._pipeline is not None and self._pipeline.available:
             self._send_due()
             try:
-                await self._pipeline.send((b"ZREM", WORKERS_KEY, self._worker.encode()))
+                await self._pipeline.send(
+                    (b"ZREM", WORKERS_KEY + self._pipeline.run_name, self._worker.encode())
+                )
             except (CacheUnavailable, Overloaded):
                 return
 
@@ -97,7 +99,8 @@ class Limiter:
         assert self._pipeline is not None
         for call in self._buckets.due_calls():
             # A subject may hold any text, half a surrogate pair too.
-            keys = (KEY_PREFIX + call.bucket.key.encode(errors="surrogatepass"), BORN_KEY)
+            run, key = self._pipeline.run_name, call.bucket.key.encode(errors="surrogatepass")
+            keys = (KEY_PREFIX + run + key, BORN_KEY + run)
             try:
                 self._pipeline.run(TAKE, keys, call.args, partial(self._answered, call))
             except (CacheUnavailable, Overloaded):
@@ -120,7 +123,7 @@ class Limiter:
                 if self._pipeline is not None:
                     self._buckets.workers = await self._pipeline.run_future(
                         HEARTBEAT,
-                        (WORKERS_KEY, BORN_KEY),
+                        (WORKERS_KEY + self._pipeline.run_name, BORN_KEY + self._pipeline.run_name),
                         (self._worker.encode(), b"%d" % _SILENT_S),
                     )
             except (CacheUnavailable, Overloaded):

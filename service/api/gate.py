@@ -1,4 +1,4 @@
-"""The first two steps of every request: who asks, and is there room (API.md, "order")."""
+"""The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
 from collections.abc import Callable, Mapping
 

@@ -25,10 +25,10 @@ _INCOMPLETE = object()
 # uvloop runs timers before it reads sockets: after a stall of our own process the replies may
 # have arrived long ago, so a deadline counts only once the sockets have had their turn.
 _LAST_LOOK_S = 0.002
-# A node that says this serves nobody; another connection may reach one that does. One that
-# refuses writes may serve reads, but nobody could tell it that what they return has changed.
-REFUSES_WRITES = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
-_UNUSABLE_NODE = REFUSES_WRITES | {"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"}
+# The only error that is no refusal: the pipeline sends the script's source then.
+_UNKNOWN_SCRIPT = "NOSCRIPT"
+# A key of a type that none of ours has holds nothing; our scripts replace it.
+_FOREIGN_TYPE = "WRONGTYPE"
 # Redis 6 reports an error inside a script as "ERR Error running script …: -OOM command …".
 _ERROR_WORD = re.compile(r"(?:^|[ :]-)([A-Z]+)\b")
 
@@ -44,9 +44,14 @@ def failure(reply: ReplyError) -> CacheUnavailable:
 
 class Connection(asyncio.Protocol):
     """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
-    still waiting are given their failure; then ``ended_by`` is the word of the error reply that
-    ended it, if one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered`` is
-    told, once per read of the socket that ends a write, how long the oldest such write took."""
+    still waiting are given their failure; then ``ended_by`` is the error reply that ended it, if
+    one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered`` is
+    told, once per read of the socket that ends a write, how long the oldest such write took.
+
+    ``run_id`` is the server's, a new one at each of its starts, as whoever connects has asked.
+    Once it is ``in_use``, any error reply ends it, because a Redis that refuses one command may
+    refuse the next invalidation, and nobody could tell it that what it returns has changed.
+    """
 
     def __init__(
         self,
@@ -63,7 +68,9 @@ class Connection(asyncio.Protocol):
         self._reader = Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self.lost = False
-        self.ended_by = ""
+        self.in_use = False
+        self.run_id = b""
+        self.ended_by: CacheUnavailable | None = None
         self._waiting: deque[Callback] = deque()
         self._written = 0
         self._answered = 0
@@ -138,11 +145,16 @@ class Connection(asyncio.Protocol):
         callback = self._waiting.popleft()
         self._answered += 1
         if kind is ReplyError:
-            reply = failure(reply)
-        self._give(callback, reply)
-        if kind is ReplyError and reply.redis_error in _UNUSABLE_NODE:
-            self.ended_by = reply.redis_error
-            self.abort(f"The cache node is unusable: {reply.redis_error}.")
+            self._refused(callback, failure(reply))
+        else:
+            self._give(callback, reply)
+
+    def _refused(self, callback: Callback, error: CacheUnavailable) -> None:
+        word = error.redis_error
+        self._give(callback, None if word == _FOREIGN_TYPE else error)
+        if self.in_use and word not in (_UNKNOWN_SCRIPT, _FOREIGN_TYPE):
+            self.ended_by = error
+            self.abort(f"The cache refused a command: {word}.")
 
     def _give(self, callback: Callback, reply: Any) -> None:
         try:

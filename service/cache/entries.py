@@ -5,8 +5,6 @@ looked at the database, by compare-and-set on all bytes. An empty key proves not
 what was in it may have been evicted: only markers and permits enter one.
 """
 
-import logging
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +14,6 @@ from service.cache.connection import Callback, Command
 from service.cache.layout import ITEM, KIND_AT, MARKER, PERMIT, ItemEntry, head_of, new_marker
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
-
-logger = logging.getLogger(__name__)
 
 MARKER_MS = 30_000
 PERMIT_MS = 10_000
@@ -32,11 +28,16 @@ _SLIDE_STEPS = 10
 _SLIDE_SLOTS = 1 << 20
 
 _MARK, _SWAP, _SLIDE = Script.load("mark"), Script.load("swap"), Script.load("slide")
-_SAME_RUN = Script.load("same_run")
 
-# What the pipeline must be given, so that its first connection serves nothing old.
+# What the pipeline must be given. The probe does all that a mark and a swap do, so that a Redis
+# that would refuse them (full, read-only, a user without the right to one command) has no
+# connection; it leaves nothing behind.
 SCRIPTS = (_MARK, _SWAP, _SLIDE)
-ON_CONNECT: tuple[Command, ...] = ((b"EVAL", _SAME_RUN.source, b"1", b"cache:run"),)
+_PROBE_KEY, _PROBE_ID, _PROBE_MARKER = b"item:probe", bytes(16), new_marker(0, 0)
+PROBE: tuple[Command, ...] = (
+    _MARK.call((_PROBE_KEY,), (_PROBE_MARKER, b"1000", CHANNEL, _PROBE_ID)),
+    _SWAP.call((_PROBE_KEY,), (_PROBE_MARKER, b"", b"0")),
+)
 
 
 class Entries:
@@ -67,11 +68,11 @@ class Entries:
 
     def get(self, item_id: bytes, callback: Callback) -> None:
         """``callback`` gets the value's bytes, None, or a CacheUnavailable instance."""
-        self._pipeline.send_callback((b"GET", _key(item_id)), callback)
+        self._pipeline.send_callback((b"GET", self._key(item_id)), callback)
 
     async def get_again(self, item_id: bytes) -> bytes | None:
         """``get`` for coroutines."""
-        value: bytes | None = await self._pipeline.send((b"GET", _key(item_id)))
+        value: bytes | None = await self._pipeline.send((b"GET", self._key(item_id)))
         return value
 
     async def mark(self, item_id: bytes, epoch: int, version: int) -> None:
@@ -81,7 +82,7 @@ class Entries:
         """
         marker = new_marker(epoch, version)
         await self._pipeline.run_future(
-            _MARK, (_key(item_id),), (marker, b"%d" % MARKER_MS, CHANNEL, item_id)
+            _MARK, (self._key(item_id),), (marker, b"%d" % MARKER_MS, CHANNEL, item_id)
         )
 
     async def place_permit(self, item_id: bytes, permit: bytes, seen: bytes | None) -> Any:
@@ -126,29 +127,19 @@ class Entries:
         self._slid[slot] = step
         arguments = (entry.identity, self._ttl_ms, self._max_age_ms)
         with suppress(CacheUnavailable, Overloaded):
-            self._pipeline.run(_SLIDE, (_key(item_id),), arguments, _ignore)
+            self._pipeline.run(_SLIDE, (self._key(item_id),), arguments, _ignore)
+
+    def _key(self, item_id: bytes) -> bytes:
+        return b"item:" + self._pipeline.run_name + item_id
 
     def _slide_step(self, now: float) -> int:
         return int(now * _SLIDE_STEPS / self._slide_every_s) & 255
 
     async def _swap(self, item_id: bytes, expected: bytes, new: bytes, ttl_ms: bytes) -> Any:
-        reply = await self._pipeline.run_future(_SWAP, (_key(item_id),), (expected, new, ttl_ms))
+        reply = await self._pipeline.run_future(
+            _SWAP, (self._key(item_id),), (expected, new, ttl_ms)
+        )
         return True if type(reply) is int else reply
-
-
-async def warn_of_noeviction(pipeline: RedisPipeline) -> None:
-    """Log a warning where Redis would refuse writes, markers too, instead of evicting."""
-    with suppress(CacheUnavailable, Overloaded):
-        memory = bytes(await pipeline.send((b"INFO", b"memory")))
-        if re.search(rb"maxmemory_policy:noeviction", memory):
-            logger.warning(
-                "Redis has maxmemory-policy noeviction: once its memory is full the cache takes "
-                "nothing more; set allkeys-lru (or volatile-lru) and maxmemory"
-            )
-
-
-def _key(item_id: bytes) -> bytes:
-    return b"item:" + item_id
 
 
 def _ignore(_: Any) -> None:

@@ -1,30 +1,33 @@
 """Keeps one connection to Redis up, and knows when to leave Redis alone.
 
 A breaker counts lost connections, failed attempts and slow replies. While it is open there is no
-connection; its probe is to make one and to write through it. So whoever asks Redis needs no look
-at the breaker, only whether there is a connection.
+connection; its probe is to make one and to have it take what the cache is going to send. So
+whoever asks Redis needs no look at the breaker, only whether there is a connection.
 """
 
 import asyncio
+import logging
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from service.cache.connection import REFUSES_WRITES, Command, Connection
+from service.cache.connection import Command, Connection
 from service.cache.endpoint import ask, connect, parse_url
 from service.flow.breaker import Breaker, Policy, State, Status
 from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
+
+logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.1
 _CONNECT_TIMEOUT_S = 1.0
 _REFUSAL_TOLD_S = 3.0
 # Of the deadline of a command: replies that take longer are slow.
 _SLOW = 0.8
-# A write that leaves nothing behind: who is full or read-only refuses it.
-_PROBE: Command = (b"SETRANGE", b"probe", b"0", b"")
+_TEXT_MAX = 200
 
 
 class Link:
@@ -39,6 +42,7 @@ class Link:
         url: str,
         timeout_s: float,
         first: Sequence[Command],
+        probe: Sequence[Command],
         on_connection: Callable[[Connection | None], None],
         on_push: Callable[[list[Any]], None] | None,
         on_breaker: Callable[[State], None],
@@ -46,6 +50,7 @@ class Link:
         self._endpoint = parse_url(url)
         self._timeout_s = timeout_s
         self._first = first
+        self._probe = probe
         self._on_connection = on_connection
         self._on_push = on_push
         self._breaker = Breaker(time.monotonic, _policy(timeout_s), on_change=on_breaker)
@@ -62,7 +67,7 @@ class Link:
 
     @property
     def refusal(self) -> str:
-        """The word with which Redis refused a write lately (OOM, …); "" where it did not.
+        """The word with which Redis refused a command lately (OOM, …); "" where it did not.
 
         A full one takes a write now and then, so this is told for longer than the breaker rests.
         """
@@ -102,7 +107,7 @@ class Link:
         try:
             connection, took_s = await within(_CONNECT_TIMEOUT_S, self._connect())
         except (CacheUnavailable, OSError, TimeoutError) as error:
-            self._failed(ticket, getattr(error, "redis_error", ""))
+            self._failed(ticket, error if isinstance(error, CacheUnavailable) else None)
             return
         self._breaker.report(ticket, ok=not connection.lost, took_s=took_s)
         if not self._breaker.closed:
@@ -110,10 +115,11 @@ class Link:
         elif not connection.lost:
             self._connection = connection
             self._ticket = self._breaker.admit()
+            connection.in_use = True
             self._on_connection(connection)
 
     async def _connect(self) -> tuple[Connection, float]:
-        """A connection that took a write, and how long that write took."""
+        """A connection that took all of the probe, and how long that took."""
 
         def make() -> Connection:
             return Connection(self._timeout_s, self._forget, self._on_push, self._answered)
@@ -121,9 +127,11 @@ class Link:
         connection = await connect(self._endpoint, make, self._first)
         try:
             began = time.monotonic()
-            await ask(connection, _PROBE)
+            await ask(connection, *self._probe)
+            [server] = await ask(connection, (b"INFO", b"server"))
+            connection.run_id = _run_id(server)
         except BaseException:
-            connection.abort("The cache takes no writes.")
+            connection.abort("The cache does not take what it is going to be sent.")
             raise
         return connection, time.monotonic() - began
 
@@ -135,12 +143,15 @@ class Link:
         if not self._breaker.closed and self._connection is not None:
             self._connection.abort("The cache is too slow.")
 
-    def _failed(self, ticket: int, word: str) -> None:
-        if word in REFUSES_WRITES:
-            self._refusal, self._refusal_until = word, time.monotonic() + _REFUSAL_TOLD_S
-            self._breaker.trip(ticket)
-        else:
+    def _failed(self, ticket: int, error: CacheUnavailable | None) -> None:
+        if error is None or not error.redis_error:
             self._breaker.report(ticket, ok=False, took_s=0.0)
+            return
+        if self.refusal != error.redis_error:
+            logger.warning("redis refuses a command: %s", str(error.__cause__)[:_TEXT_MAX])
+        self._refusal = error.redis_error
+        self._refusal_until = time.monotonic() + _REFUSAL_TOLD_S
+        self._breaker.trip(ticket)
 
     def _forget(self, connection: Connection) -> None:
         if connection is not self._connection:
@@ -151,6 +162,13 @@ class Link:
             self._failed(self._ticket, connection.ended_by)
             self._ticket = None
         self._lost.set()
+
+
+def _run_id(info: Any) -> bytes:
+    found = re.search(rb"^run_id:(\w+)", bytes(info), re.MULTILINE)
+    if found is None:
+        raise CacheUnavailable("The cache does not say which run of its server it is.")
+    return found[1]
 
 
 def _policy(timeout_s: float) -> Policy:

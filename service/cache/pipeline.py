@@ -2,7 +2,7 @@
 
 Commands are gathered until the loop comes round again, so a burst of requests costs one system
 call each way. While no connection stands, asking fails at once. Redis being away, slow, full or
-read-only is always CacheUnavailable and never looks like an absent key.
+of no use for any other reason is always CacheUnavailable and never looks like an absent key.
 """
 
 import asyncio
@@ -17,6 +17,11 @@ from service.cache.link import Link
 from service.flow.breaker import State, Status
 from service.model.errors import CacheUnavailable, Overloaded
 
+# Enough to tell two runs apart.
+_RUN_CHARACTERS = 12
+# A write that leaves nothing behind: a Redis that is full or read-only refuses it.
+_WRITE_NOTHING: Command = (b"SETRANGE", b"probe", b"0", b"")
+
 
 class Script:
     """A Lua script and its SHA-1, by which EVALSHA calls it."""
@@ -24,6 +29,10 @@ class Script:
     def __init__(self, source: bytes) -> None:
         self.source = source
         self.sha1 = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+
+    def call(self, keys: Command, args: Command) -> Command:
+        """The command that runs it where it is loaded."""
+        return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *args)
 
     @classmethod
     def load(cls, name: str) -> "Script":
@@ -34,11 +43,15 @@ class Script:
 class RedisPipeline:
     """Owns one connection, which a Link keeps up; belongs to the event loop that called ``open``.
 
+    Names of keys carry ``run_name``, which is different after each start of the server: what it
+    brings back from a dump, or has as a promoted replica, stands under names that nobody asks for.
+
     ``on_connect`` runs on every new connection before anything else, and ``scripts`` are loaded
-    there; an error in one of them counts as a failed connection. ``timeout_s`` is the deadline
-    of each command from the tick in which it is written. ``max_in_flight`` bounds commands
-    gathered or unanswered. ``on_state`` is told True and False as the connection comes and goes,
-    ``on_breaker`` each new state of the link's breaker, ``on_push`` gets RESP3 push messages.
+    there, then ``probe`` is sent; an error in one of them counts as a failed connection.
+    ``timeout_s`` is the deadline of each command from the tick in which it is written.
+    ``max_in_flight`` bounds commands gathered or unanswered. ``on_state`` is told True and False
+    as the connection comes and goes, ``on_breaker`` each new state of the link's breaker,
+    ``on_push`` gets RESP3 push messages.
     """
 
     def __init__(
@@ -48,6 +61,7 @@ class RedisPipeline:
         timeout_s: float = 0.25,
         on_connect: Sequence[Command] = (),
         scripts: Sequence[Script] = (),
+        probe: Sequence[Command] = (_WRITE_NOTHING,),
         max_in_flight: int = 10_000,
         on_state: Callable[[bool], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
@@ -55,7 +69,7 @@ class RedisPipeline:
     ) -> None:
         loads = ((b"SCRIPT", b"LOAD", script.source) for script in scripts)
         first = (*on_connect, *loads)
-        self._link = Link(url, timeout_s, first, self._use, on_push, on_breaker)
+        self._link = Link(url, timeout_s, first, probe, self._use, on_push, on_breaker)
         self._max_in_flight = max_in_flight
         self._on_state = on_state
         self._connection: Connection | None = None
@@ -66,6 +80,7 @@ class RedisPipeline:
         self._before_write: list[Callable[[], None]] = []
         self._scheduled = False
         self.tick = 0
+        self.run_name = b""
 
     @property
     def available(self) -> bool:
@@ -79,7 +94,7 @@ class RedisPipeline:
 
     @property
     def refusal(self) -> str:
-        """The word with which Redis refused a write lately (OOM, …); "" where it did not."""
+        """The word with which Redis refused a command lately (OOM, …); "" where it did not."""
         return self._link.refusal
 
     async def open(self) -> None:
@@ -122,11 +137,9 @@ class RedisPipeline:
         If Redis has forgotten it, it is sent once more with its source, ahead of everything not
         yet written and in the order of the first calls (its deadline then starts anew).
         """
-        tail = (b"%d" % len(keys), *keys, *args)
-        whole = (b"EVAL", script.source, *tail)
-        self.send_callback(
-            (b"EVALSHA", script.sha1, *tail), partial(self._unless_forgotten, whole, callback)
-        )
+        command = script.call(keys, args)
+        whole = (b"EVAL", script.source, *command[2:])
+        self.send_callback(command, partial(self._unless_forgotten, whole, callback))
 
     def run_future(self, script: Script, keys: Command, args: Command) -> asyncio.Future[Any]:
         """``run`` for coroutines."""
@@ -179,6 +192,11 @@ class RedisPipeline:
 
     def _use(self, connection: Connection | None) -> None:
         self._connection = connection
+        if connection is None:
+            # What was gathered names keys of that server's run.
+            self._flush()
+        else:
+            self.run_name = connection.run_id[:_RUN_CHARACTERS] + b":"
         if self._on_state is not None:
             self._on_state(connection is not None)
 

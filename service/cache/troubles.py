@@ -18,7 +18,7 @@ def troubles(pipeline: RedisPipeline, near: NearCache[Any]) -> list[str]:
         what = "no connection" if state is State.CLOSED else f"breaker {state}"
         found.append(f"redis: {what}")
     if pipeline.refusal:
-        found.append(f"redis: writes refused ({pipeline.refusal})")
+        found.append(f"redis: refused ({pipeline.refusal})")
     if near.wanted and not near.on:
         found.append("redis: no messages, near cache off")
     return found

@@ -12,7 +12,8 @@ import psycopg
 from service import setting_sources
 from service.api.describe import openapi
 from service.api.routes import documented
-from service.cli import access, data, export, run
+from service.cli import access, check, data, export, run
+from service.cli.check import ServerUnfit, refuse_unfit_servers
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     args = command_line().parse_args(argv)
     try:
         status: int = args.run(args)
-    except (SettingsError, MigrationError, ShardMapError, StackError) as error:
+    except (SettingsError, MigrationError, ServerUnfit, ShardMapError, StackError) as error:
         print(f"hotshelf: {error}", file=sys.stderr)
         return 2
     except psycopg.OperationalError as error:
@@ -48,6 +49,7 @@ def command_line() -> argparse.ArgumentParser:
     run.add_commands(commands)
     _add(commands, "serve", "serve with the servers that the settings name", _serve)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
+    check.add_commands(commands)
     data.add_commands(commands)
     export.add_commands(commands)
     access.add_commands(commands)
@@ -78,6 +80,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise SettingsError(
             "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
         )
+    refuse_unfit_servers(settings)
     export_sources(args.data_dir, args.config)
     return serve(serve_options(settings))
 

@@ -50,10 +50,7 @@ log_timezone = 'UTC'
 log_checkpoints = off
 """
 # Data survive a kill of any process, but not a power cut.
-NOT_DURABLE = """\
-fsync = off
-full_page_writes = off
-"""
+NOT_DURABLE = "full_page_writes = off\n"
 
 
 class PostgresNode(Server):

@@ -28,7 +28,7 @@ from service.embedded.state import Stack, State, read_state, take_lock, write_st
 class EmbeddedStack:
     """Starts, owns and stops the servers of one data directory; also a context manager.
 
-    ``durable=False`` leaves out fsync: what a test writes survives any kill but no power cut.
+    ``durable=False`` leaves out what guards against a power cut alone.
     ``progress`` is told in short lines what takes time. StackError from :meth:`start` when the
     directory is in use, was made with another number of shards, or a server does not start.
     """

@@ -1,6 +1,6 @@
 """What becomes of an item, decided on its locked row: existence, owner, If-Match, If-None-Match.
 
-Each function makes the decision of one request; the order of the checks is API.md's.
+Each function makes the decision of one request; the order of the checks is that of docs/api.md.
 """
 
 from collections.abc import Callable

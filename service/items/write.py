@@ -1,6 +1,6 @@
 """Creating, replacing, patching and deleting items, each once however often it is sent.
 
-What is checked on the locked row, and in what order, is API.md's: existence, owner, If-Match,
+The locked row is checked in the order of docs/api.md: existence, owner, If-Match,
 If-None-Match. Everything is decided inside the transaction that makes the change, so no other
 writer can come between.
 """

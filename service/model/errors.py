@@ -5,26 +5,9 @@ codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the request something is wrong: exactly one of the three names is set.
-
-    ``detail`` is a predicate without a full stop, whose subject is the place ("is missing"), or
-    a sentence that begins with a capital letter ("Send it exactly once.").
-    ``pointer`` is an RFC 6901 JSON Pointer into the body, ``parameter`` a query parameter,
-    ``header`` a field name. ``rule`` is the name of the error in the standard that a list follows,
-    where that has one for it.
-    """
-
-    detail: str
-    pointer: str | None = None
-    parameter: str | None = None
-    header: str | None = None
-    rule: str = ""
+from service.model.place import Place as Place
 
 
 class HotshelfError(Exception):

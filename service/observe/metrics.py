@@ -50,8 +50,16 @@ TABLE = (
     Described("hotshelf_near_cache_on", "1 while messages arrive and it may hold anything."),
     Described("hotshelf_breaker_state", "0 closed, 1 half-open, 2 open.", ("node",)),
     Described("hotshelf_breaker_openings_total", "How often the breaker opened.", ("node",)),
+    Described(
+        "hotshelf_primaries_ignored",
+        "Nodes that take writes and are not the primary: former ones that came back.",
+        ("shard",),
+    ),
     Described("hotshelf_redis_connected", "1 while a connection is in use for commands."),
-    Described("hotshelf_redis_writes_refused", "1 for 3 s after Redis refused a write (OOM, …)."),
+    Described(
+        "hotshelf_redis_writes_refused",
+        "1 for 3 s after Redis answered a command with an error (OOM, NOPERM, …).",
+    ),
     Described("hotshelf_limiter_local", "1 while limits are each worker's own share of them."),
     Described("hotshelf_limiter_workers", "How many workers share the limits."),
     Described("hotshelf_worker_cpu_seconds_total", "CPU time of the worker process."),

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from service.process.drain import ENV_NAME, DrainFlag
+from service.process import drain, kept_numbers
+from service.process.drain import DrainFlag
+from service.process.kept_numbers import KeptNumbers
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 logger = logging.getLogger(__name__)
@@ -72,12 +74,12 @@ def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None)
     # Granian shares a port with whoever else has it; find that out before it does.
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     socket.create_server((options.host, options.port), family=family).close()
-    flag = DrainFlag.create()
-    try:
-        with _signals() as signals:
-            return _Parent(options, flag, signals, on_listening).run()
-    finally:
-        flag.close()
+    with (
+        contextlib.closing(DrainFlag.create()) as flag,
+        contextlib.closing(KeptNumbers.create()) as kept,
+        _signals() as signals,
+    ):
+        return _Parent(options, flag, kept, signals, on_listening).run()
 
 
 class _Event(Enum):
@@ -93,11 +95,13 @@ class _Parent:
         self,
         options: ServeOptions,
         flag: DrainFlag,
+        kept: KeptNumbers,
         signals: socket.socket,
         on_listening: Callable[[], None] | None,
     ) -> None:
         self._options = options
         self._flag = flag
+        self._kept = kept
         self._signals = signals
         self._on_listening = on_listening
 
@@ -130,7 +134,8 @@ class _Parent:
         arguments = json.dumps(dataclasses.asdict(self._options))
         return subprocess.Popen(
             [*_GRANIAN, arguments, str(os.getpid())],
-            env=os.environ | {ENV_NAME: self._flag.path},
+            env=os.environ
+            | {drain.ENV_NAME: self._flag.path, kept_numbers.ENV_NAME: self._kept.path},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -5,8 +5,9 @@ back as its UTF-8 text, and carry statement, lock and idle-in-transaction timeou
 """
 
 import asyncio
+import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -26,8 +27,10 @@ from service.model.errors import (
     ShardUnavailable,
 )
 from service.settings import Database
-from service.store import statements
 from service.store.arrays import Array, ArrayDumper
+from service.store.timelines import NODE_STATE, REMEMBER, REMEMBER_LOCALLY, REMEMBERED, NodeState
+
+logger = logging.getLogger(__name__)
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -53,6 +56,14 @@ _ELSEWHERE = {
     "57P02",  # crash_shutdown
     "57P03",  # cannot_connect_now
 }
+
+
+# With it off a commit that was acknowledged is not yet in the flushed log, which is what proves a
+# replica fresh. Set always, because a session's own value outlasts a reload of the server's.
+KEEP_COMMITS_SYNCHRONOUS = """
+    SELECT was, set_config('synchronous_commit',
+                           CASE was WHEN 'off' THEN 'on' ELSE was END, false)
+      FROM (SELECT current_setting('synchronous_commit') AS was OFFSET 0) AS s"""
 
 
 class Connection(AsyncConnection[Row]):
@@ -120,6 +131,7 @@ def conninfo(url: str, settings: Database) -> str:
     )
     return make_conninfo(
         url,
+        client_encoding="UTF8",
         connect_timeout=max(2, round(settings.connect_timeout_s)),
         tcp_user_timeout=timeout_ms,
         options=options,
@@ -134,6 +146,7 @@ class Node:
         self._settings = settings
         self._conninfo = conninfo(url, settings)
         self._watch: Connection | None = None
+        self._is_asynchronous = False
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
             connection_class=Connection,
@@ -143,9 +156,23 @@ class Node:
             timeout=settings.timeout_s,
             max_waiting=settings.pool_size * WAITING_A_CONNECTION,
             reconnect_timeout=_RECONNECT_S,
-            configure=_configure,
+            configure=self._configure,
             open=False,
         )
+
+    async def _configure(self, connection: Connection) -> None:
+        """Before its first use. One that would garble text or lose commits is of no use."""
+        encoding = connection.pgconn.parameter_status(b"server_encoding")
+        if encoding != b"UTF8":
+            raise psycopg.OperationalError(f"the database's encoding is {encoding!r}, not UTF8")
+        connection.get_ready()
+        connection.adapters.register_dumper(Array, ArrayDumper)
+        psycopg.types.json.set_json_loads(_text_as_it_is, connection)
+        cursor = await connection.execute(KEEP_COMMITS_SYNCHRONOUS)
+        row = await cursor.fetchone()
+        if row is not None and row[0] == "off" and not self._is_asynchronous:
+            logger.warning("synchronous_commit is off by default; turned on for our connections")
+        self._is_asynchronous = row is not None and row[0] == "off"
 
     async def open(self) -> None:
         """Start the pool; a server that is down now is connected to when it is up."""
@@ -179,23 +206,39 @@ class Node:
         """Replace every connection, those in use when they come back."""
         await self._pool.drain()
 
-    async def is_primary(self) -> bool | None:
+    async def state(self) -> NodeState | None:
         """Ask the server over a connection of its own; None when it does not answer."""
         known = self._watch is not None
-        answer = await self._ask_role()
+        state = await self._ask_state()
         # A connection that was there may have ended with what it stood for, and a new one work.
-        return await self._ask_role() if answer is None and known else answer
+        return await self._ask_state() if state is None and known else state
 
-    async def _ask_role(self) -> bool | None:
+    async def _ask_state(self) -> NodeState | None:
         try:
             if self._watch is None:
                 self._watch = await Connection.connect(self._conninfo, autocommit=True)
-            cursor = await self._watch.execute(statements.NODE_ROLE)
-            row = await cursor.fetchone()
+            [(takes_writes, timeline, fsync)] = await _rows(self._watch, NODE_STATE)
+            try:
+                remembered = await _rows(self._watch, REMEMBERED)
+            except psycopg.errors.UndefinedTable:
+                remembered = []  # not migrated yet
         except psycopg.Error:
             await self.drop_watch()
             return None
-        return row is not None and not row[0]
+        known = {shard: timeline for shard, timeline in remembered}  # noqa: C416  # names them
+        return NodeState(takes_writes, timeline, fsync, known)
+
+    async def remember(self, timelines: Mapping[int, int]) -> None:
+        """Keep them beside the shard map. What fails is tried again when the node is asked next."""
+        watch = self._watch
+        if watch is None:
+            return
+        try:
+            async with watch.transaction():
+                await watch.execute(REMEMBER_LOCALLY)
+                await watch.execute(REMEMBER, (list(timelines), list(timelines.values())))
+        except psycopg.Error:
+            await self.drop_watch()
 
     async def drop_watch(self) -> None:
         """Ask over a new connection next time: a deadline may have cut a question short."""
@@ -204,10 +247,8 @@ class Node:
             await watch.close()
 
 
-async def _configure(connection: Connection) -> None:
-    connection.get_ready()
-    connection.adapters.register_dumper(Array, ArrayDumper)
-    psycopg.types.json.set_json_loads(_text_as_it_is, connection)
+async def _rows(connection: Connection, statement: str) -> list[Row]:
+    return await (await connection.execute(statement)).fetchall()
 
 
 def _text_as_it_is(text: str | bytes) -> bytes:

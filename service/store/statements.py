@@ -269,9 +269,6 @@ CLEAR_OUTBOX = """
 
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"
 
-# As libpq tells a primary (target_session_attrs=read-write): one may be up and refuse writes.
-NODE_ROLE = "SELECT current_setting('transaction_read_only')::boolean"
-
 # Rows of a bulk import that may meet ids which are taken, numbered from 1 as they arrive.
 MAKE_INCOMING = f"""
     CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS

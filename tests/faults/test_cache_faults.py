@@ -17,6 +17,7 @@ from service import native
 from service.cache.layout import ITEM, KIND_AT
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.numbers import scrape, total
+from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.scene import (
     FAULT_S,
@@ -83,11 +84,27 @@ def _fill_redis(scene: Scene) -> None:
         try:
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 client.set("pad", "x")
-            _is_left_alone(scene, r"redis: writes refused \(OOM\)")
+            _is_left_alone(scene, r"redis: refused \(OOM\)")
             assert_reads_go_on(scene.traffic, FAULT_S)
         finally:
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("maxmemory", "256mb")
+
+
+def _refuse(*commands: str) -> Callable[[Scene], None]:
+    """Redis answers errors to these commands, inside scripts too: a user of few rights."""
+
+    def refuse(scene: Scene) -> None:
+        with scene.redis() as client:
+            client.execute_command("ACL", "SETUSER", "default", *(f"-{c}" for c in commands))
+            try:
+                _is_left_alone(scene, r"redis: refused \((NOPERM|ERR)\)")
+                assert_reads_go_on(scene.traffic, FAULT_S)
+            finally:
+                client.execute_command("ACL", "SETUSER", "default", "+@all")
+
+    refuse.__name__ = f"refuse_{commands[0]}"
+    return refuse
 
 
 def _restart_redis_from_a_dump(scene: Scene) -> None:
@@ -119,14 +136,17 @@ def _until_cached(scene: Scene, reader: Connection, path: str) -> None:
     with scene.redis() as client:
         for _ in range(100):
             assert reader.ask("GET", path).status == 200
-            value = client.get(b"item:" + item_id)
+            value = client.get(in_run(client, b"item:", item_id))
             if value is not None and value[KIND_AT] == ITEM:
                 return
             time.sleep(0.02)
     pytest.fail("it was not cached")
 
 
-REDIS_FAULTS = [_kill_redis, _stop_redis, _fill_redis, _restart_redis_from_a_dump]
+REDIS_FAULTS = [
+    *(_kill_redis, _stop_redis, _fill_redis, _restart_redis_from_a_dump),
+    *(_refuse("evalsha", "eval"), _refuse("publish"), _refuse("set")),
+]
 
 
 @pytest.mark.parametrize("fault", REDIS_FAULTS)
@@ -157,12 +177,12 @@ def _flush(client: redis.Redis, _ids: list[bytes]) -> None:
 
 
 def _evict(client: redis.Redis, ids: list[bytes]) -> None:
-    client.delete(*(b"item:" + item_id for item_id in random.sample(ids, 3)))
+    client.delete(*(in_run(client, b"item:", item_id) for item_id in random.sample(ids, 3)))
 
 
 def _crowd_out(client: redis.Redis, _ids: list[bytes]) -> None:
     pad = os.urandom(PAD_BYTES)
-    client.mset({f"pad:{random.randrange(10_000)}": pad for _ in range(20)})
+    client.mset({f"item:pad{random.randrange(10_000)}": pad for _ in range(20)})
 
 
 @pytest.mark.parametrize("lose", [_flush, _evict, _crowd_out])

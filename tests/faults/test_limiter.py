@@ -12,7 +12,7 @@ from service.access.limiter import BORN_KEY, SCRIPTS, Limiter
 from service.cache.pipeline import RedisPipeline
 from service.model.rate import Admission, Rate
 from tests.fixtures.pipelines import connected
-from tests.fixtures.redis_server import RedisServer, redis_server
+from tests.fixtures.redis_server import RedisServer, in_run, redis_server
 
 RATE = Rate(100, 60)
 
@@ -71,7 +71,7 @@ def test_without_redis_a_reduced_limit_holds_and_nobody_waits(how: signal.Signal
                 server.process.wait(timeout=10)
                 server.start()
                 with server.client() as client:
-                    client.set(BORN_KEY, 0)  # as if it were long ago
+                    client.set(in_run(client, BORN_KEY), 0)  # as if it were long ago
 
             async def back() -> bool:
                 return pipeline.available
@@ -83,7 +83,7 @@ def test_without_redis_a_reduced_limit_holds_and_nobody_waits(how: signal.Signal
 
     with redis_server() as server:
         with server.client() as client:
-            client.set(BORN_KEY, 0)
+            client.set(in_run(client, BORN_KEY), 0)
         uvloop.run(body(server))
 
 
@@ -125,7 +125,7 @@ def test_a_worker_that_ends_gives_its_leases_back() -> None:
 
     with redis_server() as server:
         with server.client() as client:
-            client.set(BORN_KEY, 0)
+            client.set(in_run(client, BORN_KEY), 0)
         uvloop.run(body(server))
 
 

@@ -12,6 +12,7 @@ import redis
 from service import native
 from service.cache.layout import KIND_AT, MARKER
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.stack import execute
 
@@ -44,7 +45,7 @@ def _cached(stack: EmbeddedStack, url: str) -> bytes | None:
     item_id = native.parse_id(url.rpartition("/")[2])
     assert item_id is not None
     with redis.Redis.from_url(stack.redis_url) as client:
-        value: bytes | None = client.get(b"item:" + item_id)
+        value: bytes | None = client.get(in_run(client, b"item:", item_id))
         return value
 
 

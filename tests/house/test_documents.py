@@ -83,3 +83,13 @@ def test_every_decision_has_a_number_a_status_and_a_row() -> None:
         numbers.append(head[1])
     assert numbers
     assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_path_named_exists(page: Path) -> None:
+    """Paths from the root of the repository, as code; the changelog names what was, too."""
+    named = re.findall(
+        r"`((?:service|native|tests|bench|deploy|loadtest)/[\w./-]+)`", page.read_text()
+    )
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert page.name == "CHANGELOG.md" or not missing

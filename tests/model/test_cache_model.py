@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.model.__main__ import row, without
-from tests.model.rules import RULES, Rules
+from tests.model.rules import RULES
 from tests.model.scopes import SCOPES
 from tests.model.search import Found, search
+from tests.model.switches import Rules
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cache-protocol.md").read_text()
 
@@ -58,7 +59,7 @@ def test_a_trace_can_be_read() -> None:
         ("failover", "reader A: answers entry v2' (epoch 1)"),
         ("split", "reader A: a former primary answers v1"),
         ("standby", "reader A: a former primary, now a standby, answers v1"),
-        ("restart", "a worker connects, the run id is new: FLUSHDB"),
+        ("restart", "a worker connects, the run id is new: names are new"),
         ("moving", "reader A: that shard no longer owns the bucket"),
         ("memory", "reader B: entry v1 (epoch 0) is below what this worker has seen"),
         ("near", "worker 1: hears of the item, drops it from the near cache"),

@@ -12,6 +12,7 @@ import redis
 from service import native
 from service.cache.layout import ITEM, KIND_AT, MARKER
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.unpacking import UNPACK
 
@@ -30,7 +31,7 @@ def _kind(stack: EmbeddedStack, url: str) -> int | None:
     item_id = native.parse_id(url.rpartition("/")[2])
     assert item_id is not None
     with redis.Redis.from_url(stack.redis_url) as client:
-        value = client.get(b"item:" + item_id)
+        value = client.get(in_run(client, b"item:", item_id))
     return None if value is None else int(value[KIND_AT])
 
 

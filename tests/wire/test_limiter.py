@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.access.limiter import BORN_KEY
-from tests.fixtures.redis_server import RedisServer, redis_server
+from tests.fixtures.redis_server import RedisServer, in_run, redis_server
 
 CAPACITY, DRAIN_PER_S = 100, 100 / 60
 
@@ -17,7 +17,7 @@ CAPACITY, DRAIN_PER_S = 100, 100 / 60
 def server() -> Iterator[RedisServer]:
     with redis_server() as server:
         with server.client() as client:
-            client.set(BORN_KEY, 0)  # old data: nothing was lost
+            client.set(in_run(client, BORN_KEY), 0)  # old data: nothing was lost
         yield server
 
 

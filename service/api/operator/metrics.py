@@ -21,6 +21,7 @@ from service.observe.metrics import MEDIA_TYPE, Sample, exposition
 from service.observe.requests import RequestCounts
 from service.process.worker_board import WorkerBoard
 from service.store.reads import Reads
+from service.store.shards import Shards
 
 _WRITE_EVERY_S = 1.0
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
@@ -72,6 +73,7 @@ class Metrics:
 
 def samples(
     requests: RequestCounts,
+    shards: Shards,
     reader: Reader,
     reads: Reads,
     near: NearCache[Stored],
@@ -83,6 +85,8 @@ def samples(
         yield Sample("hotshelf_requests_total", number, labels)
     yield from _of_reads(reader, reads)
     yield from _of_near_cache(near, reader)
+    for shard in shards.all:
+        yield Sample("hotshelf_primaries_ignored", len(shard.rivals), (str(shard.number),))
     breakers = reads.statuses()
     if redis is not None:
         breakers["redis"] = redis.breaker

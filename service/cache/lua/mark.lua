@@ -19,7 +19,12 @@ end
 
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 local marker = ARGV[1]
-local stored = redis.call('GETRANGE', KEYS[1], 0, 12)
+local stored = redis.pcall('GETRANGE', KEYS[1], 0, 12)
+if type(stored) == 'table' then
+  -- A key of another type holds nothing of ours.
+  if not stored.err:find('WRONGTYPE') then return stored end
+  stored = ''
+end
 if #stored == 13 and newer_or_same(stored, marker) then
   local kind = stored:byte(13)
   if kind >= 1 and kind <= 3 then return 0 end

@@ -3,7 +3,9 @@
 -- KEYS  the item's key
 -- ARGV  the entry's first bytes up to its time of birth, life and greatest age in ms
 -- Reply 1 where it was prolonged
-if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+local there = redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+if type(there) == 'table' and not there.err:find('WRONGTYPE') then return there end
+if there ~= ARGV[1] then return 0 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local born = struct.unpack('>I4', ARGV[1], 14) * 1000

@@ -3,7 +3,12 @@
 -- KEYS  the item's key
 -- ARGV  what is expected there (empty: nothing), the new value (empty: nothing), its life in ms
 -- Reply the number 1 where it was so and is done, else what is there, nil for nothing
-local there = redis.call('GET', KEYS[1])
+local there = redis.pcall('GET', KEYS[1])
+if type(there) == 'table' then
+  -- A key of another type holds nothing of ours.
+  if not there.err:find('WRONGTYPE') then return there end
+  there = false
+end
 if (there or '') ~= ARGV[1] then return there end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])

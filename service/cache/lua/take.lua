@@ -18,9 +18,10 @@ local clock = redis.call('TIME')
 local t = clock[1] * 1000000 + clock[2]
 
 local tat, leases
-local stored = redis.call('GET', KEYS[1])
-if stored then
-  local state = cmsgpack.unpack(stored)
+local stored = redis.pcall('GET', KEYS[1])
+if type(stored) == 'table' and not stored.err:find('WRONGTYPE') then return stored end
+local ours, state = pcall(cmsgpack.unpack, stored)
+if ours and type(state) == 'table' and tonumber(state[1]) and type(state[2]) == 'table' then
   tat, leases = state[1], state[2]
 else
   -- Young data: the bucket may have been lost with the rest, so it does not start empty.

@@ -38,6 +38,7 @@ class Store(Protocol):
 class RedisStore:
     def __init__(self, pipeline: RedisPipeline) -> None:
         self._pipeline = pipeline
+        self._pipeline.run_name = b""  # names of keys that this can tell
         self._entries = Entries(pipeline)
 
     async def begin(self, item_id: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.cache import layout
-from service.cache.entries import ON_CONNECT, SCRIPTS, Entries, warn_of_noeviction
+from service.cache.entries import PROBE, SCRIPTS, Entries
 from service.cache.layout import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, ItemEntry
 from service.cache.pipeline import RedisPipeline
 from tests.fixtures.entries import EPOCH, ITEM_ID, KEY, entry, item
@@ -33,10 +33,11 @@ def use_entries(
     """With no item there, whatever ran before."""
 
     async def body(pipeline: RedisPipeline) -> None:
+        pipeline.run_name = b""  # names of keys that a test can tell
         await pipeline.send((b"DEL", KEY))
         await use(pipeline, Entries(pipeline, **options))
 
-    run(server.url, body, scripts=SCRIPTS, on_connect=ON_CONNECT)
+    run(server.url, body, scripts=SCRIPTS, probe=PROBE)
 
 
 async def filled(entries: Entries, value: bytes) -> None:
@@ -222,31 +223,31 @@ def test_only_the_entry_that_was_read_is_prolonged(server: RedisServer) -> None:
     use_entries(server, use)
 
 
-def test_data_of_another_run_are_gone_before_the_first_read(server: RedisServer) -> None:
+@pytest.mark.parametrize("kind", ["list", "hash", "rubbish"])
+def test_what_is_not_ours_under_a_key_is_a_miss_and_is_replaced(
+    server: RedisServer, kind: str
+) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        await filled(entries, entry(1))
+        async def spoil() -> Any:
+            await pipeline.send((b"DEL", KEY))
+            words = {"list": b"RPUSH", "hash": b"HSET", "rubbish": b"SET"}
+            await pipeline.send((words[kind], KEY, b"one", b"two")[: 3 if kind == "rubbish" else 4])
+            there = await entries.get_again(ITEM_ID)
+            assert there is None or layout.kind_of(there, EPOCH) == 0
+            return there
 
-    async def same_run(pipeline: RedisPipeline) -> None:
-        assert await pipeline.send((b"GET", KEY)) == entry(1)
-        # As if a dump of another run had been loaded, or a replica promoted.
-        await pipeline.send((b"SET", b"cache:run", b"0" * 40))
-
-    async def another_run(pipeline: RedisPipeline) -> None:
-        assert await pipeline.send((b"KEYS", b"*")) == [b"cache:run"]
+        permit = layout.new_permit(EPOCH)
+        assert await entries.place_permit(ITEM_ID, permit, await spoil()) is True
+        assert await entries.fill(ITEM_ID, permit, entry(1))
+        await spoil()
+        await entries.mark(ITEM_ID, EPOCH, 2)
+        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == MARKER
+        await spoil()
+        entries.slide(ITEM_ID, ItemEntry(entry(1, born_s=0)))
+        assert await pipeline.send((b"EXISTS", KEY)) == 1
+        assert pipeline.available
 
     use_entries(server, use)
-    run(server.url, same_run, on_connect=ON_CONNECT)
-    run(server.url, another_run, on_connect=ON_CONNECT)
-
-
-@pytest.mark.parametrize(("policy", "warned"), [("noeviction", True), ("allkeys-lru", False)])
-def test_noeviction_is_warned_of(
-    server: RedisServer, policy: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    with server.client() as client:
-        client.config_set("maxmemory-policy", policy)
-    run(server.url, warn_of_noeviction)
-    assert ("noeviction" in caplog.text) is warned
 
 
 def test_versions_compare_as_numbers_under_a_locale_that_sorts_otherwise(tmp_path: Path) -> None:

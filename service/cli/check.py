@@ -1,0 +1,60 @@
+"""``hotshelf check``, and the same look at every server before ``serve`` starts."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable
+
+from service.cache import examine as redis
+from service.cli.options import add_common, load_settings
+from service.model.finding import Finding, Level
+from service.setting_sources import SettingsError
+from service.settings import Settings
+from service.store import examine as postgres
+
+
+class ServerUnfit(Exception):
+    """A server that must not be used; the message says which and what to do."""
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this module's command."""
+    text = "look at each server that the settings name, and say what is wrong with it"
+    parser = subparsers.add_parser("check", help=text, description=text)
+    add_common(parser)
+    parser.set_defaults(run=_check)
+
+
+def refuse_unfit_servers(settings: Settings) -> None:
+    """Say on stderr what is not right; raise ServerUnfit where the service must not start.
+
+    A server that is not reached refuses nothing: the service starts without it, and its workers
+    look again at the encoding of each database that they connect to.
+    """
+    findings = [finding for finding in _examine(settings) if finding.level is not Level.OK]
+    unfit = [finding for finding in findings if finding.level is Level.ERROR]
+    _print(finding for finding in findings if finding not in unfit)
+    if unfit:
+        raise ServerUnfit("\nhotshelf: ".join(map(str, unfit)))
+
+
+def _check(args: argparse.Namespace) -> int:
+    settings = load_settings(args)
+    if not settings.database.shards:
+        raise SettingsError("database.shards is not set: there is no server to look at")
+    findings = _examine(settings)
+    for finding in findings:
+        print(finding)
+    return 2 if any(f.level in (Level.ERROR, Level.UNREACHED) for f in findings) else 0
+
+
+def _examine(settings: Settings) -> list[Finding]:
+    findings = postgres.examine(settings.database)
+    if settings.redis.url:
+        findings += asyncio.run(redis.examine(settings.redis.url))
+    return findings
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        print(f"hotshelf: {finding}", file=sys.stderr)
