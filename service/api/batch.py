@@ -23,8 +23,9 @@ from service.api.request import Reply, RequestContext
 from service.items import decision
 from service.items.coherence import Stored
 from service.items.data_schema import DataSchema
+from service.items.planned import IdempotencyKey, Planned
 from service.items.reader import Reader
-from service.items.write import IdempotencyKey, ItemWriter, Planned
+from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.caller import Caller
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
@@ -123,12 +124,12 @@ class Batch:
             return shown.of_error(error)
         except Exception:
             logger.exception("an operation of a batch failed")
-            return shown.of_error(InternalError("Something went wrong."))
+            return shown.of_error(InternalError())
 
     async def _read(self, caller: Caller, one: BatchOperation) -> Stored:
         stored = await self._reader.found(one.item_id, caller.subject)
         if stored is None:
-            raise ItemNotFound("There is no item with this id.")
+            raise ItemNotFound
         return stored
 
     def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:

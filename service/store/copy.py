@@ -16,10 +16,37 @@ from psycopg.pq import Format
 
 from service.model.item import Item
 from service.settings import Database
-from service.store import statements
 from service.store.item_rows import ITEM_COLUMNS
 from service.store.migrate import connect_primary
 from service.store.nodes import Row
+from service.store.statements import SHARD_MAP
+
+# Rows whose ids may be taken, numbered from 1 in the order in which they arrive.
+MAKE_INCOMING = f"""
+    CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
+    SELECT {ITEM_COLUMNS} FROM items WITH NO DATA;
+    ALTER TABLE incoming ADD n bigint GENERATED ALWAYS AS IDENTITY"""
+
+# Store rows whose id is free and return the numbers of the others. A tombstone's id is free, and
+# its version goes on counting, because an entity tag of the deleted item must never be valid again.
+MERGE_INCOMING = f"""
+    WITH first AS (SELECT DISTINCT ON (id) * FROM incoming ORDER BY id, n),
+    stored AS (
+        INSERT INTO items ({ITEM_COLUMNS}) SELECT {ITEM_COLUMNS} FROM first
+        ON CONFLICT (id) DO UPDATE
+           SET owner_id = excluded.owner_id, data = excluded.data,
+               version = greatest(items.version + 1, excluded.version),
+               created_at = excluded.created_at, updated_at = excluded.updated_at,
+               deleted_at = NULL
+         WHERE items.data IS NULL
+        RETURNING id, version, right(tableoid::regclass::text, 4)::integer AS bucket),
+    outbox AS (
+        INSERT INTO cache_outbox (item_id, version, epoch)
+        SELECT id, version, cache_epoch(bucket) FROM stored
+        ON CONFLICT DO NOTHING)
+    SELECT n FROM incoming
+     WHERE n NOT IN (SELECT n FROM first JOIN stored USING (id))
+     ORDER BY n"""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -118,7 +145,7 @@ class ShardWriter:
 
     def read_map(self) -> list[int]:
         """The owning shard of each bucket."""
-        rows = self._connection.execute(statements.SHARD_MAP).fetchall()
+        rows = self._connection.execute(SHARD_MAP).fetchall()
         return [int(shard) for _, shard, _ in rows]
 
     def _lock(self) -> None:
@@ -169,9 +196,9 @@ class ShardWriter:
 
     def _merge(self, rows: bytes | bytearray) -> list[int]:
         """Store rows whose id is free; the others' places, from 1, in the order given."""
-        self._connection.execute(statements.MAKE_INCOMING)
+        self._connection.execute(MAKE_INCOMING)
         copy_rows_into(self._connection, "incoming", rows)
-        taken = self._connection.execute(statements.MERGE_INCOMING).fetchall()
+        taken = self._connection.execute(MERGE_INCOMING).fetchall()
         return [int(n) for (n,) in taken]
 
     def _advance(self, line: int) -> None:
