@@ -155,6 +155,42 @@ def test_places_that_are_wrong_are_named(
     assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize(
+    ("operation", "pointer"),
+    [
+        (f'"op":"get","op":"delete","id":"{MISSING}"', "/op"),
+        (f'"op":"get","id":"{MISSING}","id":"{MISSING}"', "/id"),
+        (f'"op":"delete","id":"{MISSING}","if_match":"*","if_match":"*"', "/if_match"),
+        ('"op":"create","idempotency_key":"k","data":{},"data":{}', "/data"),
+    ],
+)
+def test_a_member_that_is_given_twice_is_400(
+    client: httpx.Client, operation: str, pointer: str
+) -> None:
+    answer = client.post(URL, content=f'{{"operations":[{{{operation}}}]}}', headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-syntax")
+    assert [place["pointer"] for place in answer.json()["errors"]] == [f"/operations/0{pointer}"]
+
+
+@pytest.mark.parametrize("member", ["op", "id", "if_match", "idempotency_key"])
+def test_short_members_are_short(client: httpx.Client, member: str) -> None:
+    long = {"op": "delete", "id": MISSING} | {member: '"",' * 1_000_000}
+    answer = _send(client, long)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
+    (place,) = answer.json()["errors"]
+    assert place["pointer"] == f"/operations/0/{member}"
+    assert "4096 bytes" in place["detail"]
+
+
+def test_data_is_stored_as_it_was_sent(client: httpx.Client) -> None:
+    """As a single write does it: blanks and escapes are jsonb's business, the last name wins."""
+    data = rb' {"a" : 1.10, "\u00e9":[ ], "a":2}'
+    body = b'{"operations":[{"op":"create","idempotency_key":"%s","data":%s}]}'
+    answer = client.post(URL, content=body % (uuid.uuid4().hex.encode(), data), headers=JSON)
+    (result,) = _results(answer)
+    assert result["item"]["data"] == {"a": 2, "é": []}
+
+
 def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
     assert client.post(URL, content="{", headers=JSON).status_code == 400
     assert client.post(URL, content="[]", headers=JSON).status_code == 422
