@@ -1,5 +1,25 @@
 """What the Rust extension offers to Python. One Rust file an idea: see native/src."""
 
+from typing import final
+
+__all__ = [
+    "GunzipMalformed",
+    "GunzipTooLarge",
+    "ScanProblem",
+    "bucket_of",
+    "compress",
+    "copy_rows",
+    "etag_hash",
+    "format_id",
+    "gunzip",
+    "hash_bytes",
+    "mint_in_bucket",
+    "parse_id",
+    "scan_envelope",
+    "scan_value",
+]
+
+@final
 class ScanProblem:
     """One place at which a JSON text breaks a rule.
 
