@@ -57,6 +57,22 @@ _JSONB_FORMAT = 1
 _LOCK_TIMEOUT_MS = 10_000
 
 
+# Array of ids. Outbox rows for rows that are there, each looked up in its own partition, as in
+# READ_MANY_OWNED.
+ANNOUNCE_NAMED = """
+    INSERT INTO cache_outbox (item_id, version, epoch)
+    SELECT named.id, found.version, cache_epoch(found.bucket)
+      FROM unnest(%b::uuid[]) AS named (id)
+     CROSS JOIN LATERAL (
+        SELECT version, right(tableoid::regclass::text, 4)::integer AS bucket
+          FROM items WHERE items.id = named.id OFFSET 0) AS found
+    ON CONFLICT DO NOTHING"""
+
+
+class CopyFailed(Exception):
+    """What PostgreSQL has against a batch, in one line; the transaction was rolled back."""
+
+
 class ImportRefused(Exception):
     """An import that cannot begin; the message says why."""
 
@@ -119,10 +135,10 @@ class ShardWriter:
         self._connection.close()
 
     def begin(self, source_hash: str, first_id: bytes) -> Position:
-        """The import's position here, made now if it is new. Raises ImportRefused.
+        """The import's position in this shard, begun now if it is new. Raises ImportRefused.
 
-        Holds the import's name until the connection ends, so that no commit of an earlier run
-        can come after this answer. ``first_id`` counts only if the import is new.
+        Locks the import's name until the connection ends, so that no earlier run can commit
+        after this. ``first_id`` counts only if the import is new.
         """
         self._lock()
         with self._connection.transaction():
@@ -162,19 +178,36 @@ class ShardWriter:
         self,
         rows: bytes | bytearray,
         lines: Sequence[int],
+        named: Sequence[bytes],
         line: int,
         on_duplicates: Callable[[list[int]], None],
     ) -> int:
         """Store encoded rows and move the position to ``line``, in one transaction.
 
         ``lines`` are the rows' input lines. Those whose id is taken, by an item or by an earlier
-        row, are left out, handed to ``on_duplicates`` before the commit, and counted.
+        row, are left out, handed to ``on_duplicates`` before the commit, and counted. ``named``
+        are the ids that the input chose: they get outbox rows, because caches may hold that there
+        is no such item. Raises CopyFailed.
         """
+        try:
+            return self._store(rows, lines, named, line, on_duplicates)
+        except psycopg.Error as error:
+            raise CopyFailed(str(error).partition("\n")[0]) from error
+
+    def _store(
+        self,
+        rows: bytes | bytearray,
+        lines: Sequence[int],
+        named: Sequence[bytes],
+        line: int,
+        on_duplicates: Callable[[list[int]], None],
+    ) -> int:
         # Looking for duplicates costs about as much as storing, so it is done only after some.
         if not self._careful and lines:
             try:
                 with self._connection.transaction():
                     copy_rows_into(self._connection, "items", rows)
+                    self._announce(named)
                     self._advance(line)
                 return 0
             except psycopg.errors.UniqueViolation:
@@ -195,11 +228,16 @@ class ShardWriter:
         )
 
     def _merge(self, rows: bytes | bytearray) -> list[int]:
-        """Store rows whose id is free; the others' places, from 1, in the order given."""
+        """Store rows whose id is free, with outbox rows; the numbers of the others, from 1."""
         self._connection.execute(MAKE_INCOMING)
         copy_rows_into(self._connection, "incoming", rows)
         taken = self._connection.execute(MERGE_INCOMING).fetchall()
         return [int(n) for (n,) in taken]
+
+    def _announce(self, named: Sequence[bytes]) -> None:
+        if named:
+            ids = [UUID(bytes=item_id) for item_id in named]
+            self._connection.execute(ANNOUNCE_NAMED, (ids,))
 
     def _advance(self, line: int) -> None:
         self._connection.execute(

@@ -64,6 +64,7 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     ),
     "EXPIRE_RECORDS": _OLD,
     "PURGE_TOMBSTONES": _OLD,
+    "ANNOUNCE_NAMED": (_IDS,),
     "CLEAR_OUTBOX": ([uuid4() for _ in range(1000)], list(range(1000))),
 }
 # Any rows will do for the relay, and it says how many. The others are an import's.
