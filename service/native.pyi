@@ -92,6 +92,16 @@ def scan_envelope(
     out. Needs no more than linear time and, besides copies, a byte per level of nesting.
     """
 
+def scan_elements(
+    body: bytes, members: list[str], array: str, max_elements: int, max_depth: int = 64
+) -> tuple[dict[str, bytes], list[tuple[int, int]] | None] | list[ScanProblem]:
+    """As ``scan_envelope``, of an envelope whose member ``array`` is an array of many values.
+
+    Returns the other members, and where each element begins and ends in ``body``; None if the
+    member is absent or no array. At most ``max_elements`` + 1 places are returned, so one more
+    than allowed shows; the rest is checked like everything else. The array is a level of depth.
+    """
+
 def scan_value(text: bytes, max_depth: int = 64) -> list[ScanProblem]:
     """The same checks of any one JSON value; an empty list when it is clean."""
 
