@@ -1,7 +1,7 @@
 """GET /openapi.json: an OpenAPI 3.1 document of the routes, their operations and the errors.
 
-The paths, methods and errors are read from the tables that serve them; the words and schemas are in
-``operations`` and ``schemas``.
+It is built from the routes that are served and the table of errors, so that it lists every
+operation and every error; summaries and schemas are in ``operations`` and ``schemas``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from service.access import scopes
 from service.access.credential_kinds import KINDS
 from service.api.describe.headers import HEADERS, error_headers
 from service.api.describe.operations import V2_ONLY, Operation, Success
-from service.api.describe.parameters import REQUEST_ID, TRACEPARENT, parameter
+from service.api.describe.parameters import EVERYWHERE, parameters
 from service.api.describe.schema_parts import ref
 from service.api.describe.schemas import SCHEMAS, search
 from service.api.headers import media_types
@@ -104,8 +104,10 @@ def _operation(
         "operationId": ("head_" if method == "head" else "") + operation.id + suffix,
         "summary": operation.summary,
         "tags": list(operation.tags),
-        "parameters": [parameter(name, version, attributes) for name in _names(operation, version)]
-        + ([REQUEST_ID, TRACEPARENT] if versioned else []),
+        "parameters": [
+            *parameters(operation, version, attributes),
+            *(EVERYWHERE if versioned else []),
+        ],
         "responses": _responses(method, version, versioned, operation),
         "security": [
             {scheme: [operation.scope] if scheme == "oauth2" else []}
@@ -117,12 +119,6 @@ def _operation(
     if operation.body:
         described["requestBody"] = {"required": True, "content": _sent(operation, version)}
     return described
-
-
-def _names(operation: Operation, version: int) -> list[str]:
-    """Version 2 has a parameter for each way that a cursor may lead."""
-    back = version == 2 and "cursor" in operation.parameters
-    return [*operation.parameters, *(["cursor-back"] if back else [])]
 
 
 def _responses(method: str, version: int, versioned: bool, operation: Operation) -> dict[str, Any]:
