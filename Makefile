@@ -8,7 +8,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
-  model fuzz docs clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
+  model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
   bench-scale bench-codings bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
@@ -37,6 +37,7 @@ lint: need-tests
 
 types: need-tests
 	$(BIN)/mypy
+	$(BIN)/stubtest service.native
 
 layers: need-tests
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
@@ -98,6 +99,10 @@ docs: need-docs ## Write the pages that are made from code; build the site in ta
 	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
+
+wheel: need-tests ## Build target/wheels/hotshelf-*.whl, which holds everything but its dependencies
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir target/wheels .
+	@ls target/wheels/hotshelf-*.whl
 
 clean: ## Remove all that was built or stored here
 	rm -rf $(VENV) target .hotshelf service/*.so

@@ -55,6 +55,7 @@ from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
+from service.items.write_policy import WritePolicy
 from service.model.item_json import render
 from service.model.rate import Rate
 from service.model.resource import ITEMS
@@ -99,12 +100,13 @@ async def open_worker() -> Worker:
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         deprecation = _deprecation(settings)
         replies = _replies(settings, deprecation)
-        limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
-        writer = ItemWriter(shards, outbox, *limits)
+        policy = WritePolicy(shards, settings.database.timeout_s)
+        write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
+        writer = ItemWriter(*write_ways)
         schema = _schema(settings)
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        atomic = AtomicWriter(shards, outbox, *limits)
+        atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))

@@ -67,7 +67,7 @@ def _living(row: Item | None) -> Item | None:
 def _existing(row: Item | None) -> Item:
     current = _living(row)
     if current is None:
-        raise ItemNotFound("There is no item with this id.")
+        raise ItemNotFound
     return current
 
 

@@ -7,8 +7,6 @@ import asyncio
 import logging
 import random
 
-import psycopg
-
 from service.flow.deadline import within
 from service.model.errors import HotshelfError
 from service.settings import Writes
@@ -72,5 +70,5 @@ class Expiry:
             for shard in self._shards.all:
                 try:
                     await self.sweep(shard)
-                except (HotshelfError, psycopg.Error, TimeoutError) as error:
+                except (HotshelfError, TimeoutError) as error:
                     logger.warning("expiry in shard %d: %s", shard.number, type(error).__name__)

@@ -9,6 +9,7 @@ from importlib.metadata import version as version_of
 from typing import Any, NamedTuple
 
 from service.access import scopes
+from service.access.credential_kinds import KINDS
 from service.api.describe.headers import HEADERS, error_headers
 from service.api.describe.operations import V2_ONLY, Operation, Success
 from service.api.describe.schema_parts import CURSOR, ULID, ref
@@ -108,9 +109,12 @@ def _operation(
         "parameters": [_parameter(name, version, attributes) for name in _names(operation, version)]
         + ([_REQUEST_ID, _TRACEPARENT] if versioned else []),
         "responses": _responses(method, version, versioned, operation),
-        "security": [{"bearer": []}, {"oauth2": [operation.scope]}, {"apiKey": []}]
-        if operation.scope
-        else [],
+        "security": [
+            {scheme: [operation.scope] if scheme == "oauth2" else []}
+            for kind in KINDS
+            for scheme in kind.schemes
+            if operation.scope
+        ],
     }
     if operation.body:
         described["requestBody"] = {"required": True, "content": _sent(operation, version)}
