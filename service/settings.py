@@ -103,6 +103,12 @@ class Limits:
     )
     window_s: int = _setting(60, "the window of the quota", ge=1, le=86400)
     capacity: int = _setting(0, "requests that pass at once; 0: the quota", ge=0, le=1_000_000)
+    redis_url: str = _setting(
+        "",
+        "a Redis with noeviction for the limits alone, since a key whose level the cache's Redis "
+        "evicts may pass its capacity once more; empty: redis.url",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
