@@ -72,8 +72,8 @@ class ListItems:
                 position = position.turned()
         page = await self._pages.read(query, position, asked.limit)
         cursors = {
-            relation: None if place is None else self._cursors.encode(place, query, subject)
-            for relation, place in (("next", page.next), ("prev", page.previous))
+            relation: None if at is None else self._cursors.encode(at, query, subject)
+            for relation, at in (("next", page.next), ("prev", page.previous))
         }
         counted = wanted_count(context.headers)
         total = None if counted is None else await self._pages.count(query, counted == "exact")
