@@ -37,4 +37,3 @@ HAS_REPLAYED = """
        AND (SELECT received_tli FROM pg_stat_wal_receiver) = %b::integer"""
 
 SHARD_MAP = "SELECT bucket, shard, epoch FROM shard_map ORDER BY bucket"
-

@@ -4,6 +4,8 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fixtures.bulk import Bulk, read_json
 from tests.fixtures.catalog import CATALOG, CATALOG_ITEMS, catalog_lines
 from tests.fixtures.stack import execute
