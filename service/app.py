@@ -237,9 +237,11 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
-    list_reads = ListReads(reads.guards)
+    most = settings.lists.connections or max(1, settings.database.pool_size // 2)
+    list_reads = ListReads(reads.guards, most)
+    timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
-        Pages(shards, list_reads, declared, settings.database.timeout_s),
+        Pages(shards, list_reads, declared, timeout_s, per_caller),
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         declared,
         settings.http.cache_control,
