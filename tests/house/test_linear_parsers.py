@@ -94,11 +94,9 @@ EXEMPT = {
     **dict.fromkeys(
         [
             "api.represent.v1.parse_body",
-            "api.represent.v1.patched",
             "api.represent.v2.parse_body",
             "api.represent.v2.parse_update",
             "api.represent.v2.updated",
-            "api.represent.v2.patched",
         ],
         _SCANNED,
     ),
