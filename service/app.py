@@ -10,6 +10,7 @@ import os
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -49,6 +50,7 @@ from service.items.coherence import Coherence, Stored
 from service.items.cursor import Cursors
 from service.items.data_schema import DataSchema
 from service.items.expiry import Expiry
+from service.items.last_seen import LastSeen
 from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
@@ -86,11 +88,16 @@ async def open_worker() -> Worker:
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
         shards = await _open_shards(settings, opened)
-        redis = await _open_redis(settings, opened)
+        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
+        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _open_limiter(settings, redis, opened)
+        limits_url = settings.limits.redis_url
+        limits_redis = await _open_redis(
+            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
+        )
+        limiter = _open_limiter(settings, limits_redis or redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         deprecation = _deprecation(settings)
         replies = _replies(settings, deprecation)
@@ -102,21 +109,21 @@ async def open_worker() -> Worker:
         changes = ChangeItem(writer, replies, *rules)
         atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
-        cache_troubles = list if redis is None else partial(troubles, redis, near)
-        health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
+        redis_troubles = partial(troubles, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
         metrics = Metrics(partial(samples, requests, shards, reader, reads, near, redis, limiter))
         opened.push_async_callback(metrics.close)
         metrics.start()
-        get = GetItem(gate, reader, replies)
+        get = GetItem(gate, reader, replies, lambda: bool(drain), requests.hot)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
-            hot_item=None if bridge.has_middleware else get,
+            hot_get=None if bridge.has_middleware else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
@@ -125,7 +132,6 @@ async def open_worker() -> Worker:
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=partial(finished, settings.cors, deprecation, requests),
-            hot_sent=requests.hot,
         )
 
 
@@ -141,16 +147,14 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     return shards
 
 
-async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeline | None:
-    if not settings.redis.url:
+async def _open_redis(
+    name: str, url: str, settings: Settings, opened: AsyncExitStack, **first: Any
+) -> RedisPipeline | None:
+    """None without a URL; ``first`` is what each connection begins with."""
+    if not url:
         return None
-    redis = RedisPipeline(
-        settings.redis.url,
-        timeout_s=settings.redis.timeout_s,
-        probe=entries.PROBE,
-        scripts=(*SCRIPTS, *entries.SCRIPTS),
-        on_breaker=partial(breaker_changed, "redis"),
-    )
+    told = partial(breaker_changed, name)
+    redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
     opened.push_async_callback(redis.close)
     await redis.open()
     return redis
@@ -183,9 +187,10 @@ async def _open_cache(
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()
-    coherence = Coherence(shards, reads, outbox, kept, render)
+    last_seen = LastSeen(asyncio.get_running_loop().time)
+    coherence = Coherence(shards, reads, outbox, kept, last_seen, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
-    return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
+    return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
 def _open_limiter(

@@ -17,9 +17,9 @@ const MAX_DEPTH: usize = 64;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What an envelope holds: the index of a member's name, and where its value is.
-type Members = Vec<(usize, Range<usize>)>;
+pub type Members = Vec<(usize, Range<usize>)>;
 
-fn scan(
+pub fn scan(
     text: &[u8],
     max_depth: usize,
     read: impl FnOnce(&mut Walk) -> JiterResult<()>,
@@ -60,7 +60,7 @@ fn envelope(text: &[u8], names: &[String], max_depth: usize) -> Result<Members, 
             walk.report(Rule::NotAnObject, walk.offset(), detail);
             return walk.value();
         }
-        read_members(walk, names, &mut members)
+        read_members(walk, names, &mut members, |walk, _| walk.value())
     });
     if problems.is_empty() {
         Ok(members)
@@ -69,7 +69,13 @@ fn envelope(text: &[u8], names: &[String], max_depth: usize) -> Result<Members, 
     }
 }
 
-fn read_members(walk: &mut Walk, names: &[String], members: &mut Members) -> JiterResult<()> {
+/// Reads an envelope; `read_value` is told which known member the value is of.
+pub fn read_members(
+    walk: &mut Walk,
+    names: &[String],
+    members: &mut Members,
+    mut read_value: impl FnMut(&mut Walk, Option<usize>) -> JiterResult<()>,
+) -> JiterResult<()> {
     walk.nesting.enter_envelope();
     let mut first = true;
     let known = |name: &str| names.iter().position(|known| known == name);
@@ -88,7 +94,7 @@ fn read_members(walk: &mut Walk, names: &[String], members: &mut Members) -> Jit
         }
         walk.tokens.peek()?;
         let start = walk.offset();
-        walk.value()?;
+        read_value(walk, name)?;
         members.extend(name.map(|n| (n, start..walk.offset())));
     }
     Ok(())

@@ -75,7 +75,7 @@ impl<'t> Walk<'t> {
         Ok(false)
     }
 
-    fn enter(&mut self, container: Container) -> bool {
+    pub fn enter(&mut self, container: Container) -> bool {
         if self.nesting.is_full() {
             let detail = format!("is nested deeper than {} levels", self.nesting.max_depth());
             self.report(Rule::TooDeep, self.offset(), detail);
@@ -102,7 +102,7 @@ impl<'t> Walk<'t> {
         Ok(false)
     }
 
-    fn element(&mut self, first: bool) -> JiterResult<bool> {
+    pub fn element(&mut self, first: bool) -> JiterResult<bool> {
         if first {
             return Ok(self.tokens.known_array()?.is_some());
         }

@@ -10,6 +10,7 @@ from service.access.tokens import TokenVerifier, UnknownKey
 from service.model.bounds import FIELD_MAX_BYTES, TOKEN_MAX_BYTES, bounded, header_too_large
 from service.model.caller import Caller
 from service.model.errors import (
+    HotshelfError,
     InvalidApiKey,
     InvalidHeader,
     InvalidToken,
@@ -32,13 +33,11 @@ class Authenticator:
 
     An API key alone is the identity. Beside a token the token says who and with which scope,
     the key whose allowance is used up. Neither makes up for the other being wrong.
-    ``remembered`` is TokenVerifier's, for who has parsed the header field already.
     """
 
     def __init__(self, tokens: TokenVerifier, api_keys: ApiKeys) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._api_keys = api_keys
-        self.remembered = tokens.remembered
 
     async def authenticate(self, headers: Mapping[str, list[str]]) -> Caller:
         """The caller by the request's header fields (lower-case name to its lines).
@@ -52,22 +51,30 @@ class Authenticator:
             return caller
         by_token = by_key = None
         if authorization or not keys:
-            by_token = await self._tokens.verify_waiting(bearer_token(authorization))
+            by_token = await self.tokens.verify_waiting(bearer_token(authorization))
         if keys:
             by_key = await self._api_keys.caller(api_key(keys))
         return _joined(by_token, by_key)
+
+    def must_look_up(self, headers: Mapping[str, list[str]]) -> bool:
+        """Whether ``authenticate`` would ask the database for a key that may be a guess."""
+        keys = headers.get("x-api-key", ())
+        try:
+            return bool(keys) and self._api_keys.recall(api_key(keys)) is None
+        except HotshelfError:
+            return False
 
     def recall(self, authorization: Lines, keys: Lines) -> Caller | None:
         """As ``authenticate``, but None where it would have to wait for keys or look-ups."""
         if not keys and len(authorization) == 1 and authorization[0].startswith("Bearer "):
             # Nearly every request; what was verified before needs no parsing.
-            caller = self._tokens.remembered(authorization[0][7:])
+            caller = self.tokens.remembered(authorization[0][7:])
             if caller is not None:
                 return caller
         by_token = by_key = None
         if authorization or not keys:
             try:
-                by_token = self._tokens.verify(bearer_token(authorization))
+                by_token = self.tokens.verify(bearer_token(authorization))
             except UnknownKey:
                 return None
         if keys:

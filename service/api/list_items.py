@@ -75,8 +75,8 @@ class ListItems:
             page = await self._pages.read(query, position, asked.limit)
             total = None if counted is None else await self._pages.count(query, counted == "exact")
         cursors = {
-            relation: None if place is None else self._cursors.encode(place, query, subject)
-            for relation, place in (("next", page.next), ("prev", page.previous))
+            relation: None if at is None else self._cursors.encode(at, query, subject)
+            for relation, at in (("next", page.next), ("prev", page.previous))
         }
         return _Answer(
             page.items, cursors, {} if total is None else {str(counted): total}, page.early

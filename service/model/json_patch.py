@@ -150,7 +150,7 @@ def _wrong_places(pointer: str, operation: Any) -> list[Place]:
     if not isinstance(operation, dict):
         return [Place("is not an operation object", pointer=pointer)]
     if isinstance(operation, _Repeating):
-        # RFC 6902 appendix A.13: which of two "op" is meant, nobody can say.
+        # RFC 6902 appendix A.13: it is not defined which of two "op" counts.
         return [Place("holds a member twice", pointer=pointer)]
     name = operation.get("op")
     if not isinstance(name, str) or name not in _OPERANDS:

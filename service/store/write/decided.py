@@ -132,7 +132,7 @@ def writing_each(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
 
 
 def writing_group(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
-    """One statement for all changes and deletions of items that live."""
+    """One statement for all changes and deletions of living items."""
     if not pending:
         return []
     changes = [one.change for one in pending]
