@@ -99,12 +99,10 @@ EXEMPT = {
     **dict.fromkeys(
         [
             "api.represent.v1.parse_body",
-            "api.represent.v1.patched",
             "api.represent.v2_body.parse_body",
             "api.represent.v2_body.parse_update",
             "api.represent.v2_body.resource_members",
             "api.represent.v2_patch.updated",
-            "api.represent.v2_patch.patched",
         ],
         _SCANNED,
     ),
