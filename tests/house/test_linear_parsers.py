@@ -60,6 +60,7 @@ EXEMPT = {
             "api.request.Exchange.response_bytes",
             "api.represent.v1.render_entry",
             "api.represent.v2.render",
+            "api.represent.v2_patch.patched",
             "api.represent.v2.resource",
             "api.represent.v2_errors.error_document",
             "access.tokens.words",
