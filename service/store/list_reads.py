@@ -17,8 +17,9 @@ from psycopg.types.numeric import Int4
 
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, ShardUnavailable
 from service.store import statements
+from service.store.connection import Connection, Row
 from service.store.guards import Guard, Guards
-from service.store.nodes import Connection, Node, Row
+from service.store.nodes import Node
 from service.store.reads import ASK_AGAIN_S, CATCH_UP_S, PRIMARY_S, REPLICA_S
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
@@ -58,7 +59,7 @@ class ListReads:
                 proof = await self._proof(shard, until)
                 rows = await self._from_replicas(shard, statement, until, proof)
             if rows is None:
-                async with shard.primary() as connection:
+                async with shard.primary(reading=True) as connection:
                     return await _rows(connection, statement)
         except ShardUnavailable as error:
             rows = None if error.run_again else await self._unproved(shard, statement, until)
@@ -90,7 +91,7 @@ class ListReads:
                 continue
             try:
                 with guard.counted(1):
-                    async with node.connection() as connection:
+                    async with node.connection(reading=True) as connection:
                         # Again, because the node may have restarted meanwhile from an older state.
                         [[(fit,)]] = await round_trip(connection, proof)
                         if fit:
@@ -116,7 +117,7 @@ class ListReads:
 
     async def _caught_up(self, node: Node, proof: Step) -> bool:
         until = self._clock() + CATCH_UP_S
-        async with node.connection() as connection:
+        async with node.connection(reading=True) as connection:
             while True:
                 [[(fit,)]] = await round_trip(connection, proof)
                 if fit or self._clock() >= until:
