@@ -18,7 +18,7 @@ from psycopg import sql
 
 from service.model.query import Path
 from service.store.attributes import declared
-from service.store.nodes import Row
+from service.store.connection import Row
 
 Connection: TypeAlias = psycopg.Connection[Row]
 

@@ -32,7 +32,7 @@ from service.model.errors import (
     ShardUnavailable,
 )
 from service.model.item import Item
-from service.store.nodes import Connection, Row
+from service.store.connection import Connection, Row
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import decided as decisions
@@ -264,7 +264,7 @@ async def _as_committed(
     answers: list[list[Row]] = []
     try:
         if changed:
-            async with shard.primary() as connection:
+            async with shard.primary(reading=True) as connection:
                 steps = [decisions.rebuilding(one.change.data) for one in changed]
                 answers = await round_trip(connection, *steps)
     except HotshelfError:

@@ -22,8 +22,8 @@ from service.model.change import (
 from service.model.errors import HotshelfError, Overloaded, RequestInProgress
 from service.model.item import Item
 from service.store import arrays
+from service.store.connection import Row
 from service.store.item_rows import item_of
-from service.store.nodes import Row
 from service.store.round_trip import Step
 from service.store.shards import BucketMoved
 from service.store.write import statements
