@@ -23,7 +23,7 @@ _LOOK_AGAIN_S = (0.02, 0.05)
 
 
 class WritePolicy:
-    """One worker's policy:
+    """One worker's policy.
 
     * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
       COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and what has not been

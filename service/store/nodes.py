@@ -252,7 +252,7 @@ async def _rows(connection: Connection, statement: str) -> list[Row]:
 
 
 def _text_as_it_is(text: str | bytes) -> bytes:
-    """jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
+    """Jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
