@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
 
 from service import native
+from service.api.request import Exchange
 from service.flow.deadline import TimeLimit
 from service.flow.offload import BESIDE_THE_LOOP
-from service.http.granian_objects import Exchange
 from service.model.errors import (
     BodyTimeout,
     BodyTooLarge,
