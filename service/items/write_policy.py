@@ -29,7 +29,7 @@ _PATCHING_WAITING = 16
 
 
 class WritePolicy:
-    """One worker's policy:
+    """One worker's policy.
 
     * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
       COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and what has not been
