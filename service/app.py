@@ -7,10 +7,11 @@ is opened on that worker's own event loop and closed on it.
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -72,6 +73,9 @@ from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
 
+T = TypeVar("T")
+V = TypeVar("V")
+
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
 
@@ -88,23 +92,18 @@ async def open_worker() -> Worker:
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
         shards = await _open_shards(settings, opened)
-        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
-        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
+        redis, limits_redis = await _open_redis_servers(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limits_url = settings.limits.redis_url
-        limits_redis = await _open_redis(
-            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
-        )
         limiter = _open_limiter(settings, limits_redis or redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        deprecation = _deprecation(settings)
+        deprecation = _checked("versions", deprecation_fields, settings.versions)
         replies = _replies(settings, deprecation)
         policy = WritePolicy(shards, settings.database.timeout_s)
         write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
         writer = ItemWriter(*write_ways)
-        schema = _schema(settings)
+        schema = _checked("data.schema", DataSchema.in_file, settings.data.schema)
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         atomic = AtomicWriter(*write_ways)
@@ -145,6 +144,19 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     opened.push_async_callback(expiry.close)
     expiry.start()
     return shards
+
+
+async def _open_redis_servers(
+    settings: Settings, opened: AsyncExitStack
+) -> tuple[RedisPipeline | None, RedisPipeline | None]:
+    """That of items, and that of limits where it is another one."""
+    first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
+    return (
+        await _open_redis("redis", settings.redis.url, settings, opened, **first),
+        await _open_redis(
+            "redis-limits", settings.limits.redis_url, settings, opened, scripts=SCRIPTS
+        ),
+    )
 
 
 async def _open_redis(
@@ -220,8 +232,9 @@ async def _open_access(
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
+    proxies = _checked("http.trusted_proxies", TrustedProxies, settings.http.trusted_proxies)
     return (
-        Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
+        Gate(authenticator, limiter, rate, proxies),
         OAuth2(issuer, records, base_url, list(key_sets)),
     )
 
@@ -276,25 +289,12 @@ def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
 
 
-def _schema(settings: Settings) -> DataSchema:
+def _checked(name: str, make: Callable[[V], T], value: V) -> T:
+    """What is made of the value of a setting. Raises SettingsError, which names the setting."""
     try:
-        return DataSchema.in_file(settings.data.schema)
+        return make(value)
     except (ValueError, OSError) as error:
-        raise SettingsError(f"data.schema: {error}") from None
-
-
-def _deprecation(settings: Settings) -> list[tuple[str, str]]:
-    try:
-        return deprecation_fields(settings.versions)
-    except ValueError as error:
-        raise SettingsError(f"versions: {error}") from None
-
-
-def _trusted_proxies(settings: Settings) -> TrustedProxies:
-    try:
-        return TrustedProxies(settings.http.trusted_proxies)
-    except ValueError as error:
-        raise SettingsError(f"http.trusted_proxies: {error}") from None
+        raise SettingsError(f"{name}: {error}") from None
 
 
 application = Application(open_worker)
