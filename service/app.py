@@ -74,7 +74,6 @@ from service.store.reads import Reads
 from service.store.shards import Shards
 
 T = TypeVar("T")
-V = TypeVar("V")
 
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
@@ -92,21 +91,23 @@ async def open_worker() -> Worker:
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
         shards = await _open_shards(settings, opened)
-        redis, limits_redis = await _open_redis_servers(settings, opened)
+        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
+        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
+        limits_url = settings.limits.redis_url
+        limits_redis = await _open_redis(
+            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
+        )
         limiter = _open_limiter(settings, limits_redis or redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        deprecation = _checked("versions", deprecation_fields, settings.versions)
+        deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
-        policy = WritePolicy(shards, settings.database.timeout_s)
-        write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
-        writer = ItemWriter(*write_ways)
-        schema = _checked("data.schema", DataSchema.in_file, settings.data.schema)
+        writer, atomic = _writers(settings, shards, outbox)
+        schema = _checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
@@ -144,19 +145,6 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     opened.push_async_callback(expiry.close)
     expiry.start()
     return shards
-
-
-async def _open_redis_servers(
-    settings: Settings, opened: AsyncExitStack
-) -> tuple[RedisPipeline | None, RedisPipeline | None]:
-    """That of items, and that of limits where it is another one."""
-    first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
-    return (
-        await _open_redis("redis", settings.redis.url, settings, opened, **first),
-        await _open_redis(
-            "redis-limits", settings.limits.redis_url, settings, opened, scripts=SCRIPTS
-        ),
-    )
 
 
 async def _open_redis(
@@ -232,11 +220,23 @@ async def _open_access(
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
-    proxies = _checked("http.trusted_proxies", TrustedProxies, settings.http.trusted_proxies)
     return (
-        Gate(authenticator, limiter, rate, proxies),
+        Gate(
+            authenticator,
+            limiter,
+            rate,
+            _checked(
+                "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
+            ),
+        ),
         OAuth2(issuer, records, base_url, list(key_sets)),
     )
+
+
+def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
+    policy = WritePolicy(shards, settings.database.timeout_s)
+    shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
+    return ItemWriter(*shared), AtomicWriter(*shared)
 
 
 def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
@@ -289,10 +289,10 @@ def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
 
 
-def _checked(name: str, make: Callable[[V], T], value: V) -> T:
-    """What is made of the value of a setting. Raises SettingsError, which names the setting."""
+def _checked(name: str, make: Callable[[], T]) -> T:
+    """What is made of the setting. Raises SettingsError."""
     try:
-        return make(value)
+        return make()
     except (ValueError, OSError) as error:
         raise SettingsError(f"{name}: {error}") from None
 

@@ -55,6 +55,11 @@ TABLE = (
         "Nodes that take writes and are not the primary: former ones that came back.",
         ("shard",),
     ),
+    Described(
+        "hotshelf_commits_hanging",
+        "Writes that were given up and that the primary has not ended: a missing standby, mostly.",
+        ("shard",),
+    ),
     Described("hotshelf_redis_connected", "1 while a connection is in use for commands."),
     Described(
         "hotshelf_redis_writes_refused",

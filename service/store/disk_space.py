@@ -10,8 +10,8 @@ from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
 from service.settings import Database
+from service.store.connection import Row, conninfo
 from service.store.copy import copy_rows_into
-from service.store.nodes import Row, conninfo
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -15,9 +15,9 @@ from psycopg import Connection, sql
 
 from service.model.query import Path
 from service.settings import Database
+from service.store.connection import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.examine import migration_names, refusal, traits_of
 from service.store.indexes import build_indexes, declare_indexes
-from service.store.nodes import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.shards import ShardMapError
 from service.store.timelines import NODE_STATE, REMEMBERED, NodeState
 

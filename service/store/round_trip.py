@@ -17,7 +17,7 @@ from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from service.store.nodes import Connection, Row
+from service.store.connection import Connection, Row
 
 Step: TypeAlias = tuple[str, Sequence[Any]]
 

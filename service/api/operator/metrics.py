@@ -86,6 +86,7 @@ def samples(
     yield from _of_reads(reader, reads)
     yield from _of_near_cache(near, reader)
     for shard in shards.all:
+        yield Sample("hotshelf_commits_hanging", shard.hanging, (str(shard.number),))
         yield Sample("hotshelf_primaries_ignored", len(shard.rivals), (str(shard.number),))
     breakers = reads.statuses()
     if redis is not None:
