@@ -112,37 +112,32 @@ clean: ## Remove all that was built or stored here
 # benchmarks, soaks and CI take the release build.
 STAMP := $(VENV)/.installed
 define installed
-@began=$$(date +%s); $(MAKE) -s -j2 $(1:%=$(STAMP)-%); took=$$(($$(date +%s) - began)); \
-  [ $$took -lt 2 ] || echo "hotshelf: installed in $$took s"
+@began=$$(date +%s); $(MAKE) -s -j2 $(1:%=$(STAMP)-%) && took=$$(($$(date +%s) - began)) && \
+  { [ $$took -lt 2 ] || echo "hotshelf: installed in $$took s"; }
 endef
+
+PACKAGES_run   := dependencies embedded
+PACKAGES_tests := $(PACKAGES_run) dev bench loadtest
+PACKAGES_bench := $(PACKAGES_run) dev bench
+PACKAGES_soak  := $(PACKAGES_run) dev loadtest
+PACKAGES_docs  := $(PACKAGES_run) docs
+
+need-run need-tests need-docs: need-%:
+	$(call installed,$* native)
+
+need-bench need-soak: need-%:
+	$(call installed,$* release)
 
 setup: need-tests ## Install what the tests need, and start nothing
 
-need-run:
-	$(call installed,run native)
-need-tests:
-	$(call installed,loadtest native)
-need-docs:
-	$(call installed,docs native)
-need-bench:
-	$(call installed,bench release)
-need-soak release: ## Build the native extension as it is shipped; `test` and `run` take it then
-	$(call installed,loadtest release)
+release: ## Build the native extension as it is shipped; `test` and `run` take it then
+	$(call installed,tests release)
 
 $(BIN)/python:
 	@deploy/install.sh environment $(PYTHON)
 
-# One after the other, because they have packages in common.
-$(STAMP)-run: pyproject.toml constraints.txt | $(BIN)/python
-	@deploy/install.sh packages dependencies embedded && touch $@
-$(STAMP)-dev: $(STAMP)-run
-	@deploy/install.sh packages dev && touch $@
-$(STAMP)-bench: $(STAMP)-dev
-	@deploy/install.sh packages bench && touch $@
-$(STAMP)-loadtest: $(STAMP)-bench
-	@deploy/install.sh packages loadtest && touch $@
-$(STAMP)-docs: $(STAMP)-run
-	@deploy/install.sh packages docs && touch $@
+$(patsubst %,$(STAMP)-%,run tests bench soak docs): $(STAMP)-%: pyproject.toml constraints.txt | $(BIN)/python
+	@deploy/install.sh packages $(PACKAGES_$*) && touch $@
 
 $(STAMP)-native: $(SOURCES) | $(BIN)/python
 	@rm -f $(STAMP)-release

@@ -7,10 +7,11 @@ is opened on that worker's own event loop and closed on it.
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -50,6 +51,7 @@ from service.items.coherence import Coherence, Stored
 from service.items.cursor import Cursors
 from service.items.data_schema import DataSchema
 from service.items.expiry import Expiry
+from service.items.last_seen import LastSeen
 from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
@@ -70,6 +72,8 @@ from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
+
+T = TypeVar("T")
 
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
@@ -93,15 +97,12 @@ async def open_worker() -> Worker:
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
         limiter = _open_limiter(settings, limits_redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        deprecation = _deprecation(settings)
+        deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
-        policy = WritePolicy(shards, settings.database.timeout_s)
-        write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
-        writer = ItemWriter(*write_ways)
-        schema = _schema(settings)
+        writer, atomic = _writers(settings, shards, outbox)
+        schema = _checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
@@ -110,14 +111,14 @@ async def open_worker() -> Worker:
         metrics = Metrics(partial(samples, requests, shards, reader, reads, near, redis, limiter))
         opened.push_async_callback(metrics.close)
         metrics.start()
-        get = GetItem(gate, reader, replies)
+        get = GetItem(gate, reader, replies, lambda: bool(drain), requests.hot)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
-            hot_item=None if bridge.has_middleware else get,
+            hot_get=None if bridge.has_middleware else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
@@ -126,7 +127,6 @@ async def open_worker() -> Worker:
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=partial(finished, settings.cors, deprecation, requests),
-            hot_sent=requests.hot,
         )
 
 
@@ -189,9 +189,10 @@ async def _open_cache(
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()
-    coherence = Coherence(shards, reads, outbox, kept, render)
+    last_seen = LastSeen(asyncio.get_running_loop().time)
+    coherence = Coherence(shards, reads, outbox, kept, last_seen, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
-    return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
+    return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
 def _open_limiter(
@@ -222,9 +223,22 @@ async def _open_access(
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
     return (
-        Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
+        Gate(
+            authenticator,
+            limiter,
+            rate,
+            _checked(
+                "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
+            ),
+        ),
         OAuth2(issuer, records, base_url, list(key_sets)),
     )
+
+
+def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
+    policy = WritePolicy(shards, settings.database.timeout_s)
+    shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
+    return ItemWriter(*shared), AtomicWriter(*shared)
 
 
 def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
@@ -238,9 +252,11 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
-    list_reads = ListReads(reads.guards)
+    most = settings.lists.connections or max(1, settings.database.pool_size // 2)
+    list_reads = ListReads(reads.guards, most)
+    timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
-        Pages(shards, list_reads, declared, settings.database.timeout_s),
+        Pages(shards, list_reads, declared, timeout_s, per_caller),
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         declared,
         settings.http.cache_control,
@@ -275,25 +291,12 @@ def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
 
 
-def _schema(settings: Settings) -> DataSchema:
+def _checked(name: str, make: Callable[[], T]) -> T:
+    """What is made of the setting. Raises SettingsError."""
     try:
-        return DataSchema.in_file(settings.data.schema)
+        return make()
     except (ValueError, OSError) as error:
-        raise SettingsError(f"data.schema: {error}") from None
-
-
-def _deprecation(settings: Settings) -> list[tuple[str, str]]:
-    try:
-        return deprecation_fields(settings.versions)
-    except ValueError as error:
-        raise SettingsError(f"versions: {error}") from None
-
-
-def _trusted_proxies(settings: Settings) -> TrustedProxies:
-    try:
-        return TrustedProxies(settings.http.trusted_proxies)
-    except ValueError as error:
-        raise SettingsError(f"http.trusted_proxies: {error}") from None
+        raise SettingsError(f"{name}: {error}") from None
 
 
 application = Application(open_worker)

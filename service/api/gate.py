@@ -1,6 +1,6 @@
 """The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
@@ -31,11 +31,11 @@ class Gate:
         self, authenticator: Authenticator, limiter: Limiter, rate: Rate, proxies: TrustedProxies
     ) -> None:
         self._authenticator = authenticator
+        self._tokens = authenticator.tokens
         self._limiter = limiter
+        self._leases = limiter.leases
         self._rate = rate
         self._proxies = proxies
-        # The caller of a bearer token alone, verified before: ``remembered(token)``.
-        self.remembered = authenticator.remembered
 
     async def enter(self, context: RequestContext) -> Caller:
         """The caller, also put into ``context`` beside what the answer says of the limit.
@@ -54,7 +54,7 @@ class Gate:
                 await self.enter_unknown(context)
             raise
         if paid:
-            self._limiter.give_back(self._address(context))
+            self._leases.give_back(self._address(context))
         await self._take(context, caller.limit_key, caller.rate or self._rate)
         context.caller = caller
         return caller
@@ -67,8 +67,12 @@ class Gate:
         """Whether it comes from this machine itself, with no sign of a proxy in between."""
         return is_loopback(context.peer) and _PASSED_ON.isdisjoint(context.headers)
 
+    def remembered(self, token: str) -> Caller | None:
+        """The caller of a bearer token that was verified before and has not expired."""
+        return self._tokens.remembered(token)
+
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
-        """A caller whose credentials are known already; None says nothing against them."""
+        """A caller whose credentials need no waiting; None says nothing against them."""
         authorization, key = fields.get("authorization"), fields.get("x-api-key")
         try:
             return self._authenticator.recall(
@@ -77,13 +81,13 @@ class Gate:
         except HotshelfError:
             return None
 
-    def admit(self, caller: Caller, waiter: Callable[[Admission], None]) -> Admission | None:
-        """Count a request; None where ``waiter`` is called with the answer, once, later."""
-        return self._limiter.admit(caller.limit_key, caller.rate or self._rate, 1, waiter)
-
     def spend(self, caller: Caller) -> Admission | None:
-        """Count a request that the lease at hand pays for; None where ``admit`` has to."""
-        return self._limiter.spend(caller.limit_key, caller.rate or self._rate)
+        """Count a request if the lease at hand pays for it; else None, and nothing is counted."""
+        return self._leases.spend(caller.limit_key, caller.rate or self._rate)
+
+    async def admission(self, caller: Caller) -> Admission:
+        """Count a request, whatever it takes; the answer may be no."""
+        return await self._limiter.admission(caller.limit_key, caller.rate or self._rate)
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
@@ -105,7 +109,7 @@ class Gate:
         return f"address:{network_of(address)}"
 
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
-        admission = self._limiter.spend(key, rate) if cost == 1 else None
+        admission = self._leases.spend(key, rate) if cost == 1 else None
         if admission is None:
             admission = await self._limiter.admission(key, rate, cost)
         context.admission = admission

@@ -11,15 +11,20 @@ import multiprocessing
 import re
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
-from service.api.request import Reply, RequestContext
+from service.api.request import (
+    Admitted,
+    Exchange,
+    GeneralPath,
+    Headers,
+    Reply,
+    RequestContext,
+    Scope,
+)
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
-from service.http.granian_objects import Exchange, Headers, Scope
-from service.http.hot_get import HotGet, HotItem
-from service.http.request_ids import request_ids
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -30,19 +35,21 @@ from service.model.errors import (
 )
 from service.model.rate import Admission
 from service.model.resource import ITEMS
+from service.observe.request_ids import request_ids
 from service.observe.trace_context import TraceContext, continued
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
+HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
 _BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
-# Objects made and still there before the collector looks for cycles among them.
+# The collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
 
 
@@ -50,10 +57,9 @@ _GARBAGE_MIN = 20_000
 class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
-    ``hot_item`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there
-    is no such way. ``answer`` gets everything else and may raise HotshelfError, of which
-    ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply``
-    has the last word on it but on those of ``hot_item``.
+    ``answer`` may raise HotshelfError, of which ``on_error`` makes the answer. ``on_reply``
+    post-processes every answer but those that ``hot_get`` sends itself: it gets all GETs first
+    (``GetItem.hot``); None: there is no hot path. ``draining`` is asked for every answer.
     """
 
     answer: Answer
@@ -63,9 +69,8 @@ class Worker:
     body_max_bytes: int = 1 << 20
     batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
-    hot_item: HotItem | None = None
+    hot_get: HotGet | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
-    hot_sent: list[int] = field(default_factory=lambda: [0] * 6)
 
 
 class Application:
@@ -99,10 +104,7 @@ class Application:
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
-        if worker.hot_item is not None:
-            self._hot_get = HotGet(
-                worker.hot_item, worker.draining, self._send_error, worker.hot_sent
-            )
+        self._hot_get = worker.hot_get
 
     async def close(self) -> None:
         if self._worker is not None:
@@ -113,17 +115,18 @@ class Application:
         """Answers one request, whatever happens: nothing is ever raised into Granian."""
         if self._hot_get is not None and scope.method == "GET":
             try:
-                answered = self._hot_get(scope, exchange)
+                return self._hot_get(scope, exchange, self)
             except Exception as error:
                 return self._fail(scope, exchange, error)
-            if answered is not None:
-                return answered
-        return self._answer(scope, exchange)
+        return self.answer(scope, exchange, None)
 
-    async def _answer(self, scope: Scope, exchange: Exchange) -> None:
+    async def answer(self, scope: Scope, exchange: Exchange, admitted: Admitted | None) -> None:
+        """The general path, of all that the hot path does not answer."""
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
+        if admitted is not None:
+            context.caller, context.admission = admitted
         try:
             reply = await _answer(worker, scope, context)
         except Exception as error:
@@ -131,11 +134,12 @@ class Application:
         _send(exchange, context, worker.on_reply(context, reply), worker.draining())
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
-        self._send_error(scope, exchange, error, None)
+        self.send_error(scope, exchange, error, None)
 
-    def _send_error(
+    def send_error(
         self, scope: Scope, exchange: Exchange, error: Exception, admission: Admission | None
     ) -> None:
+        """Answer with an error, counted against a limit already or not."""
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)

@@ -56,7 +56,7 @@ def _read(pid: int) -> bytes | None:
     """None for a process without a board, or where nothing whole was there to read."""
     # It is opened before any connection, so it comes early among them.
     with os.scandir(f"/proc/{pid}/fd") as files:
-        path = next((file.path for file in files if os.readlink(file.path) == _LINK), None)
+        path = next((file.path for file in files if str(Path(file.path).readlink()) == _LINK), None)
     if path is None:
         return None
     with open(path, "rb", buffering=0) as page:

@@ -168,13 +168,13 @@ class AccessRecords:
     async def _read(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         try:
             return await _rows(self._shard.primary(reading=True), statement, parameters)
-        except ShardUnavailable as unavailable:
+        except ShardUnavailable:
             for node in self._shard.nodes:
                 try:
                     return await _rows(node.connection(reading=True), statement, parameters)
                 except DependencyError:
                     continue
-            raise unavailable
+            raise
 
 
 async def _rows(

@@ -194,5 +194,5 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def _text_as_it_is(text: str | bytes) -> bytes:
-    """jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
+    """Jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
     return text.encode() if isinstance(text, str) else bytes(text)

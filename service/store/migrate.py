@@ -80,7 +80,7 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
     nodes = list(zip(urls, states, strict=False))
     remembered = (s.remembered.get(number, 0) for s in states if isinstance(s, NodeState))
     seen = (s.timeline for _, s in nodes if isinstance(s, NodeState))
-    highest = max(0, *remembered, *seen)
+    highest = max([0, *remembered, *seen])
     for url, state in nodes:
         if isinstance(state, NodeState) and state.takes_writes and state.timeline == highest:
             connection = psycopg.connect(conninfo(url, settings), **_PATIENT)

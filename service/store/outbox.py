@@ -1,4 +1,4 @@
-"""Committed changes that caches may not have been told of, one shard's table of them."""
+"""The outbox of one shard: committed changes that may not have been announced to caches."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -37,9 +37,9 @@ async def read_outbox(shard: Shard, at_most: int) -> tuple[list[Committed], dict
     return left, {bucket: epoch for bucket, epoch in epochs}  # noqa: C416  # names the columns
 
 
-async def clear_outbox(shard: Shard, told: Sequence[Committed]) -> None:
-    """Delete the rows of changes that caches were told of; raises as ``read_outbox`` does."""
-    ids = [UUID(bytes=change.item_id) for change in told]
-    versions = [Int8(change.version) for change in told]
+async def clear_outbox(shard: Shard, announced: Sequence[Committed]) -> None:
+    """Delete the rows of announced changes; raises as ``read_outbox`` does."""
+    ids = [UUID(bytes=change.item_id) for change in announced]
+    versions = [Int8(change.version) for change in announced]
     async with shard.primary(reading=True) as connection:
         await round_trip(connection, (COMMIT_LOCALLY, ()), (CLEAR_OUTBOX, (ids, versions)))
