@@ -91,16 +91,11 @@ async def open_worker() -> Worker:
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
         shards = await _open_shards(settings, opened)
-        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
-        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
+        redis, limits_redis = await _open_redis(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limits_url = settings.limits.redis_url
-        limits_redis = await _open_redis(
-            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
-        )
-        limiter = _open_limiter(settings, limits_redis or redis, opened)
+        limiter = _open_limiter(settings, limits_redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
@@ -148,16 +143,23 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
 
 
 async def _open_redis(
-    name: str, url: str, settings: Settings, opened: AsyncExitStack, **first: Any
-) -> RedisPipeline | None:
-    """None without a URL; ``first`` is what each connection begins with."""
-    if not url:
-        return None
-    told = partial(breaker_changed, name)
-    redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
-    opened.push_async_callback(redis.close)
-    await redis.open()
-    return redis
+    settings: Settings, opened: AsyncExitStack
+) -> tuple[RedisPipeline | None, RedisPipeline | None]:
+    """The cache's, and the one for the limits, which may be the same; None without any."""
+
+    async def at(name: str, url: str, **first: Any) -> RedisPipeline | None:
+        if not url:
+            return None
+        told = partial(breaker_changed, name)
+        redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
+        opened.push_async_callback(redis.close)
+        await redis.open()
+        return redis
+
+    scripts = (*SCRIPTS, *entries.SCRIPTS)
+    cache = await at("redis", settings.redis.url, scripts=scripts, probe=entries.PROBE)
+    limits = await at("redis-limits", settings.limits.redis_url, scripts=SCRIPTS)
+    return cache, limits or cache
 
 
 async def _open_cache(
