@@ -96,6 +96,7 @@ docs: need-docs ## Write the pages that are made from code; build the site in ta
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
 	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
+	$(BIN)/python -m service.observe.metrics > docs/metrics.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 

@@ -33,7 +33,8 @@ from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
-from service.api.operator.metrics import Metrics, samples
+from service.api.operator.metrics import Metrics
+from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import ROUTES, Router, documented, endpoints
@@ -56,13 +57,15 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.item_json import render
 from service.model.rate import Rate
-from service.model.resource import ITEMS
+from service.observation import start_looking
 from service.observe.events import breaker_changed
-from service.observe.requests import RequestCounts
+from service.observe.requests import RequestTimes
+from service.process.connections import OpenConnections
 from service.process.drain import DrainFlag
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
+from service.store.facts import Facts
 from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
@@ -102,10 +105,11 @@ async def open_worker() -> Worker:
         cache_troubles = list if redis is None else partial(troubles, redis, near)
         health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
-        metrics = Metrics(partial(samples, requests, reader, reads, near, redis, limiter))
-        opened.push_async_callback(metrics.close)
-        metrics.start()
+        times = RequestTimes(route.path for route in ROUTES)
+        connections = OpenConnections(settings.http.port)
+        facts = Facts(shards.all)
+        parts = Parts(reader, reads, near, redis, limiter, shards, facts, connections)
+        metrics = Metrics(start_looking(parts, opened))
         get = GetItem(gate, reader, replies)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
         bridge = RobynBridge(robyn_app, problem_reply)
@@ -121,8 +125,7 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, deprecation, requests),
-            hot_sent=requests.hot,
+            on_reply=partial(finished, settings.cors, deprecation, times),
         )
 
 

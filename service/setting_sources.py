@@ -22,6 +22,7 @@ from service.settings import Settings
 ENV_PREFIX = "HOTSHELF_"
 # Read by the programs that need them, not settings of the service.
 OTHER_ENV = {
+    "HOTSHELF_BOARD_FILE",
     "HOTSHELF_CONFIG",
     "HOTSHELF_DATA_DIR",
     "HOTSHELF_DRAIN_FILE",

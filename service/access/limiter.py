@@ -51,6 +51,11 @@ class Limiter:
         return self._buckets.workers
 
     @property
+    def keys(self) -> int:
+        """How many keys this worker keeps in memory."""
+        return len(self._buckets)
+
+    @property
     def local(self) -> bool:
         """Whether Redis is out of reach, and this worker enforces its own share of each limit."""
         return not self._reachable()

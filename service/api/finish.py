@@ -1,27 +1,34 @@
 """What every answer carries, whatever it is."""
 
+import time
 from collections.abc import Sequence
 
 from service.api.headers.cors import with_cors
 from service.api.headers.deprecation import is_about_items
 from service.api.headers.media_types import preferred
 from service.api.request import Reply, RequestContext
-from service.observe.requests import RequestCounts
+from service.observe.metrics import SENT_BYTES
+from service.observe.requests import RequestTimes
 from service.settings import Cors
+
+_SENT = SENT_BYTES.of()
 
 
 def finished(
     cors: Cors,
     deprecation: Sequence[tuple[str, str]],
-    requests: RequestCounts,
+    times: RequestTimes,
     context: RequestContext,
     reply: Reply,
 ) -> Reply:
     """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
 
-    It is counted here, since nothing passes by.
+    It is timed and counted here, since nothing passes by.
     """
-    requests.count(context.method, context.path, reply.status)
+    trace_id = "" if context.trace is None else context.trace.trace_id
+    took_s = time.perf_counter() - context.began_s
+    times.observe(context.method, context.path, reply.status, took_s, context.source, trace_id)
+    _SENT.value += len(reply.body)
     more: list[tuple[str, str]] = []
     if context.admission is not None:
         more += context.admission.fields()

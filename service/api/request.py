@@ -1,5 +1,6 @@
 """One HTTP request and its reply, as plain data between http/ (bytes) and api/ (meaning)."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -25,7 +26,8 @@ class RequestContext:
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
-    ``caller`` is None until the credentials were checked, ``admission`` until the request was
+    ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
+    (observe/requests.py). ``caller`` is None until the credentials were checked, ``admission`` until the request was
     counted against a limit. ``trace`` is the caller's, if any.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
@@ -43,3 +45,5 @@ class RequestContext:
     admission: Admission | None = None
     trace: TraceContext | None = None
     robyn_request: Any = None
+    source: str = ""
+    began_s: float = field(default_factory=time.perf_counter)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from service.model.errors import Overloaded
+from service.observe.instruments import Distribution
 
 G = TypeVar("G")
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class TickBatch(Generic[G, T, R]):
     ``work`` gets a group and its items, and returns for each, in order, a result or the
     exception that ends it; what it raises ends all of them. It is not cancelled by a caller
     that gives up, since others share it. ``size`` tells an item's size in bytes; ``max_waiting``
-    counts a group's items that have not left yet.
+    counts a group's items that have not left yet. ``sizes`` is told how many items each batch has.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class TickBatch(Generic[G, T, R]):
         max_bytes: int,
         max_running: int,
         max_waiting: int | None = None,
+        sizes: Distribution | None = None,
     ) -> None:
+        self._sizes = sizes
         self._work = work
         self._size = size
         self._max_items = max_items
@@ -72,6 +75,8 @@ class TickBatch(Generic[G, T, R]):
         queue.leaves = False
         while queue.running < self._max_running and (batch := self._take(queue)):
             queue.running += 1
+            if self._sizes is not None:
+                self._sizes.observe(len(batch))
             task = asyncio.ensure_future(self._run(group, queue, batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -6,6 +6,7 @@ at hand, else a pending one that the reply of Redis completes once the answer is
 
 import asyncio
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Final, Protocol
 
 from service.api.get_item import Answer, Slow, Tell, Terms
@@ -13,10 +14,13 @@ from service.api.request import Reply
 from service.http.granian_objects import Exchange, Scope
 from service.http.request_ids import request_ids
 from service.model.rate import Admission
+from service.observe.metrics import SENT_BYTES
+from service.observe.requests import of_route
 
 # The canonical spelling; others go the other way.
 _PREFIX: Final = "/v1/items/"
 _LENGTH: Final = len(_PREFIX) + 26
+_ROUTE: Final = _PREFIX + "{id}"
 # Whatever needs more than the hot path looks at.
 _OTHERWISE: Final = frozenset(
     {
@@ -50,7 +54,6 @@ class HotGet:
     """One worker's hot path; belongs to its event loop.
 
     ``send_error`` answers with an error, which needs more of the request than is looked at here.
-    ``sent`` counts the other answers by the first digit of their status.
     """
 
     def __init__(
@@ -58,9 +61,10 @@ class HotGet:
         item: HotItem,
         draining: Callable[[], bool],
         send_error: Callable[[Scope, Exchange, Exception, Admission | None], None],
-        sent: list[int],
     ) -> None:
-        self._sent = sent
+        self._near = of_route("GET", _ROUTE, "near")
+        self._others = of_route("GET", _ROUTE, "")
+        self._sent = SENT_BYTES.of()
         self._item = item
         self._at_once = item.at_once
         self._terms: dict[tuple[tuple[str, str], ...], Terms] = {}
@@ -73,6 +77,7 @@ class HotGet:
 
     def __call__(self, scope: Scope, exchange: Exchange) -> asyncio.Future[None] | None:
         """What Granian is to await; None where the request has to go the other way."""
+        began = perf_counter()
         path = scope.path
         if len(path) != _LENGTH or not path.startswith(_PREFIX) or scope.query_string:
             return None
@@ -85,8 +90,9 @@ class HotGet:
         at_once = self._at_once(terms, path[-26:])
         if at_once is not None:
             self.send(exchange, *at_once)
+            self._near[at_once[0][0] // 100].observe(perf_counter() - began)
             return self._done
-        pending = _Pending(self, scope, exchange)
+        pending = _Pending(self, scope, exchange, began)
         answer = self._item.ask(terms, path[-26:], pending.tell)
         if answer is None:
             pending.future = self._loop.create_future()
@@ -99,7 +105,7 @@ class HotGet:
     def send(self, exchange: Exchange, reply: Reply, admission: Admission | None) -> None:
         """Send the reply with what only this request's has."""
         status, headers, body = reply
-        self._sent[status // 100] += 1
+        self._sent.value += len(body)
         headers = [*headers, ("x-request-id", self._new_id())]
         if admission is not None:
             headers += admission.fields()
@@ -109,6 +115,10 @@ class HotGet:
             exchange.response_bytes(status, headers, body)
         else:
             exchange.response_empty(status, headers)
+
+    def observe(self, status: int, began: float) -> None:
+        """An answer that was not at hand was sent."""
+        self._others[status // 100].observe(perf_counter() - began)
 
     def _learn(self, section: tuple[tuple[str, str], ...]) -> Terms | None:
         """What these fields say; kept where other requests are likely to bring the same."""
@@ -128,9 +138,10 @@ class HotGet:
 class _Pending:
     """One request that waits for its answer, or is about to get it."""
 
-    __slots__ = ("_exchange", "_hot_get", "_scope", "future")
+    __slots__ = ("_began", "_exchange", "_hot_get", "_scope", "future")
 
-    def __init__(self, hot_get: HotGet, scope: Scope, exchange: Exchange) -> None:
+    def __init__(self, hot_get: HotGet, scope: Scope, exchange: Exchange, began: float) -> None:
+        self._began = began
         self._hot_get = hot_get
         self._scope = scope
         self._exchange = exchange
@@ -150,3 +161,4 @@ class _Pending:
             hot_get.send_error(self._scope, self._exchange, answer, admission)
             return
         hot_get.send(self._exchange, answer, admission)
+        hot_get.observe(answer.status, self._began)

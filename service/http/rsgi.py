@@ -11,7 +11,7 @@ import multiprocessing
 import re
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 from service.api.request import Reply, RequestContext
@@ -65,7 +65,6 @@ class Worker:
     body_timeout_s: float = 20.0
     hot_item: HotItem | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
-    hot_sent: list[int] = field(default_factory=lambda: [0] * 6)
 
 
 class Application:
@@ -100,9 +99,7 @@ class Application:
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
         if worker.hot_item is not None:
-            self._hot_get = HotGet(
-                worker.hot_item, worker.draining, self._send_error, worker.hot_sent
-            )
+            self._hot_get = HotGet(worker.hot_item, worker.draining, self._send_error)
 
     async def close(self) -> None:
         if self._worker is not None:

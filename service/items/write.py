@@ -24,6 +24,7 @@ from service.model.caller import Caller
 from service.model.change import Change, Claim, Decide, Outcome
 from service.model.errors import DatabaseTimeout, RequestInProgress
 from service.model.item import Item
+from service.observe.metrics import BATCH_SIZE
 from service.store.shards import BucketMoved, Shard, Shards
 from service.store.write.change import ItemRequest, Write
 from service.store.write.change_group import change_batch
@@ -86,6 +87,7 @@ class ItemWriter:
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
             max_waiting=shards.max_waiting,
+            sizes=BATCH_SIZE.of("write"),
         )
         self._changes: TickBatch[Shard, Write, Outcome | None] = TickBatch(
             self._change_batch,
@@ -94,6 +96,7 @@ class ItemWriter:
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
             max_waiting=shards.max_waiting,
+            sizes=BATCH_SIZE.of("write"),
         )
 
     async def write(self, caller: Caller, planned: Planned) -> Outcome:

@@ -17,13 +17,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from service.process.drain import ENV_NAME, DrainFlag
+from service.process import drain, worker_board
+from service.process.drain import DrainFlag
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
+from service.process.worker_board import WorkerBoard
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +74,13 @@ def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None)
     # Granian shares a port with whoever else has it; find that out before it does.
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     socket.create_server((options.host, options.port), family=family).close()
-    flag = DrainFlag.create()
-    try:
-        with _signals() as signals:
-            return _Parent(options, flag, signals, on_listening).run()
-    finally:
-        flag.close()
+    with (
+        contextlib.closing(DrainFlag.create()) as flag,
+        contextlib.closing(WorkerBoard.create()) as board,
+        _signals() as signals,
+    ):
+        shared = {drain.ENV_NAME: flag.path, worker_board.ENV_NAME: board.path}
+        return _Parent(options, flag, shared, signals, on_listening).run()
 
 
 class _Event(Enum):
@@ -93,11 +96,14 @@ class _Parent:
         self,
         options: ServeOptions,
         flag: DrainFlag,
+        shared: Mapping[str, str],
         signals: socket.socket,
         on_listening: Callable[[], None] | None,
     ) -> None:
         self._options = options
         self._flag = flag
+        # What tells workers where the memory is that they share.
+        self._shared = shared
         self._signals = signals
         self._on_listening = on_listening
 
@@ -130,7 +136,7 @@ class _Parent:
         arguments = json.dumps(dataclasses.asdict(self._options))
         return subprocess.Popen(
             [*_GRANIAN, arguments, str(os.getpid())],
-            env=os.environ | {ENV_NAME: self._flag.path},
+            env=os.environ | dict(self._shared),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

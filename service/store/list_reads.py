@@ -16,6 +16,7 @@ from typing import Any
 from psycopg.types.numeric import Int4
 
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, ShardUnavailable
+from service.observe.metrics import STATEMENT_SECONDS
 from service.store import statements
 from service.store.guards import Guard, Guards
 from service.store.nodes import Connection, Node, Row
@@ -127,5 +128,12 @@ _NO_PROOF: Step = ("SELECT true", ())
 
 
 async def _rows(connection: Connection, question: Question) -> list[Row]:
-    cursor = await connection.execute(question.statement, question.values, prepare=question.prepare)
-    return await cursor.fetchall()
+    began = time.perf_counter()
+    try:
+        cursor = await connection.execute(
+            question.statement, question.values, prepare=question.prepare
+        )
+        return await cursor.fetchall()
+    finally:
+        spread = STATEMENT_SECONDS.of(connection.shard, "list")
+        spread.observe(time.perf_counter() - began)

@@ -71,9 +71,11 @@ class Connection(AsyncConnection[Row]):
 
     ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
     who commits sets it back. ``prepared`` are the statements that ``round_trip`` prepared.
+    ``shard`` is its shard's number, for metrics.
     """
 
     unconfirmed = False
+    shard = ""
     prepared: set[str]
 
     def get_ready(self) -> None:
@@ -140,9 +142,14 @@ def conninfo(url: str, settings: Database) -> str:
 
 
 class Node:
-    """One server of a shard. Whether it is the primary is asked, not configured."""
+    """One server of a shard. Whether it is the primary is asked, not configured.
 
-    def __init__(self, url: str, settings: Database) -> None:
+    ``name`` is how metrics and logs call it: shard-0/node-1.
+    """
+
+    def __init__(self, url: str, settings: Database, shard: int = 0, number: int = 0) -> None:
+        self.name = f"shard-{shard}/node-{number}"
+        self._shard = str(shard)
         self._settings = settings
         self._conninfo = conninfo(url, settings)
         self._watch: Connection | None = None
@@ -166,6 +173,7 @@ class Node:
         if encoding != b"UTF8":
             raise psycopg.OperationalError(f"the database's encoding is {encoding!r}, not UTF8")
         connection.get_ready()
+        connection.shard = self._shard
         connection.adapters.register_dumper(Array, ArrayDumper)
         psycopg.types.json.set_json_loads(_text_as_it_is, connection)
         cursor = await connection.execute(KEEP_COMMITS_SYNCHRONOUS)
@@ -201,6 +209,10 @@ class Node:
                 await to_the_end(self._pool.putconn(connection))
         except psycopg.Error as error:
             raise our_error(error) from None
+
+    def pool_stats(self) -> dict[str, int]:
+        """What psycopg's pool counts (its documentation, "Pool stats")."""
+        return self._pool.get_stats()
 
     async def drop_connections(self) -> None:
         """Replace every connection, those in use when they come back."""

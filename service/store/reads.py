@@ -24,6 +24,7 @@ from service.flow.breaker import State, Status
 from service.flow.tick_batch import TickBatch
 from service.model.errors import DependencyError, Overloaded
 from service.model.item import Item
+from service.observe.metrics import BATCH_SIZE
 from service.settings import Database
 from service.store import statements
 from service.store.guards import Guards
@@ -132,6 +133,7 @@ class Reads:
             max_items=min(_IDS_MAX, self._limit),
             max_bytes=_IDS_MAX,
             max_running=max(1, settings.pool_size // 2),
+            sizes=BATCH_SIZE.of("read"),
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:

@@ -34,7 +34,7 @@ class Shard:
 
     def __init__(self, number: int, urls: Sequence[str], settings: Database) -> None:
         self.number = number
-        self.nodes = [Node(url, settings) for url in urls]
+        self.nodes = [Node(url, settings, number, n) for n, url in enumerate(urls)]
         self._primary: Node | None = None
         self._replicas: list[Node] = []
         self._ask_now = asyncio.Event()

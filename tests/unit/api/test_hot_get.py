@@ -66,7 +66,7 @@ def asked(items: Items, *sections: tuple[tuple[str, str], ...], odd: int = 0) ->
     """What was sent for each section in turn, None where it went the other way."""
 
     async def run() -> list[Any]:
-        get = HotGet(items, lambda: False, lambda *_: None, [0] * 6)
+        get = HotGet(items, lambda: False, lambda *_: None)
         answers = []
         for number, section in enumerate(sections):
             headers, exchange = Headers(section), Exchange()

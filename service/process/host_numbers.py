@@ -1,0 +1,69 @@
+"""One worker's numbers on the board, and with those of the others what the host shows."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from service.observe.instruments import Registry
+from service.observe.totals import Sample, Totals, merged
+from service.process.worker_board import WorkerBoard
+
+_WRITE_EVERY_S = 1.0
+
+
+class HostNumbers:
+    """Belongs to a worker's event loop. ``samples`` reads what the registry does not count."""
+
+    def __init__(
+        self, board: WorkerBoard, registry: Registry, samples: Callable[[], Iterable[Sample]]
+    ) -> None:
+        self._board = board
+        self._registry = registry
+        self._samples = samples
+        left = board.take_place()
+        self._before = Totals() if left is None else Totals.decoded(left)
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def worker(self) -> int:
+        """This worker's number; 0 does what is to be done once on a host."""
+        return self._board.number
+
+    def start(self) -> None:
+        self._publish()
+        self._writer = asyncio.create_task(self._write())
+
+    async def close(self) -> None:
+        """Write a last time: whoever takes the place goes on from there."""
+        if self._writer is not None:
+            self._writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writer
+            self._publish()
+
+    def read(self) -> Totals:
+        """All workers' numbers: this one's of this moment, the others' a second old at most.
+
+        What is shown here is what others show from now on: counters never seem to go back.
+        """
+        living, ended = {self._board.number: self._publish()}, []
+        for number, notice in self._board.notices().items():
+            if number == self._board.number:
+                continue
+            totals = Totals.decoded(notice.text)
+            if notice.alive:
+                living[number] = totals
+            else:
+                ended.append(totals)
+        return merged(self._registry.described, dict(sorted(living.items())), ended)
+
+    def _publish(self) -> Totals:
+        taken = Totals.taken(self._registry, self._samples())
+        taken.grow(self._before)
+        self._board.write(taken.encoded())
+        return taken
+
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_EVERY_S)
+            self._publish()
