@@ -5,7 +5,6 @@ is opened on that worker's own event loop and closed on it.
 """
 
 import asyncio
-import logging
 import os
 from contextlib import AsyncExitStack
 from functools import partial
@@ -57,7 +56,7 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.item_json import render
 from service.model.rate import Rate
-from service.observation import start_looking
+from service.observation import Observation
 from service.observe.events import breaker_changed
 from service.observe.requests import RequestTimes
 from service.process.connections import OpenConnections
@@ -83,9 +82,9 @@ robyn_app = new_app()
 async def open_worker() -> Worker:
     """Build one worker from the environment's settings. Raises SettingsError, ShardMapError."""
     settings, _ = setting_sources.load(os.environ)
-    logging.basicConfig(level=settings.log.level.upper())
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
+        observation = Observation(settings, opened)
         shards = await _open_shards(settings, opened)
         redis = await _open_redis(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
@@ -109,7 +108,7 @@ async def open_worker() -> Worker:
         connections = OpenConnections(settings.http.port)
         facts = Facts(shards.all)
         parts = Parts(reader, reads, near, redis, limiter, shards, facts, connections)
-        metrics = Metrics(start_looking(parts, opened))
+        metrics = Metrics(observation.look(parts))
         get = GetItem(gate, reader, replies)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
         bridge = RobynBridge(robyn_app, problem_reply)
@@ -125,7 +124,7 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, deprecation, times),
+            on_reply=partial(finished, settings.cors, deprecation, times, observation.access_log),
         )
 
 
@@ -255,10 +254,13 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
             raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
         name, jwks = entry
         source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
-        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s)
+        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
     if issuer is not None:
         key_sets[issuer.name] = KeySet(
-            issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
+            issuer.load,
+            refresh_s=auth.refresh_s,
+            cooldown_s=_OWN_KEYS_COOLDOWN_S,
+            name=issuer.name,
         )
     return key_sets
 

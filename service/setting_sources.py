@@ -77,7 +77,12 @@ def load(
         )
         for section, cls in _sections()
     }
-    return Settings(**sections), sources
+    settings = Settings(**sections)
+    if settings.log.format not in ("", "json", "text"):
+        raise SettingsError("log.format: it is json, text or empty")
+    if settings.log.level.lower() not in ("debug", "info", "warning", "error"):
+        raise SettingsError("log.level: it is debug, info, warning or error")
+    return settings, sources
 
 
 def declared_attributes(settings: Settings) -> tuple[AttributePath, ...]:

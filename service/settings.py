@@ -150,6 +150,13 @@ class Versions:
 @dataclass(frozen=True, slots=True)
 class Log:
     level: str = _setting("info", "debug, info, warning or error")
+    format: str = _setting(
+        "", "json (one object a line) or text; empty: text on a terminal, else json"
+    )
+    access_sample: float = _setting(
+        0.01, "share of requests that get a line; answers of class 5xx always do", ge=0, le=1
+    )
+    slow_s: float = _setting(0.5, "requests that take as long always get a line", ge=0)
 
 
 @dataclass(frozen=True, slots=True)

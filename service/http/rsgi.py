@@ -6,7 +6,6 @@ loop, makes a RequestContext of each request, refuses what HTTP itself forbids, 
 
 import asyncio
 import gc
-import logging
 import multiprocessing
 import re
 import signal
@@ -30,10 +29,9 @@ from service.model.errors import (
 )
 from service.model.rate import Admission
 from service.model.resource import ITEMS
+from service.observe.events import request_failed
 from service.observe.trace_context import TraceContext, continued
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
-
-logger = logging.getLogger(__name__)
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
 
@@ -171,8 +169,8 @@ def _spare_collector() -> None:
 
 def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> Reply:
     if not isinstance(error, HotshelfError):
-        trace_id = "-" if context.trace is None else context.trace.trace_id
-        logger.error("request %s (trace %s) failed", context.request_id, trace_id, exc_info=error)
+        trace_id = "" if context.trace is None else context.trace.trace_id
+        request_failed(context.request_id, trace_id, error)
         error = InternalError("Something went wrong; the request id helps to find it.")
     return worker.on_error(context, error)
 

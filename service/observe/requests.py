@@ -23,19 +23,23 @@ class RequestTimes:
     def observe(
         self,
         method: str,
-        path: str,
+        route: str,
         status: int,
         took_s: float,
         source: str = "",
         trace_id: str = "",
     ) -> None:
-        """``source`` is one of SOURCES, or empty; with a ``trace_id`` it becomes an exemplar."""
-        method = method if method in METHODS else OTHER
-        spread = REQUEST_SECONDS.of(method, self.route(path), _class(status), source)
+        """``method`` and ``route`` as ``known`` gives them; ``source`` is one of SOURCES, or
+        empty; with a ``trace_id`` it becomes an exemplar."""
+        spread = REQUEST_SECONDS.of(method, route, _class(status), source)
         if trace_id:
             spread.observe_traced(took_s, trace_id)
         else:
             spread.observe(took_s)
+
+    def known(self, method: str, path: str) -> tuple[str, str]:
+        """Method and route, as far as they are ours."""
+        return (method if method in METHODS else OTHER, self.route(path))
 
     def route(self, path: str) -> str:
         """The template of the route that the path would reach, or ``OTHER``."""

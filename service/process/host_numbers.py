@@ -12,22 +12,23 @@ _WRITE_EVERY_S = 1.0
 
 
 class HostNumbers:
-    """Belongs to a worker's event loop. ``samples`` reads what the registry does not count."""
+    """Belongs to a worker's event loop, and so does the place on the board that it has taken.
+
+    ``left`` is what was found there, ``samples`` reads what the registry does not count.
+    """
 
     def __init__(
-        self, board: WorkerBoard, registry: Registry, samples: Callable[[], Iterable[Sample]]
+        self,
+        board: WorkerBoard,
+        left: bytes | None,
+        registry: Registry,
+        samples: Callable[[], Iterable[Sample]],
     ) -> None:
         self._board = board
         self._registry = registry
         self._samples = samples
-        left = board.take_place()
         self._before = Totals() if left is None else Totals.decoded(left)
         self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def worker(self) -> int:
-        """This worker's number; 0 does what is to be done once on a host."""
-        return self._board.number
 
     def start(self) -> None:
         self._publish()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from service.observe.logs import granian_config
 from service.process import drain, worker_board
 from service.process.drain import DrainFlag
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
@@ -61,6 +62,7 @@ class ServeOptions:
     idle_timeout_s: float = 60.0
     app_target: str = "service.app:application"
     log_level: str = "info"
+    log_format: str = ""
 
 
 def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None) -> int:
@@ -235,6 +237,7 @@ def run_granian() -> None:
         # Longer than our own patience: only then do we know that something was cut.
         workers_kill_timeout=int(options.grace_s) + 5,
         log_level=LogLevels(options.log_level),
+        log_dictconfig=granian_config(options.log_format),
     )
     server.serve(target_loader=_load)
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psycopg
+
 from service.flow.deadline import within
 from service.model.errors import HotshelfError
 from service.store.nodes import Node
@@ -30,7 +32,7 @@ _NODE = """
                 ELSE (SELECT timeline_id FROM pg_control_checkpoint()) END"""
 # No row says when it was made, so the oldest are told apart and watched.
 _OUTBOX = """
-    SELECT (SELECT count(*) FROM (SELECT FROM cache_outbox LIMIT 100000) AS some),
+    SELECT (SELECT count(*) FROM (SELECT FROM cache_outbox LIMIT 100000) AS waiting),
            ARRAY(SELECT item_id || '/' || version FROM cache_outbox
                   ORDER BY item_id, version LIMIT 1000)"""
 
@@ -95,7 +97,7 @@ class Facts:
             self._nodes[node.name] = _facts(node.name, row, flushed)
         try:
             self._outboxes[shard.number] = await within(_ASK_TIMEOUT_S, self._outbox(shard))
-        except (HotshelfError, TimeoutError):
+        except (HotshelfError, psycopg.Error, TimeoutError):
             self._outboxes.pop(shard.number, None)
 
     async def _outbox(self, shard: Shard) -> OutboxFacts:
@@ -117,7 +119,7 @@ async def _row(node: Node) -> tuple[bool, int, float, int] | None:
 
     try:
         return await within(_ASK_TIMEOUT_S, ask())
-    except (HotshelfError, TimeoutError):
+    except (HotshelfError, psycopg.Error, TimeoutError):
         return None
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from service import native
 from service.flow.deadline import within
 from service.model.errors import ShardUnavailable
+from service.observe.events import map_changed, primary_changed
 from service.settings import Database
 from service.store import statements
 from service.store.nodes import WAITING_A_CONNECTION, Connection, Node
@@ -36,6 +37,8 @@ class Shard:
         self.number = number
         self.nodes = [Node(url, settings, number, n) for n, url in enumerate(urls)]
         self._primary: Node | None = None
+        # Which node the log was told of last.
+        self._told_primary = ""
         self._replicas: list[Node] = []
         self._ask_now = asyncio.Event()
         self._answered = asyncio.Event()
@@ -110,6 +113,10 @@ class Shard:
             n for n, is_primary in zip(self.nodes, answers, strict=True) if is_primary is False
         ]
         self._answered.set()
+        primary = "" if self._primary is None else self._primary.name
+        if primary != self._told_primary:
+            primary_changed(self.number, self._told_primary, primary)
+            self._told_primary = primary
 
     async def _ask(self, node: Node) -> bool | None:
         try:
@@ -171,7 +178,10 @@ class Shards:
                     f"{max((owner for _, owner, _ in rows), default=0)}; the settings say "
                     f"{self.buckets} buckets on {len(self.all)} shards; has `hotshelf migrate` run?"
                 )
-            self._owner = [self.all[owner] for _, owner, _ in rows]
+            known, self._owner = self._owner, [self.all[owner] for _, owner, _ in rows]
+            moved = sum(a is not b for a, b in zip(known, self._owner, strict=False))
+            if moved or not known:
+                map_changed(moved, self.buckets)
             return
         raise ShardUnavailable("No shard can be reached.", retry_after_s=1)
 

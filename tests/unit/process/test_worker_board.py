@@ -99,11 +99,11 @@ def test_numbers_of_a_worker_that_ended_still_count(monkeypatch: pytest.MonkeyPa
     board = WorkerBoard.create()
     before = Registry()
     before.counter("asked_total", "x").add(5)
-    HostNumbers(board, before, list).read()
+    HostNumbers(board, board.take_place(), before, list).read()
     after = Registry()
     after.counter("asked_total", "x").add(2)
-    again = HostNumbers(board, after, list)
-    assert again.worker == 0
+    again = HostNumbers(board, board.take_place(), after, list)
+    assert board.number == 0
     assert again.read().counters["asked_total", ()] == 7
     assert again.read().counters["asked_total", ()] == 7, "not counted twice"
     board.close()
