@@ -12,6 +12,7 @@ from service.observe.pauses import Pauses
 from service.process.host_numbers import HostNumbers
 from service.process.worker_board import WorkerBoard
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 
 class Observation:
@@ -25,6 +26,8 @@ class Observation:
         self._left = self._board.take_place()
         log = settings.log
         logs.configure(log.level, log.format, self._board.number)
+        self._telemetry = Telemetry(settings.otel, self._board.number)
+        opened.push_async_callback(self._telemetry.close)
         self.access_log = AccessLog(log.access_sample, log.slow_s, self._board.salt)
 
     def look(self, parts: Parts) -> HostNumbers:
@@ -39,4 +42,5 @@ class Observation:
                 self._opened.push_async_callback(once.close)
                 once.start()
         numbers.start()
+        self._telemetry.start(numbers)
         return numbers

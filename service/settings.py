@@ -160,6 +160,29 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Otel:
+    traces: bool = _setting(False, "send spans of sampled requests by OTLP; needs hotshelf[otel]")
+    metrics: bool = _setting(False, "send what /metrics shows by OTLP too; needs hotshelf[otel]")
+    logs: bool = _setting(False, "send log lines by OTLP too; needs hotshelf[otel]")
+    endpoint: str = _setting(
+        "", "URL of the collector, without /v1/…; empty: OTEL_EXPORTER_OTLP_ENDPOINT says it"
+    )
+    sample: float = _setting(
+        0.01, "share of requests without traceparent that is sampled", ge=0, le=1
+    )
+    per_s: int = _setting(10, "requests a worker samples a second at most", ge=0)
+    metrics_every_s: float = _setting(60.0, "pause between two exports of metrics", ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    host: str = _setting("127.0.0.1", "address of the operators' port")
+    port: int = _setting(
+        0, "TCP port of its own for probes, metrics and status; 0: none", ge=0, le=65535
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     http: Http = field(default_factory=Http)
     database: Database = field(default_factory=Database)
@@ -174,3 +197,5 @@ class Settings:
     data: Data = field(default_factory=Data)
     versions: Versions = field(default_factory=Versions)
     log: Log = field(default_factory=Log)
+    otel: Otel = field(default_factory=Otel)
+    admin: Admin = field(default_factory=Admin)

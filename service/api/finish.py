@@ -43,6 +43,7 @@ def _observe(
 ) -> None:
     took_s = time.perf_counter() - context.began_s
     method, route = times.known(context.method, context.path)
+    context.route = route
     trace_id = "" if context.trace is None else context.trace.trace_id
     times.observe(method, route, reply.status, took_s, context.source, trace_id)
     _SENT.value += len(reply.body)

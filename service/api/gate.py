@@ -19,6 +19,7 @@ from service.model.errors import (
     Unauthenticated,
 )
 from service.model.rate import Admission, Rate
+from service.observe.tracing import Work
 
 _PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
@@ -97,7 +98,8 @@ class Gate:
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
         admission = self._limiter.spend(key, rate) if cost == 1 else None
         if admission is None:
-            admission = await self._limiter.admission(key, rate, cost)
+            with Work("limiter"):
+                admission = await self._limiter.admission(key, rate, cost)
         context.admission = admission
         if not admission.allowed:
             raise rate_limited(admission)

@@ -27,8 +27,9 @@ class RequestContext:
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
-    (observe/requests.py). ``caller`` is None until the credentials were checked, ``admission`` until the request was
-    counted against a limit. ``trace`` is the caller's, if any.
+    (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
+    is None until the credentials were checked, ``admission`` until the request was counted
+    against a limit. ``trace`` is the caller's, if any, or ours where the lot fell on it.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -46,4 +47,5 @@ class RequestContext:
     trace: TraceContext | None = None
     robyn_request: Any = None
     source: str = ""
+    route: str = ""
     began_s: float = field(default_factory=time.perf_counter)

@@ -16,6 +16,7 @@ from service.cache.connection import Callback, Command, Connection, encode
 from service.cache.link import Link
 from service.flow.breaker import State, Status
 from service.model.errors import CacheUnavailable, Overloaded
+from service.observe import tracing
 from service.observe.instruments import OTHER, Count
 from service.observe.metrics import REDIS_COMMANDS
 
@@ -136,6 +137,9 @@ class RedisPipeline:
             raise CacheUnavailable("The cache cannot be reached.")
         if connection.in_flight + len(self._callbacks) >= self._max_in_flight:
             raise Overloaded("Too many cache commands are waiting.", retry_after_s=1)
+        span = tracing.current()
+        if span is not None:
+            callback = _ending(span.child("redis", {"db.operation.name": sent.name}), callback)
         self._packed.append(encode(command))
         self._callbacks.append(callback)
         sent.value += 1
@@ -209,6 +213,14 @@ class RedisPipeline:
             self.run_name = connection.run_id[:_RUN_CHARACTERS] + b":"
         if self._on_state is not None:
             self._on_state(connection is not None)
+
+
+def _ending(span: tracing.Span, callback: Callback) -> Callback:
+    def replied(reply: Any) -> None:
+        span.end({}, reply if isinstance(reply, CacheUnavailable) else None)
+        callback(reply)
+
+    return replied
 
 
 def _settle(future: asyncio.Future[Any], reply: Any) -> None:

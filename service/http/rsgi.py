@@ -19,6 +19,7 @@ from service.http.body import Body
 from service.http.granian_objects import Exchange, Headers, Scope
 from service.http.hot_get import HotGet, HotItem
 from service.http.request_ids import request_ids
+from service.http.traced import begun, ended
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -31,6 +32,7 @@ from service.model.rate import Admission
 from service.model.resource import ITEMS
 from service.observe.events import request_failed
 from service.observe.trace_context import TraceContext, continued
+from service.observe.tracing import Traces, traces
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
@@ -72,6 +74,7 @@ class Application:
         self._open_worker = open_worker
         self._worker: Worker | None = None
         self._hot_get: HotGet | None = None
+        self._traces: Traces | None = None
         self._new_id: Callable[[], str] = _closed
         self._body_limit: TimeLimit
 
@@ -95,6 +98,7 @@ class Application:
         # Made after the fork: workers' ids must differ.
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
+        self._traces = traces()
         self._body_limit = TimeLimit(worker.body_timeout_s)
         if worker.hot_item is not None:
             self._hot_get = HotGet(worker.hot_item, worker.draining, self._send_error)
@@ -106,24 +110,29 @@ class Application:
 
     def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
         """Answers one request, whatever happens: nothing is ever raised into Granian."""
-        if self._hot_get is not None and scope.method == "GET":
+        drawn = self._traces is not None and self._traces.draws()
+        if self._hot_get is not None and scope.method == "GET" and not drawn:
             try:
                 answered = self._hot_get(scope, exchange)
             except Exception as error:
                 return self._fail(scope, exchange, error)
             if answered is not None:
                 return answered
-        return self._answer(scope, exchange)
+        return self._answer(scope, exchange, drawn)
 
-    async def _answer(self, scope: Scope, exchange: Exchange) -> None:
+    async def _answer(self, scope: Scope, exchange: Exchange, drawn: bool) -> None:
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
+        span = begun(context, drawn=drawn)
         try:
             reply = await _answer(worker, scope, context)
         except Exception as error:
             reply = _error_reply(worker, context, error)
-        _send(exchange, context, worker.on_reply(context, reply), worker.draining())
+        reply = worker.on_reply(context, reply)
+        _send(exchange, context, reply, worker.draining())
+        if span is not None:
+            ended(span, context, reply)
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
         self._send_error(scope, exchange, error, None)

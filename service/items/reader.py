@@ -6,6 +6,7 @@ only the other ways (items/coherence.py) become tasks.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from service.model.errors import (
     DatabaseTimeout,
     Overloaded,
 )
+from service.observe.tracing import current
 
 LARGE_BYTES = 1024
 
@@ -29,12 +31,14 @@ class _Get:
     ``trusted`` is whether a lease of trust lived when it was asked for.
     """
 
-    __slots__ = ("ticket", "trusted", "waiters")
+    __slots__ = ("context", "ticket", "trusted", "waiters")
 
     def __init__(self, ticket: int, trusted: bool) -> None:
         self.ticket = ticket
         self.trusted = trusted
         self.waiters: Waiters = []
+        # Of the first of them whose request is traced.
+        self.context: Context | None = None
 
 
 class Reader:
@@ -93,6 +97,8 @@ class Reader:
             self._gets[item_id] = get
             self._ask_redis(item_id, get)
         get.waiters.append((subject, waiter))
+        if current() is not None and get.context is None:
+            get.context = copy_context()
         return None
 
     @property
@@ -120,13 +126,13 @@ class Reader:
     def _replied(self, item_id: bytes, get: _Get, reply: Any) -> None:
         """What GET returned decides: answer now, or which way on."""
         if isinstance(reply, CacheUnavailable):
-            self._start(self._coherence.without_redis, item_id, get.waiters)
+            self._start(self._coherence.without_redis, item_id, get.waiters, get.context)
             return
         kind = self._coherence.kind(item_id, reply)
         if kind in (0, MARKER, PERMIT):
-            self._start(partial(self._coherence.after, reply), item_id, get.waiters)
+            self._start(partial(self._coherence.after, reply), item_id, get.waiters, get.context)
         elif self._is_behind(item_id, *numbers_of(reply)):
-            self._start(self._coherence.of_primary, item_id, get.waiters)
+            self._start(self._coherence.of_primary, item_id, get.waiters, get.context)
         else:
             self._tell(item_id, self._believed(item_id, kind, reply, get.ticket), get)
 
@@ -146,14 +152,16 @@ class Reader:
         """Answer all but owners without a lease of trust, who ask the primary."""
         doubtful = [] if get.trusted else owners(found, get.waiters)
         if doubtful:
-            self._start(self._coherence.of_primary, item_id, doubtful)
+            self._start(self._coherence.of_primary, item_id, doubtful, get.context)
         self._from_redis += len(get.waiters) - len(doubtful)
         for who in get.waiters:
             if who not in doubtful:
                 who[1](found)
 
-    def _start(self, way: Way, item_id: bytes, waiters: Waiters) -> None:
-        task = asyncio.create_task(self._run(way, item_id, waiters))
+    def _start(
+        self, way: Way, item_id: bytes, waiters: Waiters, context: Context | None = None
+    ) -> None:
+        task = asyncio.create_task(self._run(way, item_id, waiters), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

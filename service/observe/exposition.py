@@ -1,7 +1,7 @@
 """The host's numbers as text for Prometheus, in its own format or in OpenMetrics.
 
-prometheus-client needs 20 ms for a hundred histograms, during which the worker answers nobody;
-this needs 2. Tests read the text with its parsers.
+prometheus-client needs 17 ms for a hundred histograms, during which the worker answers nobody;
+this needs 1.5. Tests read the text with its parsers.
 """
 
 from collections.abc import Iterable, Mapping

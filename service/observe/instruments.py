@@ -53,11 +53,12 @@ class Described:
 
 
 class Count:
-    """A number that only grows."""
+    """A number that only grows; ``name`` is the value of its first label."""
 
-    __slots__ = ("value",)
+    __slots__ = ("name", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.value: float = 0
 
 
@@ -100,7 +101,7 @@ class _Instrument(Generic[C]):
         self.described = described
         self.children: dict[tuple[str, ...], C] = {}
 
-    def _made(self) -> C:
+    def _made(self, labels: tuple[str, ...]) -> C:
         raise NotImplementedError
 
     def of(self, *labels: str) -> C:
@@ -109,21 +110,22 @@ class _Instrument(Generic[C]):
         if child is None:
             assert len(labels) == len(self.described.labels)
             if len(self.children) >= _MAX_CHILDREN:
-                return self.children.setdefault((OTHER,) * len(labels), self._made())
-            child = self.children[labels] = self._made()
+                labels = (OTHER,) * len(labels)
+                return self.children.setdefault(labels, self._made(labels))
+            child = self.children[labels] = self._made(labels)
         return child
 
 
 class Counter(_Instrument[Count]):
-    def _made(self) -> Count:
-        return Count()
+    def _made(self, labels: tuple[str, ...]) -> Count:
+        return Count(*labels[:1])
 
     def add(self, amount: float, *labels: str) -> None:
         self.of(*labels).value += amount
 
 
 class Histogram(_Instrument[Distribution]):
-    def _made(self) -> Distribution:
+    def _made(self, _labels: tuple[str, ...]) -> Distribution:
         return Distribution(self.described.buckets)
 
 

@@ -62,6 +62,8 @@ class Totals:
         for histogram in registry.histograms:
             name = histogram.described.name
             for labels, spread in histogram.children.items():
+                if not any(spread.counts):
+                    continue
                 totals.spreads[name, labels] = Spread(
                     spread.counts.copy(), spread.total, spread.examples.copy()
                 )

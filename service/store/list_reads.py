@@ -17,6 +17,7 @@ from psycopg.types.numeric import Int4
 
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, ShardUnavailable
 from service.observe.metrics import STATEMENT_SECONDS
+from service.observe.tracing import Work
 from service.store import statements
 from service.store.guards import Guard, Guards
 from service.store.nodes import Connection, Node, Row
@@ -130,10 +131,11 @@ _NO_PROOF: Step = ("SELECT true", ())
 async def _rows(connection: Connection, question: Question) -> list[Row]:
     began = time.perf_counter()
     try:
-        cursor = await connection.execute(
-            question.statement, question.values, prepare=question.prepare
-        )
-        return await cursor.fetchall()
+        with Work("postgresql", {"db.operation.name": "list", "hotshelf.shard": connection.shard}):
+            cursor = await connection.execute(
+                question.statement, question.values, prepare=question.prepare
+            )
+            return await cursor.fetchall()
     finally:
         spread = STATEMENT_SECONDS.of(connection.shard, "list")
         spread.observe(time.perf_counter() - began)

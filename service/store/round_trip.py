@@ -19,6 +19,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from service.observe.metrics import STATEMENT_SECONDS
+from service.observe.tracing import Work
 from service.store.nodes import Connection, Row
 from service.store.statement_kinds import kind_of
 
@@ -42,12 +43,13 @@ async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
         for command, prepared in _commands(connection, transformer, statement, parameters, is_new):
             commands.append(command)
             answered.append(prepared)
-    began = time.perf_counter()
+    began, kind = time.perf_counter(), kind_of(steps)
     try:
-        async with connection.lock:
-            results = await connection.wait(_exchange(connection.pgconn, commands))
+        with Work("postgresql", {"db.operation.name": kind, "hotshelf.shard": connection.shard}):
+            async with connection.lock:
+                results = await connection.wait(_exchange(connection.pgconn, commands))
     finally:
-        spread = STATEMENT_SECONDS.of(connection.shard, kind_of(steps))
+        spread = STATEMENT_SECONDS.of(connection.shard, kind)
         spread.observe(time.perf_counter() - began)
     rows = []
     for result, prepared in zip(results, answered, strict=True):
