@@ -1,6 +1,7 @@
 """GET /metrics: the numbers of all workers, whichever of them is asked."""
 
 from service.access import scopes
+from service.api.headers.header_lists import field
 from service.api.request import Reply, RequestContext
 from service.observe.exposition import exposition, media_type
 from service.observe.metrics import REGISTRY
@@ -17,11 +18,11 @@ class Metrics:
     async def get(self, context: RequestContext) -> Reply:
         """In OpenMetrics for who accepts that, else as Prometheus 2 and 3 both read it.
 
-        Raises InsufficientScope.
+        Raises InsufficientScope, HeaderTooLarge.
         """
         if context.caller is not None:
             scopes.require(context.caller, scopes.ADMIN)
-        media = media_type(", ".join(context.headers.get("accept", ())))
+        media = media_type(field(context.headers, "accept") or "")
         text = exposition(REGISTRY.described, self._numbers.read(), media)
         fields = [("content-type", media), ("cache-control", "no-store"), ("vary", "Accept")]
         return Reply(200, fields, text)

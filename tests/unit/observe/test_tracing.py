@@ -18,11 +18,14 @@ class Noted:
         self.name, self.log, self.trace = name, log, SAMPLED
         log.append(f"+{name}")
 
-    def child(self, name: str, attributes: Attributes) -> "Noted":
+    def child(self, name: str, attributes: Attributes) -> "Noted":  # noqa: ARG002
         return Noted(f"{self.name}/{name}", self.log)
 
     def end(
-        self, attributes: Attributes, error: BaseException | None = None, name: str = ""
+        self,
+        attributes: Attributes,  # noqa: ARG002
+        error: BaseException | None = None,
+        name: str = "",  # noqa: ARG002
     ) -> None:
         self.log.append(f"-{self.name}" + ("!" if error else ""))
 
