@@ -25,7 +25,7 @@ from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
-from service.api.finish import finished
+from service.api.finish import Finish
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
@@ -114,9 +114,10 @@ async def open_worker() -> Worker:
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
+        always_timing = settings.http.timing == "always"
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
-            hot_item=None if bridge.has_middleware else get,
+            hot_item=None if bridge.has_middleware or always_timing else get,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
@@ -124,7 +125,9 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, deprecation, times, observation.access_log),
+            on_reply=Finish(
+                settings.cors, deprecation, times, observation.access_log, always_timing
+            ),
         )
 
 

@@ -36,6 +36,11 @@ class Http:
     )
     public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
+    timing: str = _setting(
+        "asked",
+        "Server-Timing and Cache-Status: asked (by Prefer: timing) or always, which costs the hot "
+        "path",
+    )
 
 
 @dataclass(frozen=True, slots=True)

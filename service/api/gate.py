@@ -1,6 +1,7 @@
 """The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
 from collections.abc import Callable, Mapping
+from time import perf_counter
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
@@ -19,6 +20,7 @@ from service.model.errors import (
     Unauthenticated,
 )
 from service.model.rate import Admission, Rate
+from service.observe.metrics import LIMITER
 from service.observe.tracing import Work
 
 _PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
@@ -37,6 +39,7 @@ class Gate:
         self._proxies = proxies
         # The caller of a bearer token alone, verified before: ``remembered(token)``.
         self.remembered = authenticator.remembered
+        self._passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
         """The caller, also put into ``context`` beside what the answer says of the limit.
@@ -44,8 +47,10 @@ class Gate:
         Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
         credentials use up the allowance of the address that they come from.
         """
+        began = perf_counter()
         try:
             caller = await self._authenticator.authenticate(context.headers)
+            context.spent_s["auth"] = perf_counter() - began
         except _REFUSED:
             await self.enter_unknown(context)
             raise
@@ -75,11 +80,20 @@ class Gate:
 
     def admit(self, caller: Caller, waiter: Callable[[Admission], None]) -> Admission | None:
         """Count a request; None where ``waiter`` is called with the answer, once, later."""
-        return self._limiter.admit(caller.limit_key, caller.rate or self._rate, 1, waiter)
+        admission = self._limiter.admit(
+            caller.limit_key,
+            caller.rate or self._rate,
+            1,
+            lambda admission: waiter(self._counted(admission)),
+        )
+        return None if admission is None else self._counted(admission)
 
     def spend(self, caller: Caller) -> Admission | None:
         """Count a request that the lease at hand pays for; None where ``admit`` has to."""
-        return self._limiter.spend(caller.limit_key, caller.rate or self._rate)
+        admission = self._limiter.spend(caller.limit_key, caller.rate or self._rate)
+        if admission is not None:
+            self._passed.value += 1
+        return admission
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
@@ -95,12 +109,19 @@ class Gate:
             raise InvalidContent("There are more operations than the limit ever lets pass.", place)
         await self._take(context, caller.limit_key, rate, cost)
 
+    def _counted(self, admission: Admission, cost: int = 1) -> Admission:
+        decision = "passed" if admission.allowed else "refused"
+        LIMITER.add(cost, decision, "local" if self._limiter.local else "shared")
+        return admission
+
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
+        began = perf_counter()
         admission = self._limiter.spend(key, rate) if cost == 1 else None
         if admission is None:
             with Work("limiter"):
                 admission = await self._limiter.admission(key, rate, cost)
-        context.admission = admission
+        context.spent_s["limit"] = perf_counter() - began
+        context.admission = self._counted(admission, cost)
         if not admission.allowed:
             raise rate_limited(admission)
 

@@ -8,6 +8,7 @@ read path.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from time import perf_counter
 from typing import Final, NamedTuple, TypeAlias
 
 from service import native
@@ -121,7 +122,9 @@ class GetItem:
         fields = chosen_fields(sent, wanted.version)
         coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
-        stored = await self.reader.found(item_id, caller.subject)
+        began = perf_counter()
+        stored, context.source = await self.reader.found_where(item_id, caller.subject)
+        context.spent_s["read"] = perf_counter() - began
         if stored is None:
             raise _not_found()
         entry = stored.entry

@@ -29,7 +29,8 @@ class RequestContext:
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
     (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
     is None until the credentials were checked, ``admission`` until the request was counted
-    against a limit. ``trace`` is the caller's, if any, or ours where the lot fell on it.
+    against a limit; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
+    any, or ours where the lot fell on it.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -47,5 +48,6 @@ class RequestContext:
     trace: TraceContext | None = None
     robyn_request: Any = None
     source: str = ""
+    spent_s: dict[str, float] = field(default_factory=dict)
     route: str = ""
     began_s: float = field(default_factory=time.perf_counter)

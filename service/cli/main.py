@@ -79,9 +79,9 @@ def _serve(args: argparse.Namespace) -> int:
         raise SettingsError(
             "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
         )
+    logs.configure(settings.log.level, settings.log.format)
     refuse_unfit_servers(settings)
     export_sources(args.data_dir, args.config)
-    logs.configure(settings.log.level, settings.log.format)
     return serve(serve_options(settings))
 
 

@@ -41,12 +41,16 @@ _PERMIT_WAITS = 3
 
 
 class Stored:
-    """A living item in this worker: its entry, and ``forms``, whatever was made of it to send."""
+    """A living item in this worker: its entry, and ``forms``, whatever was made of it to send.
 
-    __slots__ = ("entry", "forms")
+    ``source`` is where it was read from: redis, replica or primary.
+    """
 
-    def __init__(self, entry: ItemEntry) -> None:
+    __slots__ = ("entry", "forms", "source")
+
+    def __init__(self, entry: ItemEntry, source: str = "") -> None:
         self.entry = entry
+        self.source = source
         self.forms: dict[Any, Any] = {}
 
 
@@ -113,7 +117,7 @@ class Coherence:
             return await self._filling(item_id, held, self._reads.read_primary)
         if kind == PERMIT:
             return await self._filling(item_id, held, self._reads.read_fresh)
-        found = Stored(ItemEntry(held)) if kind == ITEM else None
+        found = Stored(ItemEntry(held), "redis") if kind == ITEM else None
         if self.is_behind(item_id, *numbers_of(held)) or (not trusted and owners(found, waiters)):
             return await self.of_primary(item_id, waiters)
         self.from_redis += len(waiters)
@@ -200,7 +204,7 @@ class Coherence:
             self._last_seen.note(item_id, _epoch(reading), _version(reading))
         if reading.missing:
             return None
-        return Stored(ItemEntry(value or self._value(reading)))
+        return Stored(ItemEntry(value or self._value(reading)), reading.source)
 
     def _epoch_of(self, item_id: bytes) -> int:
         return self._outbox.epoch_of(native.bucket_of(item_id, self._shards.buckets))

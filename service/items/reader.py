@@ -108,11 +108,18 @@ class Reader:
 
     async def found(self, item_id: bytes, subject: str) -> Stored | None:
         """``find`` for coroutines. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
+        return (await self.found_where(item_id, subject))[0]
+
+    async def found_where(self, item_id: bytes, subject: str) -> tuple[Stored | None, str]:
+        """As ``found``, and what answered: near, redis, replica, primary; empty for no item."""
         future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        found: Found = self.find(item_id, subject, partial(_settle, future)) or await future
+        near = self.find(item_id, subject, partial(_settle, future))
+        if near is not None:
+            return near, "near"
+        found = await future
         if isinstance(found, Exception):
             raise found
-        return found
+        return found, "" if found is None else found.source
 
     def _ask_redis(self, item_id: bytes, get: _Get) -> None:
         try:
@@ -140,7 +147,7 @@ class Reader:
         """What an entry stands for; the near cache takes it where no message spoke against it."""
         if kind != ITEM:
             return None
-        stored = Stored(ItemEntry(value))
+        stored = Stored(ItemEntry(value), "redis")
         # A large body will be kept packed as well.
         size = len(value) if len(value) < LARGE_BYTES else 2 * len(value)
         self._near.store(item_id, ticket, stored, size)

