@@ -32,7 +32,6 @@ from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
-from service.api.operator.metrics import Metrics
 from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
@@ -108,9 +107,10 @@ async def open_worker() -> Worker:
         connections = OpenConnections(settings.http.port)
         facts = Facts(shards.all)
         parts = Parts(reader, reads, near, redis, limiter, shards, facts, connections)
-        metrics = Metrics(observation.look(parts))
+        metrics, status = observation.look(parts)
+        await observation.listen(health, metrics, status)
         get = GetItem(gate, reader, replies)
-        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
+        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)

@@ -20,6 +20,8 @@ from service.model.rate import Admission, Rate
 _EARLY, _LATE = 0.98, 1.02
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
+# Keys among which the busiest are looked for: some milliseconds of work.
+_LOOKED_AT = 10_000
 
 
 class LeakyBuckets:
@@ -58,6 +60,15 @@ class LeakyBuckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def busiest(self, at_most: int) -> list[tuple[str, float, float]]:
+        """Keys, tokens a second and level of those that spent most lately, of the oldest ones."""
+        now = self._clock()
+        speeds = (
+            (max(b.speed, b.passed / max(1.0, now - b.measured_at)), b.level, b.key)
+            for b in itertools.islice(self._buckets.values(), _LOOKED_AT)
+        )
+        return [(key, s, level) for s, level, key in heapq.nlargest(at_most, speeds) if s > 0]
 
     def spend(self, key: str, rate: Rate) -> Admission | None:
         """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""

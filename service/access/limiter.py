@@ -55,6 +55,10 @@ class Limiter:
         """How many keys this worker keeps in memory."""
         return len(self._buckets)
 
+    def busiest(self, at_most: int) -> list[tuple[str, float, float]]:
+        """Keys with the most tokens a second in this worker, and their level as Redis told last."""
+        return self._buckets.busiest(at_most)
+
     @property
     def local(self) -> bool:
         """Whether Redis is out of reach, and this worker enforces its own share of each limit."""

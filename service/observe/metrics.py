@@ -123,6 +123,12 @@ POOL_USED = _sampled(
 NODE_ROLE = _sampled(
     "hotshelf_node_role", "2 primary, 1 replica, 0 no answer.", ("node",), Merge.MAX
 )
+NODE_TIMELINE = _sampled(
+    "hotshelf_node_timeline",
+    "Timeline of the node, of a replica as of its last checkpoint.",
+    ("node",),
+    Merge.MAX,
+)
 LAG_BYTES = _sampled(
     "hotshelf_replica_lag_bytes",
     "Log that the primary has flushed and the replica has not replayed.",

@@ -44,11 +44,16 @@ class Spread:
 
 @dataclass(slots=True)
 class Totals:
-    """Counters, gauges and histograms by name and labels."""
+    """Counters, gauges and histograms by name and labels.
+
+    ``keys`` are the limiter's busiest, hashed: tokens a second, and the level. They are for the
+    status page alone, since a metric's labels must not grow with the callers.
+    """
 
     counters: dict[Key, float] = field(default_factory=dict)
     gauges: dict[Key, float] = field(default_factory=dict)
     spreads: dict[Key, Spread] = field(default_factory=dict)
+    keys: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def taken(cls, registry: Registry, samples: Iterable[Sample]) -> "Totals":
@@ -91,12 +96,13 @@ class Totals:
                     [*key, spread.counts, spread.total, list(spread.examples.items())]
                     for key, spread in self.spreads.items()
                 ],
+                self.keys,
             ]
         )
 
     @classmethod
     def decoded(cls, text: bytes) -> "Totals":
-        counters, gauges, spreads = orjson.loads(text)
+        counters, gauges, spreads, keys = orjson.loads(text)
         return cls(
             {(name, tuple(labels)): value for name, labels, value in counters},
             {(name, tuple(labels)): value for name, labels, value in gauges},
@@ -104,6 +110,7 @@ class Totals:
                 (name, tuple(labels)): Spread(counts, total, _examples(examples))
                 for name, labels, counts, total, examples in spreads
             },
+            keys,
         )
 
 
@@ -119,6 +126,9 @@ def merged(
     host = Totals()
     for number, totals in living.items():
         host.grow(totals)
+        for key, (speed, level) in totals.keys.items():
+            other_speed, other_level = host.keys.get(key, (0.0, 0.0))
+            host.keys[key] = [speed + other_speed, max(level, other_level)]
         for (name, labels), value in totals.gauges.items():
             merge = described[name].merge
             if merge is Merge.EACH:

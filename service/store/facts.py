@@ -130,4 +130,4 @@ def _facts(name: str, row: tuple[bool, int, float, int] | None, flushed: int | N
     if not in_recovery:
         return NodeFacts(name, "primary", timeline)
     lag = None if flushed is None else max(0, flushed - position)
-    return NodeFacts(name, "replica", timeline, lag, lag_s)
+    return NodeFacts(name, "replica", timeline, lag, lag_s if lag else 0.0)

@@ -161,6 +161,10 @@ class Shards:
             await self.load_map()
         return self._owner[native.bucket_of(item_id, self.buckets)]
 
+    def owners(self) -> list[int]:
+        """The number of the shard that owns each bucket; empty before the map was read."""
+        return [shard.number for shard in self._owner]
+
     def owner_of(self, item_id: bytes) -> Shard | None:
         """As ``of``, without waiting: None before the map was ever read."""
         return self._owner[native.bucket_of(item_id, self.buckets)] if self._owner else None

@@ -105,6 +105,8 @@ def _of_pools(shards: Shards) -> Iterator[Sample]:
 def _of_facts(facts: Facts) -> Iterator[Sample]:
     for node in facts.nodes:
         yield Sample(metrics.NODE_ROLE, _ROLES[node.role], (node.name,))
+        if node.timeline:
+            yield Sample(metrics.NODE_TIMELINE, node.timeline, (node.name,))
         if node.lag_bytes is not None and node.lag_s is not None:
             yield Sample(metrics.LAG_BYTES, node.lag_bytes, (node.name,))
             yield Sample(metrics.LAG_SECONDS, node.lag_s, (node.name,))

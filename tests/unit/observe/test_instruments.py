@@ -152,6 +152,12 @@ def test_a_successor_goes_on_from_its_predecessors_numbers() -> None:
     assert found["held"] == 1
 
 
+def test_the_limiters_keys_are_those_of_all_workers() -> None:
+    first, second = Totals(keys={"a": [1.0, 5.0], "b": [2.0, 1.0]}), Totals(keys={"a": [3.0, 4.0]})
+    host = merged({}, {0: first, 1: Totals.decoded(second.encoded())}, [first])
+    assert host.keys == {"a": [4.0, 5.0], "b": [2.0, 1.0]}
+
+
 def test_what_the_registry_does_not_know_is_no_metric() -> None:
     with pytest.raises(KeyError):
         World().totals(Sample("unheard_of", 1))
