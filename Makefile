@@ -8,7 +8,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
-  model fuzz docs clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
+  model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
   bench-scale bench-codings bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
@@ -37,6 +37,7 @@ lint: need-tests
 
 types: need-tests
 	$(BIN)/mypy
+	$(BIN)/stubtest service.native
 
 layers: need-tests
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
@@ -100,6 +101,10 @@ docs: need-docs ## Write the pages that are made from code; build the site in ta
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 
+wheel: need-tests ## Build target/wheels/hotshelf-*.whl, which holds everything but its dependencies
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir target/wheels .
+	@ls target/wheels/hotshelf-*.whl
+
 clean: ## Remove all that was built or stored here
 	rm -rf $(VENV) target .hotshelf service/*.so
 
@@ -108,37 +113,32 @@ clean: ## Remove all that was built or stored here
 # benchmarks, soaks and CI take the release build.
 STAMP := $(VENV)/.installed
 define installed
-@began=$$(date +%s); $(MAKE) -s -j2 $(1:%=$(STAMP)-%); took=$$(($$(date +%s) - began)); \
-  [ $$took -lt 2 ] || echo "hotshelf: installed in $$took s"
+@began=$$(date +%s); $(MAKE) -s -j2 $(1:%=$(STAMP)-%) && took=$$(($$(date +%s) - began)) && \
+  { [ $$took -lt 2 ] || echo "hotshelf: installed in $$took s"; }
 endef
+
+PACKAGES_run   := dependencies embedded
+PACKAGES_tests := $(PACKAGES_run) dev bench loadtest
+PACKAGES_bench := $(PACKAGES_run) dev bench
+PACKAGES_soak  := $(PACKAGES_run) dev loadtest
+PACKAGES_docs  := $(PACKAGES_run) docs
+
+need-run need-tests need-docs: need-%:
+	$(call installed,$* native)
+
+need-bench need-soak: need-%:
+	$(call installed,$* release)
 
 setup: need-tests ## Install what the tests need, and start nothing
 
-need-run:
-	$(call installed,run native)
-need-tests:
-	$(call installed,loadtest native)
-need-docs:
-	$(call installed,docs native)
-need-bench:
-	$(call installed,bench release)
-need-soak release: ## Build the native extension as it is shipped; `test` and `run` take it then
-	$(call installed,loadtest release)
+release: ## Build the native extension as it is shipped; `test` and `run` take it then
+	$(call installed,tests release)
 
 $(BIN)/python:
 	@deploy/install.sh environment $(PYTHON)
 
-# One after the other, because they have packages in common.
-$(STAMP)-run: pyproject.toml constraints.txt | $(BIN)/python
-	@deploy/install.sh packages dependencies embedded && touch $@
-$(STAMP)-dev: $(STAMP)-run
-	@deploy/install.sh packages dev && touch $@
-$(STAMP)-bench: $(STAMP)-dev
-	@deploy/install.sh packages bench && touch $@
-$(STAMP)-loadtest: $(STAMP)-bench
-	@deploy/install.sh packages loadtest && touch $@
-$(STAMP)-docs: $(STAMP)-run
-	@deploy/install.sh packages docs && touch $@
+$(patsubst %,$(STAMP)-%,run tests bench soak docs): $(STAMP)-%: pyproject.toml constraints.txt | $(BIN)/python
+	@deploy/install.sh packages $(PACKAGES_$*) && touch $@
 
 $(STAMP)-native: $(SOURCES) | $(BIN)/python
 	@rm -f $(STAMP)-release

@@ -31,7 +31,7 @@ from service.embedded import EmbeddedStack
 from service.items.pages import PAGE_MAX_BYTES, traversal
 from service.model.query import parse_attributes
 from service.settings import Database
-from service.store.lists import page_question
+from service.store.lists import page_statement
 from service.store.migrate import migrate
 from tests.fixtures.lists import ListService, content
 from tests.fixtures.stack import short_directory
@@ -175,11 +175,11 @@ def plans(service: ListService) -> dict[str, list[str]]:
     for query in (*LISTS.values(), *HARD[:1]):
         asked = from_query_string(_filled(query, service), 1).query
         declared = frozenset(parse_attributes(ATTRIBUTES))
-        parts = traversal(asked.sort, None)
-        question = page_question(asked, parts, declared, 21, PAGE_MAX_BYTES)
+        scans = traversal(asked.sort, None)
+        statement = page_statement(asked, scans, declared, 21, PAGE_MAX_BYTES)
         with psycopg.connect(service.urls[0], options="-c jit=off") as connection:
-            explain = b"EXPLAIN (ANALYZE, BUFFERS, SUMMARY) " + question.statement
-            rows = connection.execute(explain, question.values).fetchall()
+            explain = b"EXPLAIN (ANALYZE, BUFFERS, SUMMARY) " + statement.text
+            rows = connection.execute(explain, statement.values).fetchall()
         found[query] = [row[0] for row in rows]
     return found
 

@@ -36,7 +36,7 @@ from service.items.decision import Conditions
 from service.model.caller import Caller
 from service.model.entity_tag import parse_tag_condition
 from service.settings import Database
-from service.store import statements
+from service.store.write import statements
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.writers import key, workers
 

@@ -48,7 +48,7 @@ class Caller(FastHttpUser):
         item = random.choice(_known)
         with self._send("GET", item, (200, 404), "GET") as answer:
             if answer.status_code == 200:
-                self.seen = {item: answer.headers["etag"]}
+                self.seen = {item: _field(answer, "etag")}
 
     @task(15)
     def read_again(self) -> None:
@@ -64,7 +64,7 @@ class Caller(FastHttpUser):
         for item in self._own_item():
             with self._send("GET", item, (200,), "GET own") as answer:
                 if answer.status_code == 200 and _version(answer) != self.own[item]:
-                    answer.failure(f"version {self.own[item]} was acknowledged before this read")
+                    _fail(answer, f"version {self.own[item]} was acknowledged before this read")
 
     @task(5)
     def replace(self) -> None:
@@ -80,10 +80,10 @@ class Caller(FastHttpUser):
         with self._write("POST", "", 201, "POST", body, **key) as answer:
             if answer.status_code != 201:
                 return
-            location = answer.headers["location"]
+            location = _field(answer, "location")
         with self._write("POST", "", 201, "POST again", body, **key) as answer:
-            if answer.status_code == 201 and answer.headers["location"] != location:
-                answer.failure("one key made two items")
+            if answer.status_code == 201 and _field(answer, "location") != location:
+                _fail(answer, "one key made two items")
             item = location.rpartition("/")[2]
             self._remember(item, answer, 201)
         _known.append(item)
@@ -103,7 +103,7 @@ class Caller(FastHttpUser):
         self.own.pop(item, None)
         self.tags.pop(item, None)
         if answer.status_code == good:
-            self.own[item], self.tags[item] = _version(answer), answer.headers["etag"]
+            self.own[item], self.tags[item] = _version(answer), _field(answer, "etag")
 
     def _write(
         self, method: str, item: str, good: int, name: str, body: Body = None, **fields: str
@@ -133,14 +133,23 @@ class Caller(FastHttpUser):
             if answer.status_code in good:
                 answer.success()
             else:
-                answer.failure(f"{method} answered {answer.status_code}: {answer.text}")
+                _fail(answer, f"{method} answered {answer.status_code}: {answer.text}")
             yield answer
 
 
 def _version(answer: ResponseContextManager) -> str:
     """Without the rest of the tag, which differs between content codings."""
-    version: str = answer.headers["etag"].strip('"').partition("-")[0]
-    return version
+    return _field(answer, "etag").strip('"').partition("-")[0]
+
+
+def _field(answer: ResponseContextManager, name: str) -> str:
+    """A header field that every good answer of this kind has."""
+    assert answer.headers is not None
+    return str(answer.headers[name])
+
+
+def _fail(answer: ResponseContextManager, reason: str) -> None:
+    answer.failure(reason)  # type: ignore[no-untyped-call]
 
 
 def _body() -> dict[str, object]:

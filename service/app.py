@@ -9,6 +9,7 @@ import os
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -35,7 +36,7 @@ from service.api.operator.health import Health
 from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
-from service.api.routes import ROUTES, Router, documented, endpoints
+from service.api.routes import Router, documented, endpoints
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
@@ -53,17 +54,16 @@ from service.items.pages import Pages
 from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
+from service.items.write_policy import WritePolicy
 from service.model.item_json import render
 from service.model.rate import Rate
 from service.observation import Observation
 from service.observe.events import breaker_changed
-from service.observe.requests import RequestTimes
-from service.process.connections import OpenConnections
 from service.process.drain import DrainFlag
+from service.process.kept_numbers import KeptNumbers
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Auth, Settings
 from service.store.access import AccessRecords
-from service.store.facts import Facts
 from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
@@ -85,30 +85,32 @@ async def open_worker() -> Worker:
     async with AsyncExitStack() as opened:
         observation = Observation(settings, opened)
         shards = await _open_shards(settings, opened)
-        redis = await _open_redis(settings, opened)
+        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
+        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _open_limiter(settings, redis, opened)
+        limits_url = settings.limits.redis_url
+        limits_redis = await _open_redis(
+            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
+        )
+        limiter = _open_limiter(settings, limits_redis or redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         deprecation = _deprecation(settings)
         replies = _replies(settings, deprecation)
-        limits = (settings.database.timeout_s, settings.writes.idempotency_ttl_s)
-        writer = ItemWriter(shards, outbox, *limits)
+        policy = WritePolicy(shards, settings.database.timeout_s)
+        write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
+        writer = ItemWriter(*write_ways)
         schema = _schema(settings)
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        atomic = AtomicWriter(shards, outbox, *limits)
+        atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
-        cache_troubles = list if redis is None else partial(troubles, redis, near)
-        health = Health(shards, reads.statuses, cache_troubles, lambda: bool(drain))
+        redis_troubles = partial(troubles, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        times = RequestTimes(route.path for route in ROUTES)
-        connections = OpenConnections(settings.http.port)
-        facts = Facts(shards.all)
-        parts = Parts(reader, reads, near, redis, limiter, shards, facts, connections)
-        metrics, status = observation.look(parts)
-        await observation.listen(health, metrics, status)
+        parts = Parts(reader, reads, near, redis, limits_redis, limiter, shards)
+        metrics, status = await observation.look(parts, health)
         get = GetItem(gate, reader, replies)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
@@ -126,13 +128,15 @@ async def open_worker() -> Worker:
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=Finish(
-                settings.cors, deprecation, times, observation.access_log, always_timing
+                settings.cors, deprecation, observation.times, observation.access_log, always_timing
             ),
         )
 
 
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
-    shards = Shards(settings.database)
+    kept = KeptNumbers.inherited(os.environ)
+    opened.callback(kept.close)
+    shards = Shards(settings.database, kept.values)
     opened.push_async_callback(shards.close)
     await shards.open()
     expiry = Expiry(shards, settings.writes)
@@ -141,16 +145,14 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     return shards
 
 
-async def _open_redis(settings: Settings, opened: AsyncExitStack) -> RedisPipeline | None:
-    if not settings.redis.url:
+async def _open_redis(
+    name: str, url: str, settings: Settings, opened: AsyncExitStack, **first: Any
+) -> RedisPipeline | None:
+    """None without a URL; ``first`` is what each connection begins with."""
+    if not url:
         return None
-    redis = RedisPipeline(
-        settings.redis.url,
-        timeout_s=settings.redis.timeout_s,
-        probe=entries.PROBE,
-        scripts=(*SCRIPTS, *entries.SCRIPTS),
-        on_breaker=partial(breaker_changed, "redis"),
-    )
+    told = partial(breaker_changed, name)
+    redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
     opened.push_async_callback(redis.close)
     await redis.open()
     return redis

@@ -1,5 +1,25 @@
 """What the Rust extension offers to Python. One Rust file an idea: see native/src."""
 
+from typing import final
+
+__all__ = [
+    "GunzipMalformed",
+    "GunzipTooLarge",
+    "ScanProblem",
+    "bucket_of",
+    "compress",
+    "copy_rows",
+    "etag_hash",
+    "format_id",
+    "gunzip",
+    "hash_bytes",
+    "mint_in_bucket",
+    "parse_id",
+    "scan_envelope",
+    "scan_value",
+]
+
+@final
 class ScanProblem:
     """One place at which a JSON text breaks a rule.
 
@@ -7,7 +27,8 @@ class ScanProblem:
     ``too-deep``, ``name-too-long``, ``nul``, ``lone-surrogate``, ``number-too-long``.
     ``pointer`` is an RFC 6901 JSON Pointer into the scanned text: to the value or the member, ""
     for ``syntax``; in it a name is cut after 256 bytes, and a lone surrogate is U+FFFD.
-    ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a clause for the caller.
+    ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a predicate whose subject
+    is the place ("is nested deeper than 64 levels").
     Immutable, and equal to another with the same five values.
     """
 
@@ -69,6 +90,16 @@ def scan_envelope(
     surrogate, no number that jsonb would write out in more than 1,000 digits (a zero before the
     point counts), no numbers that together become more than 2**20 digits longer by being written
     out. Needs no more than linear time and, besides copies, a byte per level of nesting.
+    """
+
+def scan_elements(
+    body: bytes, members: list[str], array: str, max_elements: int, max_depth: int = 64
+) -> tuple[dict[str, bytes], list[tuple[int, int]] | None] | list[ScanProblem]:
+    """As ``scan_envelope``, of an envelope whose member ``array`` is an array of many values.
+
+    Returns the other members, and where each element begins and ends in ``body``; None if the
+    member is absent or no array. At most ``max_elements`` + 1 places are returned, so one more
+    than allowed shows; the rest is checked like everything else. The array is a level of depth.
     """
 
 def scan_value(text: bytes, max_depth: int = 64) -> list[ScanProblem]:

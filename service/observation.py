@@ -9,14 +9,18 @@ from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics
 from service.api.operator.samples import Parts, samples
 from service.api.operator.status import Status
+from service.api.routes import ROUTES
 from service.observe import logs
 from service.observe.access_log import AccessLog
 from service.observe.metrics import REGISTRY
 from service.observe.pauses import Pauses
+from service.observe.requests import RequestTimes
+from service.process.connections import OpenConnections
 from service.process.host_history import HostHistory
 from service.process.host_numbers import HostNumbers
 from service.process.worker_board import WorkerBoard
 from service.settings import Settings
+from service.store.facts import Facts
 from service.telemetry import Telemetry
 
 # Of the limiter's keys each worker tells so many.
@@ -37,38 +41,41 @@ class Observation:
         logs.configure(log.level, log.format, self._board.number)
         self._telemetry = Telemetry(settings.otel, self._board.number)
         opened.push_async_callback(self._telemetry.close)
+        self.times = RequestTimes(route.path for route in ROUTES)
         self.access_log = AccessLog(log.access_sample, log.slow_s, self._board.salt)
 
-    def look(self, parts: Parts) -> tuple[Metrics, Status]:
-        """Begin to measure the worker; of host and databases only the first worker does."""
+    async def look(self, parts: Parts, health: Health) -> tuple[Metrics, Status]:
+        """Begin to measure the worker, and to listen on the operators' port if there is one.
+
+        Of host and databases only the first worker does.
+        """
+        facts = Facts(parts.shards.all)
+        connections = OpenConnections(self._settings.http.port)
         numbers = HostNumbers(
             self._board,
             self._left,
             REGISTRY,
-            partial(samples, parts),
+            partial(samples, parts, facts, connections),
             partial(self._busiest, parts),
         )
         self._opened.push_async_callback(numbers.close)
-        history = HostHistory(self._board, numbers)
-        pauses = Pauses()
-        self._opened.push_async_callback(pauses.close)
-        pauses.start()
+        history, pauses = HostHistory(self._board, numbers), Pauses()
         numbers.start()
-        if self._board.number == 0:
-            for once in (parts.facts, parts.connections, history):
-                self._opened.push_async_callback(once.close)
-                once.start()
+        once = (facts, connections, history) if self._board.number == 0 else ()
+        for part in (pauses, *once):
+            self._opened.push_async_callback(part.close)
+            part.start()
         self._telemetry.start(numbers)
-        status = Status(numbers, history, parts)
-        return Metrics(numbers), status
+        metrics, status = Metrics(numbers), Status(numbers, history, parts)
+        await self._listen(health, metrics, status)
+        return metrics, status
 
     def _busiest(self, parts: Parts) -> dict[str, list[float]]:
         hashed = self.access_log.hashed
         found = parts.limiter.busiest(_BUSIEST)
         return {hashed(key): [speed, level] for key, speed, level in found}
 
-    async def listen(self, health: Health, metrics: Metrics, status: Status) -> None:
-        """Open the operators' port, where the settings name one."""
+    async def _listen(self, health: Health, metrics: Metrics, status: Status) -> None:
         endpoints = {
             "/livez": health.livez,
             "/readyz": health.readyz,

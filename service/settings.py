@@ -24,7 +24,9 @@ class Http:
     port: int = _setting(8080, "TCP port to listen on", ge=0, le=65535)
     workers: int = _setting(1, "Granian worker processes", ge=1, le=256)
     body_max_bytes: int = _setting(1 << 20, "largest request body, unpacked", ge=1024)
-    batch_max_bytes: int = _setting(16 << 20, "largest batch, unpacked", ge=1024)
+    batch_max_bytes: int = _setting(
+        16 << 20, "largest batch in bytes, unpacked", ge=1024, le=64 << 20
+    )
     body_timeout_s: float = _setting(20.0, "time for a whole request body to arrive", ge=0.1)
     idle_timeout_s: float = _setting(
         60.0, "head read and idle keep-alive share this timer", ge=0.1, le=60
@@ -106,6 +108,12 @@ class Limits:
     )
     window_s: int = _setting(60, "the window of the quota", ge=1, le=86400)
     capacity: int = _setting(0, "requests that pass at once; 0: the quota", ge=0, le=1_000_000)
+    redis_url: str = _setting(
+        "",
+        "a Redis with noeviction for the limits alone, since a key whose level the cache's Redis "
+        "evicts may pass its capacity once more; empty: redis.url",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

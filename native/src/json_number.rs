@@ -28,14 +28,16 @@ impl Numbers {
         };
         self.growth += digits.saturating_sub(token.len() as u64);
         (self.growth > MAX_GROWTH).then(|| {
-            format!("all numbers so far are more than {MAX_GROWTH} digits longer when written out")
+            format!(
+                "makes the numbers so far more than {MAX_GROWTH} digits longer when written out"
+            )
         })
     }
 }
 
 /// What is wrong with a number of more than [`MAX_DIGITS`] digits.
 pub fn too_long() -> String {
-    format!("the number has more than {MAX_DIGITS} digits when written out")
+    format!("has more than {MAX_DIGITS} digits when written out")
 }
 
 fn written_digits(token: &[u8]) -> Option<u64> {

@@ -102,7 +102,7 @@ impl Step {
 }
 
 /// A name as far as a report repeats it.
-pub fn shown(name: &str) -> String {
+fn shown(name: &str) -> String {
     if name.len() <= SHOWN_NAME_BYTES {
         return name.to_owned();
     }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::interpreter_lock::unlocked;
-use crate::json_problem::{Rule, ScanProblem, shown};
+use crate::json_problem::{Rule, ScanProblem};
 use crate::json_surrogate::mask_lone_surrogates;
 use crate::json_walk::Walk;
 
@@ -17,9 +17,9 @@ const MAX_DEPTH: usize = 64;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What an envelope holds: the index of a member's name, and where its value is.
-type Members = Vec<(usize, Range<usize>)>;
+pub type Members = Vec<(usize, Range<usize>)>;
 
-fn scan(
+pub fn scan(
     text: &[u8],
     max_depth: usize,
     read: impl FnOnce(&mut Walk) -> JiterResult<()>,
@@ -37,10 +37,10 @@ fn scan(
 /// RFC 8259 §8.1: UTF-8 without a byte order mark.
 fn encoding_problem(text: &[u8]) -> Option<(usize, &'static str)> {
     if text.starts_with(BYTE_ORDER_MARK) {
-        return Some((0, "the text begins with a byte order mark"));
+        return Some((0, "begins with a byte order mark"));
     }
     let error = from_utf8(text).err()?;
-    Some((error.valid_up_to(), "the text is not UTF-8"))
+    Some((error.valid_up_to(), "is not UTF-8"))
 }
 
 fn read_value(walk: &mut Walk) -> JiterResult<()> {
@@ -56,11 +56,11 @@ fn envelope(text: &[u8], names: &[String], max_depth: usize) -> Result<Members, 
     let mut members = Members::new();
     let problems = scan(text, max_depth, |walk| {
         if walk.tokens.peek()? != Peek::Object {
-            let detail = "expected an object".to_owned();
+            let detail = "is not an object".to_owned();
             walk.report(Rule::NotAnObject, walk.offset(), detail);
             return walk.value();
         }
-        read_members(walk, names, &mut members)
+        read_members(walk, names, &mut members, |walk, _| walk.value())
     });
     if problems.is_empty() {
         Ok(members)
@@ -69,36 +69,35 @@ fn envelope(text: &[u8], names: &[String], max_depth: usize) -> Result<Members, 
     }
 }
 
-fn read_members(walk: &mut Walk, names: &[String], members: &mut Members) -> JiterResult<()> {
+/// Reads an envelope; `read_value` is told which known member the value is of.
+pub fn read_members(
+    walk: &mut Walk,
+    names: &[String],
+    members: &mut Members,
+    mut read_value: impl FnMut(&mut Walk, Option<usize>) -> JiterResult<()>,
+) -> JiterResult<()> {
     walk.nesting.enter_envelope();
     let mut first = true;
-    while let Some((quote, name)) = walk.name(first, |name| known(name, names))? {
+    let known = |name: &str| names.iter().position(|known| known == name);
+    while let Some((quote, name)) = walk.name(first, known)? {
         first = false;
         match &name {
-            Err(unknown) => {
-                let detail = format!("member {unknown:?} is not expected here");
+            None => {
+                let detail = "is not expected here".to_owned();
                 walk.report(Rule::UnknownMember, quote, detail);
             }
-            Ok(n) if members.iter().any(|(seen, _)| seen == n) => {
-                let detail = format!("member {:?} is given twice", names[*n]);
+            Some(n) if members.iter().any(|(seen, _)| seen == n) => {
+                let detail = "is given twice".to_owned();
                 walk.report(Rule::DuplicateMember, quote, detail);
             }
-            Ok(_) => {}
+            Some(_) => {}
         }
         walk.tokens.peek()?;
         let start = walk.offset();
-        walk.value()?;
+        read_value(walk, name)?;
         members.extend(name.map(|n| (n, start..walk.offset())));
     }
     Ok(())
-}
-
-/// The index of a member's name, or an unknown name as a report shows it.
-fn known(name: &str, names: &[String]) -> Result<usize, String> {
-    names
-        .iter()
-        .position(|known| known == name)
-        .ok_or_else(|| shown(name))
 }
 
 /// Checks an object and cuts out its members; see the stub.

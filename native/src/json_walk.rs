@@ -1,8 +1,7 @@
 //! The walk over a JSON text that applies our content rules.
 //!
 //! jiter reads the tokens and judges the grammar. The walk keeps its own stack, so that a level
-//! of nesting costs a byte and no thread stack. A broken content rule is noted and the walk goes
-//! on, a syntax error ends it.
+//! of nesting costs a byte and no thread stack. Only a syntax error ends it.
 
 use jiter::{Jiter, JiterError, JiterErrorType, JiterResult, JsonErrorType, Peek};
 
@@ -43,7 +42,8 @@ impl<'t> Walk<'t> {
     /// Every problem found, the syntax error that ended the walk last.
     pub fn into_problems(mut self, end: &JiterResult<()>) -> Vec<ScanProblem> {
         if let Err(error) = end {
-            let (offset, detail) = (self.base + error.index, error.error_type.to_string());
+            let detail = format!("is not valid JSON: {}", error.error_type);
+            let offset = self.base + error.index;
             let problem = ScanProblem::new(Rule::Syntax, self.text, &[], offset, detail);
             self.problems.push(problem);
         }
@@ -75,9 +75,9 @@ impl<'t> Walk<'t> {
         Ok(false)
     }
 
-    fn enter(&mut self, container: Container) -> bool {
+    pub fn enter(&mut self, container: Container) -> bool {
         if self.nesting.is_full() {
-            let detail = format!("nested deeper than {} levels", self.nesting.max_depth());
+            let detail = format!("is nested deeper than {} levels", self.nesting.max_depth());
             self.report(Rule::TooDeep, self.offset(), detail);
         }
         self.nesting.enter(container);
@@ -102,7 +102,7 @@ impl<'t> Walk<'t> {
         Ok(false)
     }
 
-    fn element(&mut self, first: bool) -> JiterResult<bool> {
+    pub fn element(&mut self, first: bool) -> JiterResult<bool> {
         if first {
             return Ok(self.tokens.known_array()?.is_some());
         }
@@ -115,7 +115,7 @@ impl<'t> Walk<'t> {
             return Ok(false);
         };
         if bytes > MAX_NAME_BYTES {
-            let detail = format!("a member name of {bytes} bytes, at most {MAX_NAME_BYTES} fit");
+            let detail = format!("has a name of {bytes} bytes, more than {MAX_NAME_BYTES}");
             self.report(Rule::NameTooLong, quote, detail);
         }
         Ok(true)
@@ -140,27 +140,27 @@ impl<'t> Walk<'t> {
         // Before a name there are only a bracket or comma and white space.
         let quote = from + memchr::memchr(b'"', &self.text[from..]).unwrap_or_default();
         self.nesting.point_at_member(quote);
-        self.report_characters(quote, has_nul, "member name");
+        self.report_characters(quote, has_nul, "has a name that ");
         Ok(Some((quote, seen)))
     }
 
     fn string(&mut self) -> JiterResult<()> {
         let quote = self.offset();
         let has_nul = has_nul(self.tokens.known_str()?);
-        self.report_characters(quote, has_nul, "string");
+        self.report_characters(quote, has_nul, "");
         Ok(())
     }
 
     /// Notes NUL and the lone surrogates that were masked between here and what was read before.
     fn report_characters(&mut self, quote: usize, has_nul: bool, what: &str) {
         if has_nul {
-            let detail = format!("the {what} holds U+0000");
+            let detail = format!("{what}holds U+0000");
             self.report(Rule::Nul, quote, detail);
         }
         let end = self.offset();
         let passed = self.lone.iter().take_while(|&&at| at < end).count();
         if let Some(&escape) = self.lone[..passed].first() {
-            let detail = format!("the {what} holds half of a surrogate pair");
+            let detail = format!("{what}holds half of a surrogate pair");
             self.report(Rule::LoneSurrogate, escape, detail);
         }
         self.lone = &self.lone[passed..];

@@ -6,6 +6,7 @@ mod etag;
 mod gunzip;
 mod ids;
 mod interpreter_lock;
+mod json_elements;
 mod json_nesting;
 mod json_number;
 mod json_problem;
@@ -26,6 +27,8 @@ mod native {
     use crate::gunzip::{GunzipMalformed, GunzipTooLarge, gunzip};
     #[pymodule_export]
     use crate::ids::{format_id, mint_in_bucket, parse_id};
+    #[pymodule_export]
+    use crate::json_elements::scan_elements;
     #[pymodule_export]
     use crate::json_problem::ScanProblem;
     #[pymodule_export]

@@ -11,9 +11,11 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from service.access.tokens import words
+from service.flow.deadline import within
 from service.model.caller import Caller
 from service.model.errors import AccessUnavailable, InvalidApiKey
 from service.model.rate import Rate
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 # While look-ups fail: one a second per key, and the last one failed no longer ago than this.
 RETRY_S = 1.0
 OUTAGE_S = 5.0
+# Look-ups share the first shard's connections with writes: so many at a time, and so many
+# waiting requests' worth; whoever comes then, or waits for longer, is AccessUnavailable.
+_LOOK_UPS, _WAITING, _PATIENCE_S = 4, 100, 2.0
 _MAX_ENTRIES = 10_000
 _PREFIX = "hsk_"
 _SHAPE = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -72,6 +77,7 @@ class ApiKeys:
         self._good: dict[str, _Known] = {}
         self._bad: dict[str, _Known] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(_LOOK_UPS)
 
     def recall(self, key: str) -> Caller | None:
         """The caller if that is known without waiting, else None. Raises InvalidApiKey."""
@@ -96,7 +102,9 @@ class ApiKeys:
         known = self.recall(key)
         if known is not None:
             return known
-        await asyncio.shield(self._look_up(key))
+        if key in self._looking or len(self._looking) < _WAITING:
+            with suppress(TimeoutError):
+                await within(_PATIENCE_S, _waited_for(self._look_up(key)))
         known = self.recall(key)
         if known is None:
             raise AccessUnavailable("The API key cannot be checked.", retry_after_s=1)
@@ -111,7 +119,8 @@ class ApiKeys:
     async def _ask(self, key: str) -> None:
         asked_s = self._now_s()
         try:
-            found = await self._find(secret_hash(key))
+            async with self._slots:
+                found = await self._find(secret_hash(key))
         except Exception as error:  # whatever ails the database, known keys go on
             logger.warning("api-key-not-looked-up", **fields(reason=type(error).__name__))
             known = self._good.get(key)
@@ -130,6 +139,11 @@ class ApiKeys:
             rate = Rate(found.quota, found.window_s) if found.quota and found.window_s else None
             caller = Caller(found.owner_id, words(found.scope), account, rate)
             _remember(self._good, key, _Known(caller, asked_s))
+
+
+async def _waited_for(look_up: asyncio.Task[None]) -> None:
+    """Whoever gives up waiting does not end it for the others."""
+    await asyncio.shield(look_up)
 
 
 def _remember(entries: dict[str, _Known], key: str, known: _Known) -> None:

@@ -10,6 +10,7 @@ from service.access.tokens import TokenVerifier, UnknownKey
 from service.model.bounds import FIELD_MAX_BYTES, TOKEN_MAX_BYTES, bounded, header_too_large
 from service.model.caller import Caller
 from service.model.errors import (
+    HotshelfError,
     InvalidApiKey,
     InvalidHeader,
     InvalidToken,
@@ -56,6 +57,14 @@ class Authenticator:
         if keys:
             by_key = await self._api_keys.caller(api_key(keys))
         return _joined(by_token, by_key)
+
+    def must_look_up(self, headers: Mapping[str, list[str]]) -> bool:
+        """Whether ``authenticate`` would ask the database for a key that may be a guess."""
+        keys = headers.get("x-api-key", ())
+        try:
+            return bool(keys) and self._api_keys.recall(api_key(keys)) is None
+        except HotshelfError:
+            return False
 
     def recall(self, authorization: Lines, keys: Lines) -> Caller | None:
         """As ``authenticate``, but None where it would have to wait for keys or look-ups."""

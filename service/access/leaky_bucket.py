@@ -104,6 +104,18 @@ class LeakyBuckets:
         self._call(bucket)
         return None
 
+    def give_back(self, key: str) -> None:
+        """Undo the admission of one token. Nothing, where Redis has been told of it already."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            return
+        now = self._clock()
+        if bucket.used and not bucket.calling and now < bucket.good_until:
+            bucket.used -= 1
+            bucket.left += 1
+        elif bucket.debt:
+            bucket.debt, bucket.debt_at = max(0.0, bucket.local_level(self._share(), now) - 1), now
+
     def due_calls(self) -> list[Call]:
         """The calls to send now, at most one per bucket at a time. Each must end in ``replied``
         or ``failed``."""

@@ -43,6 +43,7 @@ class Limiter:
         )
         self.admit = self._buckets.admit
         self.spend = self._buckets.spend
+        self.give_back = self._buckets.give_back
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

@@ -20,11 +20,13 @@ from service.api.represent import v1
 from service.api.represent.batch_results import BatchResults
 from service.api.represent.item_reply import VARY
 from service.api.request import Reply, RequestContext
+from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.items import decision
 from service.items.coherence import Stored
 from service.items.data_schema import DataSchema
+from service.items.planned import IdempotencyKey, Planned
 from service.items.reader import Reader
-from service.items.write import IdempotencyKey, ItemWriter, Planned
+from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.caller import Caller
 from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
@@ -34,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 # A shard's pool has ten connections by default; creations of one tick share one.
 _AT_ONCE = 32
-# Longer bodies are read beside the event loop.
-_SHORT_BYTES = 1 << 18
 
 
 class Batch:
@@ -69,10 +69,10 @@ class Batch:
         shown = self._results[wanted.version]
         parameters(context.query_string, ())
         body = await context.read_body()
-        if len(body) <= _SHORT_BYTES:
+        if len(body) <= LONG_BYTES:
             operations, atomic = parse(body, self._body_max_bytes)
         else:
-            operations, atomic = await asyncio.to_thread(parse, body, self._body_max_bytes)
+            operations, atomic = await BESIDE_THE_LOOP.run(parse, body, self._body_max_bytes)
         caller = context.caller
         assert caller is not None
         for scope in sorted({_SCOPES[one.name] for one in operations}):
@@ -123,12 +123,12 @@ class Batch:
             return shown.of_error(error)
         except Exception:
             logger.exception("batch-operation-failed")
-            return shown.of_error(InternalError("Something went wrong."))
+            return shown.of_error(InternalError())
 
     async def _read(self, caller: Caller, one: BatchOperation) -> Stored:
         stored = await self._reader.found(one.item_id, caller.subject)
         if stored is None:
-            raise ItemNotFound("There is no item with this id.")
+            raise ItemNotFound
         return stored
 
     def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:

@@ -7,11 +7,14 @@ from typing import Any, Literal, TypeAlias
 from service import native
 from service.api.headers.preconditions import KEY
 from service.items.decision import Conditions
+from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.entity_tag import TagCondition, parse_tag_condition
-from service.model.errors import InvalidContent, Place
-from service.model.json_text import pointer_token, problem_of, text_of, value_of
+from service.model.errors import InvalidContent, InvalidSyntax, Place
+from service.model.json_text import problem_of, text_of, value_of
 
 MAX_OPERATIONS = 500
+# The largest setting of http.batch_max_bytes; what it is set to is refused while being read.
+BATCH_MAX_BYTES = 64 << 20
 # Data is three levels below the body: operations, operation, data.
 _MAX_DEPTH = 66
 _MAX_PLACES = 20
@@ -24,6 +27,10 @@ OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "delete": (("id",), ("if_match", "idempotency_key")),
     "get": (("id",), ()),
 }
+_OPERATION_MEMBERS = [
+    *("op", "id", "data", "patch", "if_match", "if_none_match", "idempotency_key")
+]
+_TEXTS = ("data", "patch")
 Name: TypeAlias = Literal["create", "replace", "patch", "delete", "get"]
 
 
@@ -39,55 +46,85 @@ class BatchOperation:
     identity: bytes
 
 
+@bounded(BATCH_MAX_BYTES)
 def parse(body: bytes, data_max_bytes: int) -> tuple[list[BatchOperation], bool]:
     """The operations, and whether they are one. Raises InvalidSyntax and InvalidContent.
 
-    ``data_max_bytes`` is as large as one operation's data may be.
+    ``data_max_bytes`` is as large as one operation's data may be. No object is made of data and
+    patches: they are cut out as they were sent, and operations are counted first.
     """
-    found = native.scan_envelope(body, _MEMBERS, _MAX_DEPTH)
+    found = native.scan_elements(body, _MEMBERS, "operations", MAX_OPERATIONS, _MAX_DEPTH)
     if isinstance(found, list):
         raise problem_of(found)
-    sent = value_of(found.get("operations", b"null"))
-    atomic = value_of(found.get("atomic", b"false"))
+    others, places = found
     wrong: list[Place] = []
-    if not isinstance(atomic, bool):
+    atomic = others.get("atomic", b"false")
+    if atomic not in (b"true", b"false"):
         wrong.append(Place("is neither true nor false", pointer="/atomic"))
-    if not isinstance(sent, list) or not 1 <= len(sent) <= MAX_OPERATIONS:
+    if places is None or not 1 <= len(places) <= MAX_OPERATIONS:
         wrong.append(Place(f"is not an array of 1 to {MAX_OPERATIONS}", pointer="/operations"))
-        sent = []
-    operations = [_operation(one, f"/operations/{n}", wrong) for n, one in enumerate(sent)]
-    for index, operation in enumerate(operations):
-        if operation is not None and len(operation.text) > data_max_bytes:
-            wrong.append(Place(f"over {data_max_bytes} bytes", pointer=f"/operations/{index}"))
+        places = []
+    operations = [
+        _operation(body[start:end], f"/operations/{n}", data_max_bytes, wrong)
+        for n, (start, end) in enumerate(places)
+    ]
     known = [operation for operation in operations if operation is not None]
-    if not wrong and atomic:
+    if not wrong and atomic == b"true":
         _check_atomic(known, wrong)
     if wrong:
         raise InvalidContent("The batch cannot be used.", *wrong[:_MAX_PLACES])
-    return known, atomic
+    return known, atomic == b"true"
 
 
-def _operation(sent: Any, where: str, wrong: list[Place]) -> BatchOperation | None:
-    if not isinstance(sent, dict) or sent.get("op") not in [*OPERATIONS]:
-        wrong.append(Place(f"is none of {', '.join(OPERATIONS)}", pointer=f"{where}/op"))
-        return None
+def _operation(
+    text: bytes, where: str, data_max_bytes: int, wrong: list[Place]
+) -> BatchOperation | None:
+    """The operation with this text, or None and places more in ``wrong``. Raises InvalidSyntax."""
     before = len(wrong)
-    name: Name = sent["op"]
+    found = _members(text, where, wrong)
+    # Data and patches stay text; the others are short.
+    sent = {name: value_of(found[name]) for name in found if name not in _TEXTS}
+    name: Name | None = sent.get("op") if sent.get("op") in [*OPERATIONS] else None
+    if name is None and len(wrong) == before:
+        wrong.append(Place(f"is none of {', '.join(OPERATIONS)}", pointer=f"{where}/op"))
+    if name is None:
+        return None
     needed, optional = OPERATIONS[name]
-    for member in sent:
+    for member in found:
         if member not in (*needed, *optional, "op"):
-            pointer = f"{where}/{pointer_token(member)}"
-            wrong.append(Place("is unknown here", pointer=pointer[:1024]))
+            wrong.append(Place("is unknown here", pointer=f"{where}/{member}"))
     for member in needed:
-        if member not in sent:
+        if member not in found:
             wrong.append(Place("is missing", pointer=f"{where}/{member}"))
-    values = {member: _value(member, sent[member], where, wrong) for member in sent}
+    data = found.get("data") or found.get("patch") or b""
+    if len(data) > data_max_bytes:
+        wrong.append(Place(f"over {data_max_bytes} bytes", pointer=where))
+    values = {m: _value(m, sent.get(m, found[m]), where, wrong) for m in found}
     if len(wrong) > before:
         return None
-    text = values.get("data") or values.get("patch") or b""
     tags = Conditions(values.get("if_match"), values.get("if_none_match"))
     key, item_id = values.get("idempotency_key"), values.get("id", b"")
-    return BatchOperation(name, item_id, text, tags, key, _identity(sent, text))
+    return BatchOperation(name, item_id, data, tags, key, _identity(sent, data))
+
+
+def _members(text: bytes, where: str, wrong: list[Place]) -> dict[str, bytes]:
+    """The operation's members; none, and places more in ``wrong``, where one cannot be used.
+
+    Raises InvalidSyntax for a member that is given twice, as any other body with one.
+    """
+    found = native.scan_envelope(text, _OPERATION_MEMBERS, _MAX_DEPTH)
+    if isinstance(found, dict):
+        long = [m for m, sent in found.items() if m not in _TEXTS and len(sent) > FIELD_MAX_BYTES]
+        detail = f"is longer than {FIELD_MAX_BYTES} bytes"
+        wrong += [Place(detail, pointer=f"{where}/{member}") for member in long]
+        return {} if long else found
+    twice = [problem.pointer for problem in found if problem.rule == "duplicate-member"]
+    if twice:
+        places = (Place("is given twice", pointer=f"{where}{pointer}") for pointer in twice)
+        raise InvalidSyntax("The body is not the JSON that is expected here.", *places)
+    unknown = [problem.pointer for problem in found if problem.rule == "unknown-member"]
+    wrong += [Place("is unknown here", pointer=f"{where}{pointer}"[:1024]) for pointer in unknown]
+    return {}
 
 
 def _value(member: str, sent: Any, where: str, wrong: list[Place]) -> Any:
@@ -99,10 +136,10 @@ def _value(member: str, sent: Any, where: str, wrong: list[Place]) -> Any:
             value = native.parse_id(sent) if isinstance(sent, str) else None
             detail = "is not a ULID"
         case "data":
-            value = text_of(sent) if isinstance(sent, dict) else None
+            value = sent if sent[:1] == b"{" else None
             detail = "is not an object"
         case "patch":
-            value = text_of(sent) if isinstance(sent, dict | list) else None
+            value = sent if sent[:1] in (b"{", b"[") else None
             detail = "is neither a merge patch nor a JSON Patch"
         case "if_match" | "if_none_match":
             value = _tags(sent)

@@ -17,11 +17,13 @@ from service.api.headers.preconditions import conditions_of, required_idempotenc
 from service.api.headers.prefer import wants_minimal
 from service.api.item_id import chosen_id, existing_id
 from service.api.query import parameters
-from service.api.represent import v1, v2
+from service.api.represent import v1, v2_body, v2_patch
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
+from service.items import decision
 from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
+from service.items.planned import Planned
 from service.items.write import ItemWriter
 from service.model.caller import Caller
 from service.model.change import Outcome
@@ -69,7 +71,8 @@ class ChangeItem:
         data = self._data(sent, body, None)
         caller = _writer(context)
         key = fingerprinted(name, context, None, sent.media_type, body)
-        return self._reply(context, wanted, await self._writer.create(caller, key, data))
+        planned = Planned(None, decision.creating(caller, data), key, data)
+        return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def put(self, context: RequestContext) -> Reply:
         """Replace an item, or create one under the id that the client chose."""
@@ -82,8 +85,8 @@ class ChangeItem:
         data = self._data(sent, body, item_id)
         caller = _writer(context)
         key = keyed(context, item_id, sent.media_type, body)
-        outcome = await self._writer.replace(caller, item_id, data, conditions, key)
-        return self._reply(context, wanted, outcome)
+        planned = Planned(item_id, decision.replacing(caller, data, conditions), key, data)
+        return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def patch(self, context: RequestContext) -> Reply:
         """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
@@ -93,17 +96,11 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        changed, at = self._patched(sent, body, item_id), _DATA_AT[sent.version]
+        patched = self._patched(sent, body, item_id)
         caller = _writer(context)
         key = keyed(context, item_id, sent.media_type, body)
-        outcome = await self._writer.patch(
-            caller,
-            item_id,
-            lambda item: self._schema.check_patched(changed(item), at),
-            conditions,
-            key,
-        )
-        return self._reply(context, wanted, outcome)
+        planned = Planned(item_id, decision.patching(caller, patched, conditions), key)
+        return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def delete(self, context: RequestContext) -> Reply:
         """Delete an item; what stays is a tombstone."""
@@ -112,27 +109,31 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         caller = _writer(context)
         key = keyed(context, item_id, "", b"")
-        outcome = await self._writer.delete(caller, item_id, conditions, key)
-        return self._reply(context, None, outcome)
+        planned = Planned(item_id, decision.deleting(caller, conditions), key)
+        return self._reply(context, None, await self._writer.write(caller, planned))
 
     def _data(self, sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
         """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
-        data = v1.parse_body(body) if sent.version == 1 else v2.parse_body(body, item_id)
+        data = v1.parse_body(body) if sent.version == 1 else v2_body.parse_body(body, item_id)
         self._schema.check_sent(data, _DATA_AT[sent.version])
         return data
 
     def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
-        """What the patch makes of the item's data. Raises what the patch alone decides."""
+        """What makes the item's new data. Raises what the patch alone decides."""
+        changed, at = self._applied(sent, body, item_id), _DATA_AT[sent.version]
+        return lambda item: self._schema.check_patched(changed(item), at)
+
+    def _applied(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
         max_bytes = self._body_max_bytes
         if sent.media_type not in PATCHES:
-            attributes = v2.parse_update(body, item_id)
-            return lambda item: v2.updated(item, attributes, max_bytes)
+            attributes = v2_body.parse_update(body, item_id)
+            return lambda item: v2_patch.updated(item, attributes, max_bytes)
         check, apply = PATCHES[sent.media_type]
-        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2.PATCH_MAX_DEPTH)
+        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2_patch.PATCH_MAX_DEPTH)
         if sent.version == 1:
             return lambda item: v1.patched(item, body, apply, max_bytes)
         base_url = self._replies.base_url
-        return lambda item: v2.patched(item, body, apply, max_bytes, base_url)
+        return lambda item: v2_patch.patched(item, body, apply, max_bytes, base_url)
 
     def _reply(
         self, context: RequestContext, wanted: Representation | None, outcome: Outcome

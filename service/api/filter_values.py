@@ -95,7 +95,7 @@ def checked_condition(path: Path, operator: str, values: list[str], where: Place
 def check_operator(operator: str) -> None:
     """ValueError, with a clause, if it is unknown."""
     if operator not in OPERATORS:
-        raise ValueError(f"unknown operator; use one of {', '.join(OPERATORS)}")
+        raise ValueError(f"has an unknown operator; use one of {', '.join(OPERATORS)}")
 
 
 def _field_values(path: Path, operator: str, values: list[str]) -> tuple[Value, ...]:

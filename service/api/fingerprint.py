@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from service import native
 from service.api.headers.preconditions import idempotency_key
 from service.api.request import RequestContext
-from service.items.write import IdempotencyKey
+from service.items.planned import IdempotencyKey
 from service.model.resource import url_version
 
 

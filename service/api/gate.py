@@ -45,24 +45,29 @@ class Gate:
         """The caller, also put into ``context`` beside what the answer says of the limit.
 
         Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
-        credentials use up the allowance of the address that they come from.
+        credentials use up the allowance of the address that they come from. A key that the
+        database must be asked about is paid for first, and the token given back if it is good.
         """
         began = perf_counter()
+        paid = self._authenticator.must_look_up(context.headers)
+        if paid:
+            await self.enter_unknown(context)
         try:
             caller = await self._authenticator.authenticate(context.headers)
             context.spent_s["auth"] = perf_counter() - began
         except _REFUSED:
-            await self.enter_unknown(context)
+            if not paid:
+                await self.enter_unknown(context)
             raise
+        if paid:
+            self._limiter.give_back(self._address(context))
         await self._take(context, caller.limit_key, caller.rate or self._rate)
         context.caller = caller
         return caller
 
     async def enter_unknown(self, context: RequestContext) -> None:
         """Count a request without credentials. Raises RateLimited."""
-        forwarded_for = context.headers.get("x-forwarded-for", ())
-        address = self._proxies.client_address(context.peer, forwarded_for)
-        await self._take(context, f"address:{network_of(address)}", self._rate)
+        await self._take(context, self._address(context), self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
         """Whether it comes from this machine itself, with no sign of a proxy in between."""
@@ -113,6 +118,11 @@ class Gate:
         decision = "passed" if admission.allowed else "refused"
         LIMITER.add(cost, decision, "local" if self._limiter.local else "shared")
         return admission
+
+    def _address(self, context: RequestContext) -> str:
+        forwarded_for = context.headers.get("x-forwarded-for", ())
+        address = self._proxies.client_address(context.peer, forwarded_for)
+        return f"address:{network_of(address)}"
 
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
         began = perf_counter()

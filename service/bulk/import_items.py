@@ -16,7 +16,7 @@ from service import native
 from service.bulk.csv_source import csv_blocks
 from service.bulk.rejects_file import Rejects
 from service.bulk.rows import Batch, CheckData, Reject, RowMaker
-from service.bulk.shard_writers import ShardLanes
+from service.bulk.shard_writers import ShardWriters
 from service.bulk.source import Source, SourceBroken
 from service.settings import Database
 
@@ -64,16 +64,16 @@ def import_items(
 
     Raises ImportRefused, ImportStopped, SourceBroken, MigrationError.
     """
-    with closing(ShardLanes(settings, options.import_id)) as lanes:
-        lanes.begin(_source_hash(source, options), _first_id())
-        if lanes.finished:
+    with closing(ShardWriters(settings, options.import_id)) as writers:
+        writers.begin(_source_hash(source, options), _first_id())
+        if writers.finished:
             return Totals(finished_before=True)
-        resumed_after = min(lanes.done)
-        with closing(Rejects(options.rejects, resumed_after, any(lanes.done))) as rejects:
+        resumed_after = min(writers.done)
+        with closing(Rejects(options.rejects, resumed_after, any(writers.done))) as rejects:
 
             def totals() -> Totals:
-                skipped = lanes.duplicates if options.skip_duplicates else 0
-                return Totals(lanes.stored, skipped, rejects.count, resumed_after)
+                skipped = writers.duplicates if options.skip_duplicates else 0
+                return Totals(writers.stored, skipped, rejects.count, resumed_after)
 
             def reject_duplicates(lines: Sequence[int]) -> None:
                 if not options.skip_duplicates:
@@ -82,14 +82,14 @@ def import_items(
 
             rows = RowMaker(
                 options.owner_id,
-                lanes.first_id,
-                lanes.shard_of,
-                lanes.done,
+                writers.first_id,
+                writers.shard_of,
+                writers.done,
                 options.bare or options.csv,
                 options.check,
             )
             batches = _batches(source, options, rows, rejects)
-            lanes.store(batches, reject_duplicates, lambda: progress(totals()))
+            writers.store(batches, reject_duplicates, lambda: progress(totals()))
             return totals()
 
 

@@ -1,15 +1,15 @@
-"""From one input line to one row: what an exported line is, and what gets a line rejected.
+"""From one input line to one row: what an exported line is, and why a line is rejected.
 
-A line is an exported one if it is an object that has ``data`` and no other members than those
-of the v1 representation; its members are kept as they are. Any other object is the data itself,
-under a new id. With ``bare`` every line is data.
+An exported line is an object that has ``data`` and no members but those of the v1 representation,
+which are kept as they are. Any other object is the data itself, under a new id. With ``bare``
+every line is data.
 """
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -20,7 +20,7 @@ from service.store.copy import encode_row, row_head
 
 _MAX_VERSION = 2**63 - 1
 
-# The first place at which data that was found at a pointer breaks the installation's rules.
+# Where data that lies at a pointer first breaks the installation's rules.
 CheckData: TypeAlias = Callable[[bytes, str], Place | None]
 
 
@@ -34,6 +34,15 @@ class Reject:
     pointer: str = ""
 
 
+class _Row(NamedTuple):
+    """A line as a row: ``head`` is encoded by ``row_head``; ``is_named`` if the line has an id."""
+
+    item_id: bytes
+    head: bytes
+    data: bytes
+    is_named: bool = False
+
+
 class _Invalid(Exception):
     def __init__(self, reason: str, detail: str, pointer: str = "") -> None:
         super().__init__(detail)
@@ -42,17 +51,24 @@ class _Invalid(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """Encoded rows by shard, the input line of each row, and the last line looked at."""
+    """Encoded rows by shard, the input line of each row, and the last line looked at.
+
+    ``named`` are the ids of rows whose line names its id, and that caches may therefore hold.
+    """
 
     rows: list[bytearray]
     lines: list["array[int]"]
+    named: list[list[bytes]]
     line: int = 0
     input_bytes: int = 0
 
     @classmethod
     def of(cls, shards: int) -> "Batch":
         """An empty one."""
-        return cls([bytearray() for _ in range(shards)], [array("q") for _ in range(shards)])
+        of_all = range(shards)
+        return cls(
+            [bytearray() for _ in of_all], [array("q") for _ in of_all], [[] for _ in of_all]
+        )
 
     @property
     def size(self) -> int:
@@ -93,14 +109,16 @@ class RowMaker:
         """Add the rows of whole lines to the batch; gives the lines that cannot become rows."""
         for line, each in self._add_plain(batch, first_line, text):
             try:
-                item_id, head, data = self._read(line, each)
+                row = self._read(line, each)
             except _Invalid as invalid:
                 yield Reject(line, *invalid.reject)
                 continue
-            shard = self._shard_of[native.bucket_of(item_id, len(self._shard_of))]
+            shard = self._shard_of[native.bucket_of(row.item_id, len(self._shard_of))]
             if line > self._done[shard]:
-                batch.rows[shard] += encode_row(item_id, head, data)
+                batch.rows[shard] += encode_row(row.item_id, row.head, row.data)
                 batch.lines[shard].append(line)
+                if row.is_named:
+                    batch.named[shard].append(row.item_id)
 
     def _add_plain(self, batch: Batch, first_line: int, text: bytes) -> Iterable[tuple[int, bytes]]:
         """Add the rows that need no closer look; gives the lines that do."""
@@ -115,8 +133,7 @@ class RowMaker:
             batch.lines[shard].frombytes(numbers)
         return others
 
-    def _read(self, line: int, text: bytes) -> tuple[bytes, bytes, bytes]:
-        """The line's id, encoded head and data."""
+    def _read(self, line: int, text: bytes) -> "_Row":
         problems = []
         if not self._bare:
             found = native.scan_envelope(text, MEMBERS)
@@ -132,7 +149,7 @@ class RowMaker:
             raise _Invalid(first.rule, detail, first.pointer)
         if not text.lstrip().startswith(b"{"):
             raise _Invalid("not-an-object", "a line is one JSON object")
-        return self._minted(line), self._head, self._checked(text, "")
+        return _Row(self._minted(line), self._head, self._checked(text, ""))
 
     def _checked(self, data: bytes, at: str) -> bytes:
         wrong = None if self._check is None else self._check(data, at)
@@ -143,17 +160,19 @@ class RowMaker:
     def _minted(self, line: int) -> bytes:
         return (int.from_bytes(self._first_id, "big") + line).to_bytes(16, "big")
 
-    def _exported(self, line: int, found: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
+    def _exported(self, line: int, found: dict[str, bytes]) -> "_Row":
         if not found["data"].startswith(b"{"):
             raise _Invalid("not-an-object", "data is no object (is the line bare?)", "/data")
         data = self._checked(found["data"], "/data")
-        item_id = _id_of(found["id"]) if "id" in found else self._minted(line)
-        if len(found) == 1 + ("id" in found):
-            return item_id, self._head, data
+        is_named = "id" in found
+        item_id = _id_of(found["id"]) if is_named else self._minted(line)
+        if len(found) == 1 + is_named:
+            return _Row(item_id, self._head, data, is_named)
         owner = _text(found, "owner_id").encode() if "owner_id" in found else self._owner
         created = _time(found, "created_at") if "created_at" in found else self._now
         updated = _time(found, "updated_at") if "updated_at" in found else created
-        return item_id, row_head(owner, _version(found), created, updated), data
+        head = row_head(owner, _version(found), created, updated)
+        return _Row(item_id, head, data, is_named)
 
 
 def _id_of(value: bytes) -> bytes:

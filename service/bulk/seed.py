@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service import native
 from service.bulk.rows import Batch
-from service.bulk.shard_writers import ShardLanes
+from service.bulk.shard_writers import ShardWriters
 from service.bulk.synthetic import CHUNK_ITEMS, Catalog, Plan
 from service.settings import Database
 from service.store.copy import encode_row
@@ -65,15 +65,15 @@ def seed_items(
     ``progress`` gets how many items are stored and how many were looked at. Raises
     ImportRefused, ImportStopped, MigrationError.
     """
-    with closing(ShardLanes(settings, import_id)) as lanes:
-        lanes.begin(f"{native.hash_bytes([plan.identity.encode()]):016x}", bytes(16))
-        if not lanes.finished:
-            lanes.store(
-                _batches(plan, lanes),
+    with closing(ShardWriters(settings, import_id)) as writers:
+        writers.begin(f"{native.hash_bytes([plan.identity.encode()]):016x}", bytes(16))
+        if not writers.finished:
+            writers.store(
+                _batches(plan, writers),
                 lambda _lines: None,
-                lambda: progress(lanes.stored, lanes.stored + lanes.duplicates),
+                lambda: progress(writers.stored, writers.stored + writers.duplicates),
             )
-        return lanes.stored, lanes.duplicates
+        return writers.stored, writers.duplicates
 
 
 def _items(catalog: Catalog, items: int, first: int) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -81,17 +81,17 @@ def _items(catalog: Catalog, items: int, first: int) -> Iterator[tuple[bytes, by
         yield from catalog.chunk(chunk)
 
 
-def _batches(plan: Plan, lanes: ShardLanes) -> Iterator[Batch]:
+def _batches(plan: Plan, writers: ShardWriters) -> Iterator[Batch]:
     """The items that some shard lacks. Item n, from 0, is line n + 1."""
-    first = min(lanes.done) // CHUNK_ITEMS * CHUNK_ITEMS
-    batch = Batch.of(len(lanes.done))
-    buckets = len(lanes.shard_of)
+    first = min(writers.done) // CHUNK_ITEMS * CHUNK_ITEMS
+    batch = Batch.of(len(writers.done))
+    buckets = len(writers.shard_of)
     size = 0
     for line, (item_id, head, data) in enumerate(
         _items(Catalog(plan), plan.items, first), first + 1
     ):
-        shard = lanes.shard_of[native.bucket_of(item_id, buckets)]
-        if line > lanes.done[shard]:
+        shard = writers.shard_of[native.bucket_of(item_id, buckets)]
+        if line > writers.done[shard]:
             row = encode_row(item_id, head, data)
             batch.rows[shard] += row
             batch.lines[shard].append(line)
@@ -99,5 +99,5 @@ def _batches(plan: Plan, lanes: ShardLanes) -> Iterator[Batch]:
         batch.line = line
         if size >= _BATCH_BYTES:
             yield batch
-            batch, size = Batch.of(len(lanes.done)), 0
+            batch, size = Batch.of(len(writers.done)), 0
     yield batch

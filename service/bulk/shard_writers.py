@@ -1,8 +1,8 @@
-"""One thread a shard that stores batches of rows, each with the position behind it.
+"""Per-shard writers: one thread a shard stores its rows of every batch.
 
-A shard's part of a batch and the position are committed in one transaction. Who makes the batches
-puts the rows of one input line into the same shard at every attempt and leaves out the lines that
-the shard has (``ShardLanes.done``): then every line is stored exactly once.
+A shard's rows of a batch and the import's position behind the batch are committed in one
+transaction. Every line is stored exactly once, provided that the batches put a line into the same
+shard at every attempt and leave out the lines that the shard has already (``ShardWriters.done``).
 """
 
 import queue
@@ -10,11 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
-import psycopg
-
 from service.bulk.rows import Batch
 from service.settings import Database
-from service.store.copy import ImportRefused, ShardWriter
+from service.store.copy import CopyFailed, ImportRefused, ShardWriter
 
 _WAITING_BATCHES = 2
 
@@ -23,8 +21,8 @@ class ImportStopped(Exception):
     """An import that ended before its input did; what was committed stays, and it can go on."""
 
 
-class ShardLanes:
-    """All shards' threads for one import, by name.
+class ShardWriters:
+    """The writers of all shards for the import of a name.
 
     Raises MigrationError when a shard has no primary, ImportRefused when the settings do not fit.
     After ``begin``: ``first_id`` is the import's own from its first run on, ``done`` the last
@@ -46,7 +44,7 @@ class ShardLanes:
         self.first_id = b""
         self.done: list[int] = []
         self.finished = False
-        self._lanes: list[_Lane] = []
+        self._threads: list[_WriterThread] = []
 
     def close(self) -> None:
         self._opened.close()
@@ -54,15 +52,15 @@ class ShardLanes:
     @property
     def stored(self) -> int:
         """Rows that this run stored so far."""
-        return sum(lane.stored for lane in self._lanes)
+        return sum(thread.stored for thread in self._threads)
 
     @property
     def duplicates(self) -> int:
         """Rows that this run left out because their id is taken."""
-        return sum(lane.duplicates for lane in self._lanes)
+        return sum(thread.duplicates for thread in self._threads)
 
     def begin(self, source_hash: str, first_id: bytes) -> None:
-        """Take the import up, or begin it. Raises ImportRefused."""
+        """Begin the import, or go on with it. Raises ImportRefused."""
         positions = []
         for writer in self._writers:
             positions.append(writer.begin(source_hash, first_id))
@@ -83,28 +81,29 @@ class ShardLanes:
         the shard's thread. Whatever was handed over is stored, also when ``batches`` raises.
         Raises ImportStopped when a shard fails.
         """
-        self._lanes = [
-            _Lane(n, writer, self.done[n], on_duplicates) for n, writer in enumerate(self._writers)
+        self._threads = [
+            _WriterThread(n, writer, self.done[n], on_duplicates)
+            for n, writer in enumerate(self._writers)
         ]
-        for lane in self._lanes:
-            lane.start()
+        for thread in self._threads:
+            thread.start()
         try:
             for batch in batches:
-                for lane in self._lanes:
-                    lane.put(batch)
+                for thread in self._threads:
+                    thread.put(batch)
                 progress()
         finally:
-            for lane in self._lanes:
-                lane.end()
-        for lane in self._lanes:
-            lane.check()
-        # The first shard's mark stands for the whole, so it is set last.
+            for thread in self._threads:
+                thread.end()
+        for thread in self._threads:
+            thread.check()
+        # In reverse, because ``begin`` asks the first shard whether the import has finished.
         for writer in reversed(self._writers):
             writer.finish()
 
 
-class _Lane(threading.Thread):
-    """Stores one shard's part of every batch, in order."""
+class _WriterThread(threading.Thread):
+    """Stores one shard's rows of every batch, in order."""
 
     def __init__(
         self,
@@ -136,20 +135,20 @@ class _Lane(threading.Thread):
     def check(self) -> None:
         """Raises ImportStopped if this shard failed."""
         if self._error is not None:
-            message = str(self._error).splitlines()[0]
-            raise ImportStopped(f"shard {self._shard}: {message}") from self._error
+            raise ImportStopped(f"shard {self._shard}: {self._error}") from self._error
 
     def run(self) -> None:
         while (batch := self._queue.get()) is not None:
-            # After a failure batches are only taken away, so that nobody waits for room.
+            # After a failure batches are dropped, because ``put`` would wait for room otherwise.
             if self._error is None and batch.line > self._done:
                 try:
                     self._store(batch)
-                except (psycopg.Error, OSError) as error:
+                except (CopyFailed, OSError) as error:
                     self._error = error
 
     def _store(self, batch: Batch) -> None:
         rows, lines = batch.rows[self._shard], batch.lines[self._shard]
-        duplicates = self._writer.store(rows, lines, batch.line, self._on_duplicates)
+        named = batch.named[self._shard]
+        duplicates = self._writer.store(rows, lines, named, batch.line, self._on_duplicates)
         self.stored += len(lines) - duplicates
         self.duplicates += duplicates

@@ -6,6 +6,7 @@ what was in it may have been evicted: only markers and permits enter one.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -25,8 +26,8 @@ MISSING_MS = 5_000
 CHANNEL = b"item:marked"
 
 _SLIDE_EVERY_S = 600.0
-_SLIDE_STEPS = 10
-_SLIDE_SLOTS = 1 << 20
+# More ids than that are not remembered: the oldest may be prolonged again a little early.
+_SLID_MAX = 10_000
 
 _MARK, _SWAP, _SLIDE = Script.load("mark"), Script.load("swap"), Script.load("slide")
 
@@ -63,9 +64,8 @@ class Entries:
         self._max_bytes = max_bytes
         self._clock = clock
         self._slide_every_s = min(_SLIDE_EVERY_S, ttl_s / 6)
-        # When ids were last prolonged, in tenths of that time, modulo 256. Ids that share a slot
-        # by their last bytes keep each other from sliding: some are filled anew a little sooner.
-        self._slid = bytearray([self._slide_step(clock()) + 128 & 255]) * _SLIDE_SLOTS
+        # When ids were last prolonged, the oldest first.
+        self._slid: OrderedDict[bytes, float] = OrderedDict()
 
     def get(self, item_id: bytes, callback: Callback) -> None:
         """``callback`` gets the value's bytes, None, or a CacheUnavailable instance."""
@@ -131,20 +131,18 @@ class Entries:
         now = self._clock()
         if now - entry.born_s < self._slide_every_s:
             return
-        slot = int.from_bytes(item_id[-4:]) % _SLIDE_SLOTS
-        step = self._slide_step(now)
-        if (step - self._slid[slot] & 255) < _SLIDE_STEPS:
+        if now - self._slid.get(item_id, 0.0) < self._slide_every_s:
             return
-        self._slid[slot] = step
+        self._slid[item_id] = now
+        self._slid.move_to_end(item_id)
+        if len(self._slid) > _SLID_MAX:
+            self._slid.popitem(last=False)
         arguments = (entry.identity, self._ttl_ms, self._max_age_ms)
         with suppress(CacheUnavailable, Overloaded):
             self._pipeline.run(_SLIDE, (self._key(item_id),), arguments, _ignore)
 
     def _key(self, item_id: bytes) -> bytes:
         return b"item:" + self._pipeline.run_name + item_id
-
-    def _slide_step(self, now: float) -> int:
-        return int(now * _SLIDE_STEPS / self._slide_every_s) & 255
 
     async def _swap(self, item_id: bytes, expected: bytes, new: bytes, ttl_ms: bytes) -> Any:
         reply = await self._pipeline.run_future(

@@ -19,12 +19,16 @@ _SHOWN = 40
 _OURS = (b"item:", b"limit:", b"limit-born", b"limit-workers", b"probe", b"cache:run")
 
 
-async def examine(url: str, setting: str = "redis.url") -> list[Finding]:
-    """``url`` is the value of ``setting``. Takes two seconds at most."""
+async def examine(url: str, setting: str = "redis.url", *, evicts: bool = True) -> list[Finding]:
+    """``url`` is the value of ``setting``. Takes two seconds at most.
+
+    ``evicts`` is whether it should, when it is full: a cache yes, limits no.
+    """
     endpoint = parse_url(url)
     name = f"{setting} ({_where(endpoint)})"
     try:
-        return [Finding(name, *said) for said in await within(_TIMEOUT_S, _examine(endpoint))]
+        said = await within(_TIMEOUT_S, _examine(endpoint, evicts))
+        return [Finding(name, *one) for one in said]
     except CacheUnavailable as error:
         if error.redis_error:
             return [Finding(name, Level.WARNING, f"refuses what is needed: {error.__cause__}")]
@@ -33,7 +37,7 @@ async def examine(url: str, setting: str = "redis.url") -> list[Finding]:
         return [Finding(name, Level.UNREACHED, str(error) or "no answer")]
 
 
-async def _examine(endpoint: Endpoint) -> list[tuple[Level, str]]:
+async def _examine(endpoint: Endpoint, evicts: bool) -> list[tuple[Level, str]]:
     def make() -> Connection:
         return Connection(_TIMEOUT_S, lambda _: None)
 
@@ -41,7 +45,7 @@ async def _examine(endpoint: Endpoint) -> list[tuple[Level, str]]:
     try:
         loads = [(b"SCRIPT", b"LOAD", script.source) for script in SCRIPTS]
         [info] = await ask(connection, (b"INFO",))
-        said = list(_said(_fields(bytes(info)), await _foreign_key(connection)))
+        said = list(_said(_fields(bytes(info)), await _foreign_key(connection), evicts))
         if all(level is not Level.ERROR for level, _ in said):
             await ask(connection, *loads, *PROBE)
     finally:
@@ -49,7 +53,7 @@ async def _examine(endpoint: Endpoint) -> list[tuple[Level, str]]:
     return said
 
 
-def _said(info: dict[str, str], foreign: bytes | None) -> Iterator[tuple[Level, str]]:
+def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator[tuple[Level, str]]:
     version, policy = info.get("redis_version", "?"), info.get("maxmemory_policy", "?")
     if info.get("cluster_enabled") == "1":
         yield Level.ERROR, "is a node of a Redis Cluster; a single Redis is needed"
@@ -64,7 +68,9 @@ def _said(info: dict[str, str], foreign: bytes | None) -> Iterator[tuple[Level, 
         yield Level.OK, f"Redis {version}, maxmemory-policy {policy}"
     if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < 6:
         yield Level.WARNING, f"Redis {version} has no RESP3: near caches stay off; use 6 or newer"
-    if policy == "noeviction":
+    if not evicts and policy != "noeviction":
+        yield Level.WARNING, f"maxmemory-policy is {policy}: a limit that is evicted starts anew"
+    if evicts and policy == "noeviction":
         yield (
             Level.WARNING,
             "maxmemory-policy is noeviction: once its memory is full the cache takes nothing more; "

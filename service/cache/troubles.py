@@ -7,18 +7,30 @@ from service.cache.pipeline import RedisPipeline
 from service.flow.breaker import State
 
 
-def troubles(pipeline: RedisPipeline, near: NearCache[Any]) -> list[str]:
-    """Empty while Redis takes commands and its messages arrive.
-
-    Without messages the near cache is off, and every read asks Redis.
-    """
+def _of_pipeline(name: str, pipeline: RedisPipeline) -> list[str]:
+    """Empty while that Redis takes commands."""
     found = []
     if not pipeline.available:
         state = pipeline.breaker.state
         what = "no connection" if state is State.CLOSED else f"breaker {state}"
-        found.append(f"redis: {what}")
+        found.append(f"{name}: {what}")
     if pipeline.refusal:
-        found.append(f"redis: refused ({pipeline.refusal})")
-    if near.wanted and not near.on:
-        found.append("redis: no messages, near cache off")
+        found.append(f"{name}: refused ({pipeline.refusal})")
+    return found
+
+
+def troubles(
+    cache: RedisPipeline | None, near: NearCache[Any], limits: RedisPipeline | None = None
+) -> list[str]:
+    """Empty while each Redis that there is takes commands, and the cache's messages arrive.
+
+    Without messages the near cache is off, and every read asks Redis.
+    """
+    found = []
+    if cache is not None:
+        found += _of_pipeline("redis", cache)
+        if near.wanted and not near.on:
+            found.append("redis: no messages, near cache off")
+    if limits is not None:
+        found += _of_pipeline("redis of limits", limits)
     return found

@@ -23,7 +23,7 @@ from service.model.errors import HotshelfError
 from service.setting_sources import SettingsError
 from service.settings import Database, Settings
 from service.store.access import AccessRecords
-from service.store.shards import Shard
+from service.store.shards import Shards
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Work: TypeAlias = Callable[[argparse.Namespace, AccessRecords], Awaitable[int]]
@@ -158,12 +158,12 @@ def _reported(run: Callable[[], int]) -> int:
 async def _with_records(database: Database, work: Callable[[AccessRecords], Awaitable[T]]) -> T:
     if not database.shards:
         raise SettingsError("database.shards is not set: name your servers, or a --data-dir")
-    shard = Shard(0, database.shards[0], database)
-    await shard.open()
+    shards = Shards(database)
+    await shards.connect()
     try:
-        return await work(AccessRecords(shard))
+        return await work(AccessRecords(shards.all[0]))
     finally:
-        await shard.close()
+        await shards.close()
 
 
 def _token(args: argparse.Namespace) -> int:

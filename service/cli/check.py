@@ -56,4 +56,7 @@ def _examine(settings: Settings) -> list[Finding]:
     findings = postgres.examine(settings.database)
     if settings.redis.url:
         findings += asyncio.run(redis.examine(settings.redis.url))
+    if settings.limits.redis_url:
+        url = settings.limits.redis_url
+        findings += asyncio.run(redis.examine(url, "limits.redis_url", evicts=False))
     return findings

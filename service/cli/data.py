@@ -2,13 +2,12 @@
 
 import argparse
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from ulid import ULID
 
-from service import native
 from service.bulk.import_items import ImportOptions, Totals, import_items
 from service.bulk.seed import disk_need, seed_items
 from service.bulk.shard_writers import ImportStopped
@@ -217,7 +216,7 @@ def _has_room(plan: Plan, settings: Database) -> bool:
 
 
 def _fresh_name() -> str:
-    return native.format_id(native.mint_in_bucket(time.time_ns() // 1_000_000, 0, 1))
+    return str(ULID())
 
 
 def _say_how_to_resume(command: str, import_id: str) -> None:

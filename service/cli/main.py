@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 
 import orjson
 import psycopg
@@ -44,6 +45,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hotshelf", description="A REST resource service over Redis and sharded PostgreSQL."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('hotshelf')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_commands(commands)
     _add(commands, "serve", "serve with the servers that the settings name", _serve)

@@ -15,7 +15,7 @@ This page is generated from the argument parsers by `make docs`; do not edit it.
 Every command reads the [settings](settings.md). The exit status is 0 on success, 1 where a command
 did only part of its work, 2 for a mistake on the command line or in the settings and for a server
 that cannot be reached, 130 after Ctrl-C. Secrets are printed alone on standard output; messages go
-to standard error.
+to standard error. `hotshelf --version` prints the version that is installed.
 
 Options of every command:
 

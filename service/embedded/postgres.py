@@ -212,6 +212,16 @@ def is_cluster(directory: Path) -> bool:
     return (directory / "global/pg_control").exists()
 
 
+def timeline(directory: Path) -> int:
+    """The timeline that the cluster is on; 1 until a first promotion.
+
+    The history file is written at the promotion itself, while the control file names the new
+    timeline only after the next checkpoint.
+    """
+    histories = (directory / "pg_wal").glob("????????.history")
+    return max((int(file.stem, 16) for file in histories), default=1)
+
+
 class Creation:
     """A data directory being made, beside its final place so that half of one is never used."""
 

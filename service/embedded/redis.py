@@ -1,7 +1,10 @@
 """One Redis of the stack: a cache that keeps nothing on disk."""
 
-import socket
 import subprocess
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from service.embedded.binaries import redis_server
 from service.embedded.processes import LOOPBACK, Instance, Server, make_directory, spawn
@@ -52,9 +55,9 @@ class RedisServer(Server):
 
     def is_ready(self) -> bool:
         """Whether it answers a PING on its port."""
+        once = Retry(NoBackoff(), 0)
         try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
-                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
-                return connection.makefile("rb").read(12) == b"+OK\r\n+PONG\r\n"
-        except OSError:
+            with redis.Redis.from_url(self.url, socket_timeout=1, retry=once) as client:
+                return bool(client.ping())
+        except redis.RedisError:
             return False

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from service.embedded.binaries import postgres_bin
-from service.embedded.postgres import Creation, PostgresNode, is_cluster
+from service.embedded.postgres import Creation, PostgresNode, is_cluster, timeline
 from service.embedded.processes import (
     Instance,
     Server,
@@ -186,7 +186,11 @@ def _start(nodes: list[PostgresNode]) -> None:
 
 
 def _node_names(data_dir: Path, shard: int, replicas: int) -> list[str]:
-    """Directory names of a shard, its primary first: after a failover that is not number 0."""
+    """Directory names of a shard, its primary first.
+
+    After a failover that is not number 0: of several clusters that were primaries, the one on the
+    highest timeline holds what was acknowledged last, and the others are copied from it anew.
+    """
     made = [path.name for path in _node_directories(data_dir, shard) if is_cluster(path)]
     copies = [name for name in made if (data_dir / name / "standby.signal").exists()]
     # A new primary in place of a lost one would make its copies empty as well.
@@ -196,7 +200,8 @@ def _node_names(data_dir: Path, shard: int, replicas: int) -> list[str]:
             f" {made[0]}/standby.signal to go on with what that copy has"
         )
     numbered = [f"shard-{shard}-node-{number}" for number in range(replicas + 1)]
-    primary = next((name for name in made if name not in copies), numbered[0])
+    primaries = [name for name in made if name not in copies]
+    primary = max(primaries, key=lambda name: timeline(data_dir / name), default=numbered[0])
     return [primary, *[name for name in numbered if name != primary][:replicas]]
 
 

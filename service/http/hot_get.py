@@ -14,11 +14,12 @@ from service.api.request import Reply
 from service.http.granian_objects import Exchange, Scope
 from service.http.request_ids import request_ids
 from service.model.rate import Admission
+from service.model.resource import ITEMS
 from service.observe.metrics import SENT_BYTES
 from service.observe.requests import of_route
 
 # The canonical spelling; others go the other way.
-_PREFIX: Final = "/v1/items/"
+_PREFIX: Final = f"{ITEMS.path(1)}/"
 _LENGTH: Final = len(_PREFIX) + 26
 _ROUTE: Final = _PREFIX + "{id}"
 # Whatever needs more than the hot path looks at.

@@ -112,11 +112,12 @@ class Coherence:
             return await self.without_redis(item_id, waiters)
         kind = 0 if held is None else held[KIND_AT]
         if held is None:
-            return self._noted(item_id, await self._read(self._reads.read_fresh, item_id))
+            reading = await self._read(self._reads.read_fresh, item_id)
+            return self._noted(item_id, await self._for_owners(item_id, reading, waiters))
         if kind == MARKER:
-            return await self._filling(item_id, held, self._reads.read_primary)
+            return await self._filling(item_id, held, self._reads.read_primary, waiters)
         if kind == PERMIT:
-            return await self._filling(item_id, held, self._reads.read_fresh)
+            return await self._filling(item_id, held, self._reads.read_fresh, waiters)
         found = Stored(ItemEntry(held), "redis") if kind == ITEM else None
         if self.is_behind(item_id, *numbers_of(held)) or (not trusted and owners(found, waiters)):
             return await self.of_primary(item_id, waiters)
@@ -147,7 +148,9 @@ class Coherence:
                 return seen, trusted
         return None, False
 
-    async def _filling(self, item_id: bytes, held: bytes, ask: Ask) -> Stored | None:
+    async def _filling(
+        self, item_id: bytes, held: bytes, ask: Ask, waiters: Waiters
+    ) -> Stored | None:
         """Read after what is held was seen; the answer does not wait for the fill.
 
         What stems from another timeline than was known then fills nothing: a failover came
@@ -157,6 +160,7 @@ class Coherence:
         known = numbers_of(held)[0] if held[KIND_AT] == PERMIT else self._epoch_of(item_id)
         try:
             reading = await self._read(ask, item_id)
+            reading = await self._for_owners(item_id, reading, waiters)
         except BaseException:
             self._spawn(self._entries.give_back(item_id, held))
             raise
@@ -178,6 +182,13 @@ class Coherence:
         if not reading.proved and (owned or behind):
             reading = await self._read(self._reads.read_primary, item_id)
         return self._noted(item_id, reading)
+
+    async def _for_owners(self, item_id: bytes, reading: Reading, waiters: Waiters) -> Reading:
+        """What is not proved is no answer to the item's owner while its primary can be reached."""
+        item = reading.item
+        if reading.proved or item is None or all(w[0] != item.owner_id for w in waiters):
+            return reading
+        return await self._read(self._reads.read_primary, item_id)
 
     async def _read(self, ask: Ask, item_id: bytes) -> Reading:
         try:

@@ -64,7 +64,10 @@ class DataSchema:
     def _violations(self, data: bytes, at: str) -> Iterator[Place]:
         if self._validator is not None:
             for found in self._validator.iter_errors(value_of(data)):
-                yield Place(found.message[:300], pointer=_pointer(at, found.instance_path))
+                yield Place(
+                    f"breaks the schema: {found.message[:300]}",
+                    pointer=_pointer(at, found.instance_path),
+                )
 
 
 def _pointer(at: str, path: list[str | int]) -> str:

@@ -1,6 +1,7 @@
 """What becomes of an item, decided on its locked row: existence, owner, If-Match, If-None-Match.
 
-Each function makes the decision of one request; the order of the checks is that of docs/api.md.
+Each function makes the decision of one request; the order of the checks is that of docs/api.md. A
+deleted item's id stays its owner's, because links to it would otherwise lead to another's data.
 """
 
 from collections.abc import Callable
@@ -22,16 +23,17 @@ class Conditions(NamedTuple):
 
 
 def creating(caller: Caller, data: bytes) -> Decide:
-    """A new item under an id that nobody else has."""
+    """A new item under an id that was minted for it."""
     return lambda _: Change("created", data, caller.subject)
 
 
 def replacing(caller: Caller, data: bytes, conditions: Conditions) -> Decide:
-    """The item with other data; a new one where there is none."""
+    """The item with other data; a new one where there is none, or the caller's own tombstone."""
 
     def decide(row: Item | None) -> Change:
         current = _living(row)
-        _check(caller, current, conditions)
+        _check_owner(caller, row)
+        _check(current, conditions)
         if current is None:
             return Change("created", data, caller.subject)
         return Change("changed", data)
@@ -44,17 +46,20 @@ def patching(caller: Caller, patched: Callable[[Item], bytes], conditions: Condi
 
     def decide(row: Item | None) -> Change:
         current = _existing(row)
-        _check(caller, current, conditions)
+        _check_owner(caller, current)
+        _check(current, conditions)
         return Change("changed", patched(current), keeps_result=True)
 
     return decide
 
 
 def deleting(caller: Caller, conditions: Conditions) -> Decide:
-    """No item, but a tombstone."""
+    """A tombstone instead of the item."""
 
     def decide(row: Item | None) -> Change:
-        _check(caller, _existing(row), conditions)
+        current = _existing(row)
+        _check_owner(caller, current)
+        _check(current, conditions)
         return Change("deleted")
 
     return decide
@@ -67,14 +72,18 @@ def _living(row: Item | None) -> Item | None:
 def _existing(row: Item | None) -> Item:
     current = _living(row)
     if current is None:
-        raise ItemNotFound("There is no item with this id.")
+        raise ItemNotFound
     return current
 
 
-def _check(caller: Caller, current: Item | None, conditions: Conditions) -> None:
-    """Owner, If-Match, If-None-Match, in that order. Raises NotOwner, PreconditionFailed."""
-    if current is not None and current.owner_id != caller.subject and not caller.may(scopes.ADMIN):
+def _check_owner(caller: Caller, row: Item | None) -> None:
+    """Raises NotOwner, for another's tombstone as well."""
+    if row is not None and row.owner_id != caller.subject and not caller.may(scopes.ADMIN):
         raise NotOwner("Only the item's owner or an admin may change it.")
+
+
+def _check(current: Item | None, conditions: Conditions) -> None:
+    """If-Match, If-None-Match, in that order. Raises PreconditionFailed."""
     if conditions.if_match is not None and not conditions.if_match.matches_strongly(current):
         raise precondition_failed("if-match", current)
     if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(current):

@@ -7,8 +7,6 @@ import asyncio
 import logging
 import random
 
-import psycopg
-
 from service.flow.deadline import within
 from service.model.errors import HotshelfError
 from service.observe.logs import fields
@@ -73,6 +71,6 @@ class Expiry:
             for shard in self._shards.all:
                 try:
                     await self.sweep(shard)
-                except (HotshelfError, psycopg.Error, TimeoutError) as error:
+                except (HotshelfError, TimeoutError) as error:
                     reason = type(error).__name__
                     logger.warning("expiry", **fields(shard=shard.number, reason=reason))

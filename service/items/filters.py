@@ -1,9 +1,9 @@
 """Which lists are allowed: those that an index can answer.
 
-One index gives the order of a list, and finds what its filters ask for. Sorted by id, any
-index may do the finding, since what was found is sorted then; under any other order only the
-index that gives it, or the one of an owner's items, keeps a page from reading everything.
-Operators that no index knows only sift what another filter found.
+A list sorted by id may be filtered by any index, because the matches are sorted afterwards. In any
+other order only the index that gives the order can filter as well, or the index of owners; with
+another one a page would read the whole list. Operators that no index supports are residual
+filters: they are allowed beside a filter that an index answers.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from service.model.query import (
     ID,
     INDEXED,
     OWNER_ID,
-    SIFTING,
+    RESIDUAL,
     Condition,
     Path,
     Query,
@@ -30,8 +30,8 @@ def check_allowed(query: Query, declared: frozenset[Path], sort_place: Place) ->
     """Raises UnindexedQuery, which names each filter that is not allowed here, and what is."""
     sortable = {ID, CREATED_AT} | declared
     if query.sort.path not in sortable:
-        place = replace(sort_place, detail="is no sort key here")
-        raise _unindexed("There is no index in this order.", [place], declared)
+        place = replace(sort_place, detail="is not a sort key; declare the attribute")
+        raise _unindexed("No index gives this order.", [place], declared)
     refused = [
         replace(one.where, detail=reason)
         for one in query.conditions
@@ -39,7 +39,7 @@ def check_allowed(query: Query, declared: frozenset[Path], sort_place: Place) ->
     ]
     if not refused and not any(one.operator in INDEXED for one in query.conditions):
         refused = [
-            replace(one.where, detail="is allowed only beside a filter that an index answers")
+            replace(one.where, detail="needs another filter beside it that an index can answer")
             for one in query.conditions
         ]
     if refused:
@@ -49,12 +49,13 @@ def check_allowed(query: Query, declared: frozenset[Path], sort_place: Place) ->
 def _why_not(one: Condition, sort: Sort, declared: frozenset[Path]) -> str | None:
     indexed = one.path in declared or one.path in FIELDS
     if one.operator != "eq" and not indexed:
-        return "needs a declared attribute; other attributes are found by equality only"
+        return "needs a declared attribute; others can be filtered by equality only"
     if not indexed and not _has_scalar(value_of(str(one.values[0]).encode())):
-        return "holds no value to be found by; declare the attribute"
+        return "contains no scalar, so no index can find it; declare the attribute"
     if sort.path not in (ID, one.path) and one.path != OWNER_ID:
         return (
-            f"cannot be beside sort={format_path(sort.path)}; sort by id or by the same attribute"
+            f"cannot be combined with sort={format_path(sort.path)}; "
+            "sort by id or by the filtered attribute"
         )
     return None
 
@@ -76,6 +77,6 @@ def _unindexed(detail: str, places: Iterable[Place], declared: frozenset[Path]) 
             "sort_keys": ", ".join(["id", "created_at", *names]),
             "range_filters": ", ".join(["owner_id", "created_at", *names]),
             "always_allowed": "equality on any attribute, sorted by id",
-            "beside_others_only": ", ".join(SIFTING),
+            "beside_others_only": ", ".join(RESIDUAL),
         },
     )

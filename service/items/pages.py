@@ -1,9 +1,9 @@
 """Pages of a list over all shards.
 
-Every shard is asked at the same time for as much as the whole page could need; what comes back
-is merged by sort key and id, and the page ends where it is full. A page is found by its
-position alone, so it costs the same wherever it lies, and nothing that is created or deleted
-elsewhere moves it.
+Every shard is asked at the same time for as many items as the whole page has room for; the results
+are merged by sort key and id, and the page ends where it is full. A page is found by its position
+alone (keyset pagination): it costs the same wherever it lies in the list, and items that are
+created or deleted elsewhere do not shift it.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from service.model.errors import DatabaseTimeout, QueryTooExpensive
 from service.model.item import Item
 from service.model.json_order import sort_key
 from service.model.query import CREATED_AT, Path, Position, Query, Sort
-from service.store.list_reads import ListReads, Question
+from service.store.list_reads import ListReads, Statement
 from service.store.lists import (
     ListedItem,
-    Part,
-    Share,
+    Scan,
+    ShardPage,
     count_of,
-    exact_count_question,
-    page_question,
-    rough_count_question,
-    share_of,
+    exact_count_statement,
+    page_statement,
+    rough_count_statement,
+    shard_page,
 )
 from service.store.nodes import Row
 from service.store.shards import Shard, Shards
@@ -36,7 +36,8 @@ T = TypeVar("T")
 
 PAGE_MAX_BYTES = 4 << 20
 
-# A statement's own timeout, which says that the question was too hard, is to come first.
+# Added to our deadline, because the server's statement timeout has to come first: it tells that
+# the list is too expensive, and not that a server hangs.
 _GRACE_S = 0.25
 
 
@@ -71,11 +72,11 @@ class Pages:
         The page also ends with the item that makes its data 4 MiB or more. Raises
         QueryTooExpensive, DatabaseTimeout, ShardUnavailable and Overloaded.
         """
-        parts = traversal(query.sort, position)
-        # One more than asked for tells whether there is more.
-        question = page_question(query, parts, self._declared, limit + 1, PAGE_MAX_BYTES)
-        shares = [share_of(rows) for rows in await self._from_all(question)]
-        found, more = cut(shares, query.sort, parts, limit)
+        scans = traversal(query.sort, position)
+        # One item more than asked for tells whether there is a next page.
+        statement = page_statement(query, scans, self._declared, limit + 1, PAGE_MAX_BYTES)
+        pages = [shard_page(rows) for rows in await self._from_all(statement)]
+        found, more = cut(pages, query.sort, scans, limit)
         early = more and len(found) < limit
         return replace(_page(found, more, query.sort, position), early=early)
 
@@ -84,35 +85,33 @@ class Pages:
 
         If not ``exactly``, what the database's statistics say. Raises as ``read`` does.
         """
-        asked = exact_count_question if exactly else rough_count_question
-        question = asked(query, self._declared)
+        make = exact_count_statement if exactly else rough_count_statement
+        statement = make(query, self._declared)
         try:
-            answers = await self._from_all(question)
+            results = await self._from_all(statement)
         except QueryTooExpensive:
             return None
-        return sum(map(count_of, answers))
+        return sum(map(count_of, results))
 
-    async def _from_all(self, question: Question) -> list[list[Row]]:
+    async def _from_all(self, statement: Statement) -> list[list[Row]]:
         clock = asyncio.get_running_loop().time
         until_s = clock() + self._timeout_s
 
-        def ask(shard: Shard) -> Awaitable[list[Row]]:
-            return self._reads.answer(shard, question, until_s - clock())
+        def read(shard: Shard) -> Awaitable[list[Row]]:
+            return self._reads.rows(shard, statement, until_s - clock())
 
-        asked = [retried(partial(ask, shard), until_s) for shard in self._shards.all]
+        reading = [retried(partial(read, shard), until_s) for shard in self._shards.all]
         try:
-            return await within(self._timeout_s + _GRACE_S, _together(asked))
+            return await within(self._timeout_s + _GRACE_S, _together(reading))
         except TimeoutError:
-            raise DatabaseTimeout("The database took too long.", retry_after_s=1) from None
+            raise DatabaseTimeout from None
         except DatabaseTimeout:
-            raise QueryTooExpensive(
-                "No index answers this list in time: narrow its filter.", retry_after_s=1
-            ) from None
+            raise QueryTooExpensive from None
 
 
-async def _together(asked: Sequence[Awaitable[T]]) -> list[T]:
-    """All results, or the first failure, after which nobody waits for the others."""
-    tasks = [asyncio.ensure_future(one) for one in asked]
+async def _together(reading: Sequence[Awaitable[T]]) -> list[T]:
+    """All results, or the first failure, which cancels the others."""
+    tasks = [asyncio.ensure_future(one) for one in reading]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -120,7 +119,7 @@ async def _together(asked: Sequence[Awaitable[T]]) -> list[T]:
             task.cancel()
 
 
-def traversal(sort: Sort, position: Position | None) -> list[Part]:
+def traversal(sort: Sort, position: Position | None) -> list[Scan]:
     """The scans that lead from a position to the end of the list, in order."""
     backwards = position is not None and position.backwards
     way = sort.descending != backwards
@@ -128,24 +127,24 @@ def traversal(sort: Sort, position: Position | None) -> list[Part]:
     if backwards:
         halves.reverse()
     if position is None:
-        return [Part(absent, way, None) for absent in halves]
+        return [Scan(absent, way, None) for absent in halves]
     here = sort.by_attribute and position.key is None
     return [
-        Part(absent, way, position if absent == here else None)
+        Scan(absent, way, position if absent == here else None)
         for absent in halves[halves.index(here) :]
     ]
 
 
 def cut(
-    shares: Sequence[Share], sort: Sort, parts: Sequence[Part], limit: int
+    pages: Sequence[ShardPage], sort: Sort, scans: Sequence[Scan], limit: int
 ) -> tuple[list[ListedItem], bool]:
-    """The items of the page in the order of the parts, and whether there are more behind it."""
-    # Behind the last item of a shard that gave only some, others of its items may come.
-    frontier = {share.items[-1].item.id for share in shares if share.cut}
+    """The items of the page in the order of the scans, and whether there are more behind it."""
+    # A page must end here, because more items of such a shard may belong behind its last one.
+    frontier = {one.items[-1].item.id for one in pages if one.cut}
     page: list[ListedItem] = []
     size = 0
-    total = sum(len(share.items) for share in shares)
-    for listed in _merged(shares, sort, parts):
+    total = sum(len(one.items) for one in pages)
+    for listed in _merged(pages, sort, scans):
         page.append(listed)
         size += len(listed.item.data or b"")
         if len(page) == limit or size >= PAGE_MAX_BYTES or listed.item.id in frontier:
@@ -153,11 +152,11 @@ def cut(
     return page, len(page) < total or bool(frontier)
 
 
-def _merged(shares: Sequence[Share], sort: Sort, parts: Sequence[Part]) -> Iterator[ListedItem]:
-    for part in parts:
-        found = [one for share in shares for one in share.items if one.absent == part.absent]
-        # Each share is sorted already, which this sort makes use of.
-        yield from sorted(found, key=partial(_order, sort), reverse=part.descending)
+def _merged(pages: Sequence[ShardPage], sort: Sort, scans: Sequence[Scan]) -> Iterator[ListedItem]:
+    for scan in scans:
+        found = [one for page in pages for one in page.items if one.absent == scan.absent]
+        # Each shard's items are sorted already, which makes this sort a merge.
+        yield from sorted(found, key=partial(_order, sort), reverse=scan.descending)
 
 
 def _order(sort: Sort, listed: ListedItem) -> tuple[Any, ...]:
@@ -171,7 +170,7 @@ def _order(sort: Sort, listed: ListedItem) -> tuple[Any, ...]:
 def _page(found: list[ListedItem], more: bool, sort: Sort, position: Position | None) -> Page:
     backwards = position is not None and position.backwards
     if not found:
-        # What the position stood beside is gone, and so is all on this side of it.
+        # The item at the position is deleted, and so are all beyond it.
         turned = None
         if position is not None:
             turned = Position(position.key, position.item_id, not backwards, inclusive=True)

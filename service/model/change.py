@@ -1,7 +1,8 @@
 """A change of an item: what is decided, under which idempotency key, and how it ended.
 
 The record of a request with a key is committed together with its change, in the item's shard. It
-holds no body: the same payload makes the same jsonb text, and a hash tells whether it still does.
+holds no body of a POST or PUT, because the same payload makes the same jsonb text again; a hash
+tells whether it still does.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +15,12 @@ from service.model.errors import (
     IdempotencyKeyReused,
     InternalError,
     Place,
-    RequestInProgress,
 )
 from service.model.item import Item
 
 Kind: TypeAlias = Literal["created", "changed", "deleted"]
 
-# What the item's state can decide; nothing else is kept.
-_KEPT = {
+_RECORDED = {
     error.code: error
     for error in (
         errors.ItemNotFound,
@@ -34,8 +33,10 @@ _KEPT = {
 
 
 class Change(NamedTuple):
-    """What is decided. ``owner_id`` counts for a creation; ``keeps_result`` for its record:
-    that the data cannot be made again from the request.
+    """What was decided. ``owner_id`` is that of a creation.
+
+    ``keeps_result``: the idempotency record has to hold the data, because a replay cannot make it
+    from the request alone.
     """
 
     kind: Kind
@@ -48,10 +49,11 @@ Decide: TypeAlias = Callable[[Item | None], Change]
 
 
 class Claim(NamedTuple):
-    """A request's idempotency key in its place.
+    """A request's claim to be the only one under its idempotency key.
 
-    ``scope`` is empty for POST, else the item's id; ``bucket`` is where the item lives or will
-    live. ``fingerprint`` tells a repetition from another request under the same key.
+    ``caller``, ``scope`` and ``key`` identify the record: ``scope`` is empty for POST, else the
+    item's id. ``bucket`` is the item's, so that its record moves with it. ``fingerprint`` tells a
+    repetition from another request under the same key.
     """
 
     bucket: int
@@ -61,19 +63,19 @@ class Claim(NamedTuple):
     fingerprint: bytes
 
     @property
-    def place(self) -> tuple[str, bytes, str]:
-        """What there is one record of."""
+    def identity(self) -> tuple[str, bytes, str]:
+        """What two requests have in common that share a record."""
         return self.caller, self.scope, self.key
 
     @property
     def lock(self) -> int:
-        """The number of the advisory lock that says: this request is running (``bigint``)."""
+        """The number (``bigint``) of the advisory lock that is held while the request runs."""
         digest = native.hash_bytes([self.caller.encode(), self.scope, self.key.encode()])
         return digest - (1 << 64) if digest >> 63 else digest
 
 
 class Committed(NamedTuple):
-    """A version that stands in the database; ``epoch`` as ``cache_epoch`` counts."""
+    """A version of an item that was committed; ``epoch`` is its bucket's (``cache_epoch``)."""
 
     item_id: bytes
     epoch: int
@@ -81,10 +83,11 @@ class Committed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a write: an item as it was written, no item after a deletion, or ``error``.
+    """The result of a write: the item as it was written, None after a deletion, or ``error``.
 
-    ``fingerprint`` is that of the request it was recorded for, if it was. ``told`` is what caches
-    must be told of before this is acknowledged, None where nothing can be cached: a new id.
+    ``fingerprint`` is that of the request it was recorded for, if it was. Before a client gets
+    the outcome, caches have to drop what is older than ``invalidation``; None where they can hold
+    nothing, because the id is new.
     """
 
     kind: Kind
@@ -92,10 +95,13 @@ class Outcome(NamedTuple):
     error: HotshelfError | None = None
     fingerprint: bytes | None = None
     replayed: bool = False
-    told: "Committed | None" = None
+    invalidation: Committed | None = None
 
     def again(self, claim: Claim) -> "Outcome":
-        """The same for another request with the key. Raises IdempotencyKeyReused."""
+        """This outcome as a replay for ``claim``, made under the same key.
+
+        Raises IdempotencyKeyReused if another request made it.
+        """
         if claim.fingerprint != self.fingerprint:
             raise key_reused()
         error = self.error and problem_again(self.error.code, problem_of(self.error))
@@ -103,35 +109,37 @@ class Outcome(NamedTuple):
 
 
 def key_reused() -> IdempotencyKeyReused:
-    place = Place("was used for another request", header="idempotency-key")
-    return IdempotencyKeyReused("The idempotency key belongs to another request.", place)
+    where = Place("was used for another request", header="idempotency-key")
+    return IdempotencyKeyReused("The idempotency key belongs to another request.", where)
 
 
 def not_rebuilt() -> InternalError:
-    """The payload no longer makes the text whose hash was kept: another server's jsonb?"""
+    """For a payload that no longer makes the text whose hash was recorded.
+
+    That takes another release of PostgreSQL that writes jsonb in another way.
+    """
     return InternalError("The first answer cannot be made again.")
 
 
-def in_progress() -> RequestInProgress:
-    """A twin runs, here or elsewhere."""
-    return RequestInProgress("The first request with this key is still running.", retry_after_s=1)
+def is_recorded(error: HotshelfError) -> bool:
+    """Whether an error is recorded: those that the item's state decided.
 
-
-def is_kept(error: HotshelfError) -> bool:
-    """Whether the item's state decided, so that a repetition gets the same answer."""
-    return type(error) in _KEPT.values()
+    A repetition gets the same answer although the state may be another by then. What the request
+    alone decides needs no record, because it is decided the same way again.
+    """
+    return type(error) in _RECORDED.values()
 
 
 def problem_of(error: HotshelfError) -> dict[str, Any]:
-    """The variable part of a problem, fit for JSON."""
+    """What a record keeps of an error, fit for JSON."""
     places = [[p.detail, p.pointer, p.parameter, p.header] for p in error.places]
     return {"detail": error.detail, "places": places, "extra": dict(error.extra)}
 
 
 def problem_again(code: str, problem: Any) -> HotshelfError:
-    """The error of a record, marked as a replay."""
+    """The error that a record keeps, marked as a replay."""
     places: Sequence[Any] = problem["places"]
-    error = _KEPT[code](
+    error = _RECORDED[code](
         problem["detail"], *(Place(*place) for place in places), extra=problem["extra"]
     )
     error.recorded = error.replayed = True

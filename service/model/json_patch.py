@@ -126,7 +126,7 @@ def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
     if not isinstance(operations, list):
         raise InvalidSyntax(_NOT_A_PATCH, Place("is not an array of operations", pointer=""))
     if len(operations) > MAX_OPERATIONS:
-        place = Place(f"more than {MAX_OPERATIONS} operations", pointer=f"/{MAX_OPERATIONS}")
+        place = Place(f"is one operation more than {MAX_OPERATIONS}", pointer=f"/{MAX_OPERATIONS}")
         raise InvalidSyntax(_NOT_A_PATCH, place)
     wrong = Places()
     for index, operation in enumerate(operations):

@@ -22,10 +22,10 @@ CREATED_AT: Path = ("created_at",)
 FIELDS = (OWNER_ID, CREATED_AT)
 
 RANGES = ("gt", "gte", "lt", "lte")
-# What an index can find, and what only sorts out among what was found.
+# Operators that an index answers, and residual ones, which only filter what another one found.
 INDEXED = ("eq", *RANGES, "in", "prefix")
-SIFTING = ("ne", "nin", "exists", "contains")
-OPERATORS = (*INDEXED, *SIFTING)
+RESIDUAL = ("ne", "nin", "exists", "contains")
+OPERATORS = (*INDEXED, *RESIDUAL)
 
 # Longer values are in no index: a btree entry has to fit into a third of a page.
 VALUE_MAX_BYTES = 1000
@@ -85,7 +85,7 @@ class Position:
     inclusive: bool = False
 
     def turned(self) -> "Position":
-        """The same place with the way that leads to the other side; what it is on is on neither."""
+        """The same position in the opposite direction, excluding its item."""
         return Position(self.key, self.item_id, not self.backwards)
 
 

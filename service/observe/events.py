@@ -1,10 +1,20 @@
 """What happens rarely and is worth a line in the log, each with fields by name."""
 
 import logging
+from collections.abc import Mapping
 
 from service.observe.logs import fields
 
 logger = logging.getLogger(__name__)
+
+
+def rival_primaries(shard: int, rivals: Mapping[int, int], highest: int) -> None:
+    """Which nodes of a shard take writes and are not believed, by number with their timelines."""
+    if not rivals:
+        logger.info("primaries", **fields(shard=shard, ignored=""))
+    for node, timeline in rivals.items():
+        said = fields(shard=shard, ignored=f"node-{node}", timeline=timeline, highest=highest)
+        logger.warning("primaries", **said)
 
 
 def breaker_changed(node: str, state: str) -> None:

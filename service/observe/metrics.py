@@ -88,6 +88,12 @@ BREAKER_STATE = _sampled(
 BREAKER_OPENINGS = _sampled(
     "hotshelf_breaker_openings_total", "How often the breaker opened.", ("node",)
 )
+PRIMARIES_IGNORED = _sampled(
+    "hotshelf_primaries_ignored",
+    "Nodes that take writes and are not the primary: former ones that came back.",
+    ("shard",),
+    Merge.MAX,
+)
 REDIS_CONNECTED = _sampled(
     "hotshelf_redis_connected", "1 while a connection is in use for commands.", merge=Merge.EACH
 )

@@ -23,8 +23,9 @@ from enum import Enum, auto
 from typing import Any
 
 from service.observe.logs import granian_config
-from service.process import drain, worker_board
+from service.process import drain, kept_numbers, worker_board
 from service.process.drain import DrainFlag
+from service.process.kept_numbers import KeptNumbers
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 from service.process.worker_board import WorkerBoard
 
@@ -79,9 +80,14 @@ def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None)
     with (
         contextlib.closing(DrainFlag.create()) as flag,
         contextlib.closing(WorkerBoard.create()) as board,
+        contextlib.closing(KeptNumbers.create()) as kept,
         _signals() as signals,
     ):
-        shared = {drain.ENV_NAME: flag.path, worker_board.ENV_NAME: board.path}
+        shared = {
+            drain.ENV_NAME: flag.path,
+            kept_numbers.ENV_NAME: kept.path,
+            worker_board.ENV_NAME: board.path,
+        }
         return _Parent(options, flag, shared, signals, on_listening).run()
 
 

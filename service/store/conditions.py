@@ -1,7 +1,7 @@
 """Filters as SQL: every name and value of a request is a parameter.
 
-What PostgreSQL would do beyond what a filter means is fenced in: containment by equality, the
-order of jsonb by the bounds of each type.
+A filter means less than the PostgreSQL operator that an index supports: containment (``@>``) is
+narrowed to equality, and comparisons of jsonb, which order all types, to values of one type.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ def _looked_up(path: Path, parameters: Parameters) -> sql.Composed:
 
 
 def _by_containment(one: Condition, parameters: Parameters) -> sql.Composed:
-    """The GIN index finds what contains the value; scalars that are contained are equal."""
+    """By the GIN index, which finds what contains the value: an equal scalar, for a scalar."""
     (value,) = one.values
     document = str(value)
     for name in reversed(one.path):
@@ -113,7 +113,12 @@ def _equalities(
         values = parameters.add(listed, f"text[]::{kind}[]" if kind == "jsonb" else f"{kind}[]")
         shape = "{} = ANY({})" if one.operator == "in" else "({0} IS NOT NULL AND {0} <> ALL({1}))"
         return sql.SQL(shape).format(by, values)
-    comparison = sql.SQL("=" if one.operator == "eq" else "<>")
+    if one.operator == "eq":
+        comparison = sql.SQL("=")
+    elif one.operator == "ne":
+        comparison = sql.SQL("<>")
+    else:
+        raise ValueError(f"there is no SQL for the operator {one.operator!r}")
     return sql.SQL("{} {} {}").format(by, comparison, parameters.add(one.values[0], kind))
 
 
@@ -129,11 +134,11 @@ def _contains(value: str, by: sql.Composable, parameters: Parameters) -> sql.Com
 
 
 def _range(operator: str, value: str, by: sql.Composable, parameters: Parameters) -> sql.Composed:
-    """What is on one side of the value and of its own type."""
+    """Values of the same type that are less or greater."""
     upwards = operator in ("gt", "gte")
     comparison = _COMPARISONS[operator]
     if _is(value, "n"):
-        # There is one null, so nothing lies beyond it.
+        # There is only one null, so none is less or greater.
         shape = "{} = {}" if comparison.endswith("=") else "false"
         return sql.SQL(shape).format(by, parameters.add(value, "jsonb"))
     if _is(value, '"'):
@@ -160,15 +165,15 @@ def _between(
 
 
 def _following(prefix: str) -> str | None:
-    """The least text after all those that begin so; None where there is none."""
+    """The least text that is greater than all with this prefix; None where there is none."""
     kept = prefix.rstrip(_LAST_CHARACTER)
     if not kept:
         return None
     last = ord(kept[-1]) + 1
-    # There is no text with half a surrogate pair.
+    # U+D800 to U+DFFF are no characters: they are halves of surrogate pairs.
     return kept[:-1] + chr(0xE000 if last == 0xD800 else last)
 
 
 def _is(value: Value, first: str) -> bool:
-    """Whether a JSON text is of the type, or types, that begin so."""
+    """Whether a JSON text begins with one of these characters, which tell its type."""
     return str(value)[0] in first

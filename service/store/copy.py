@@ -16,10 +16,37 @@ from psycopg.pq import Format
 
 from service.model.item import Item
 from service.settings import Database
-from service.store import statements
 from service.store.item_rows import ITEM_COLUMNS
 from service.store.migrate import connect_primary
 from service.store.nodes import Row
+from service.store.statements import SHARD_MAP
+
+# Rows whose ids may be taken, numbered from 1 in the order in which they arrive.
+MAKE_INCOMING = f"""
+    CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
+    SELECT {ITEM_COLUMNS} FROM items WITH NO DATA;
+    ALTER TABLE incoming ADD n bigint GENERATED ALWAYS AS IDENTITY"""
+
+# Store rows whose id is free and return the numbers of the others. A tombstone's id is free, and
+# its version goes on counting, because an entity tag of the deleted item must never be valid again.
+MERGE_INCOMING = f"""
+    WITH first AS (SELECT DISTINCT ON (id) * FROM incoming ORDER BY id, n),
+    stored AS (
+        INSERT INTO items ({ITEM_COLUMNS}) SELECT {ITEM_COLUMNS} FROM first
+        ON CONFLICT (id) DO UPDATE
+           SET owner_id = excluded.owner_id, data = excluded.data,
+               version = greatest(items.version + 1, excluded.version),
+               created_at = excluded.created_at, updated_at = excluded.updated_at,
+               deleted_at = NULL
+         WHERE items.data IS NULL
+        RETURNING id, version, right(tableoid::regclass::text, 4)::integer AS bucket),
+    outbox AS (
+        INSERT INTO cache_outbox (item_id, version, epoch)
+        SELECT id, version, cache_epoch(bucket) FROM stored
+        ON CONFLICT DO NOTHING)
+    SELECT n FROM incoming
+     WHERE n NOT IN (SELECT n FROM first JOIN stored USING (id))
+     ORDER BY n"""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -28,6 +55,22 @@ _MICROSECOND = timedelta(microseconds=1)
 _JSONB_FORMAT = 1
 # How long a cut-off run's last transaction may take to end before we say that it still runs.
 _LOCK_TIMEOUT_MS = 10_000
+
+
+# Array of ids. Outbox rows for rows that are there, each looked up in its own partition, as in
+# READ_MANY_OWNED.
+ANNOUNCE_NAMED = """
+    INSERT INTO cache_outbox (item_id, version, epoch)
+    SELECT named.id, found.version, cache_epoch(found.bucket)
+      FROM unnest(%b::uuid[]) AS named (id)
+     CROSS JOIN LATERAL (
+        SELECT version, right(tableoid::regclass::text, 4)::integer AS bucket
+          FROM items WHERE items.id = named.id OFFSET 0) AS found
+    ON CONFLICT DO NOTHING"""
+
+
+class CopyFailed(Exception):
+    """What PostgreSQL has against a batch, in one line; the transaction was rolled back."""
 
 
 class ImportRefused(Exception):
@@ -92,10 +135,10 @@ class ShardWriter:
         self._connection.close()
 
     def begin(self, source_hash: str, first_id: bytes) -> Position:
-        """The import's position here, made now if it is new. Raises ImportRefused.
+        """The import's position in this shard, begun now if it is new. Raises ImportRefused.
 
-        Holds the import's name until the connection ends, so that no commit of an earlier run
-        can come after this answer. ``first_id`` counts only if the import is new.
+        Locks the import's name until the connection ends, so that no earlier run can commit
+        after this. ``first_id`` counts only if the import is new.
         """
         self._lock()
         with self._connection.transaction():
@@ -118,7 +161,7 @@ class ShardWriter:
 
     def read_map(self) -> list[int]:
         """The owning shard of each bucket."""
-        rows = self._connection.execute(statements.SHARD_MAP).fetchall()
+        rows = self._connection.execute(SHARD_MAP).fetchall()
         return [int(shard) for _, shard, _ in rows]
 
     def _lock(self) -> None:
@@ -135,19 +178,36 @@ class ShardWriter:
         self,
         rows: bytes | bytearray,
         lines: Sequence[int],
+        named: Sequence[bytes],
         line: int,
         on_duplicates: Callable[[list[int]], None],
     ) -> int:
         """Store encoded rows and move the position to ``line``, in one transaction.
 
         ``lines`` are the rows' input lines. Those whose id is taken, by an item or by an earlier
-        row, are left out, handed to ``on_duplicates`` before the commit, and counted.
+        row, are left out, handed to ``on_duplicates`` before the commit, and counted. ``named``
+        are the ids that the input chose: they get outbox rows, because caches may hold that there
+        is no such item. Raises CopyFailed.
         """
+        try:
+            return self._store(rows, lines, named, line, on_duplicates)
+        except psycopg.Error as error:
+            raise CopyFailed(str(error).partition("\n")[0]) from error
+
+    def _store(
+        self,
+        rows: bytes | bytearray,
+        lines: Sequence[int],
+        named: Sequence[bytes],
+        line: int,
+        on_duplicates: Callable[[list[int]], None],
+    ) -> int:
         # Looking for duplicates costs about as much as storing, so it is done only after some.
         if not self._careful and lines:
             try:
                 with self._connection.transaction():
                     copy_rows_into(self._connection, "items", rows)
+                    self._announce(named)
                     self._advance(line)
                 return 0
             except psycopg.errors.UniqueViolation:
@@ -168,11 +228,16 @@ class ShardWriter:
         )
 
     def _merge(self, rows: bytes | bytearray) -> list[int]:
-        """Store rows whose id is free; the others' places, from 1, in the order given."""
-        self._connection.execute(statements.MAKE_INCOMING)
+        """Store rows whose id is free, with outbox rows; the numbers of the others, from 1."""
+        self._connection.execute(MAKE_INCOMING)
         copy_rows_into(self._connection, "incoming", rows)
-        taken = self._connection.execute(statements.MERGE_INCOMING).fetchall()
+        taken = self._connection.execute(MERGE_INCOMING).fetchall()
         return [int(n) for (n,) in taken]
+
+    def _announce(self, named: Sequence[bytes]) -> None:
+        if named:
+            ids = [UUID(bytes=item_id) for item_id in named]
+            self._connection.execute(ANNOUNCE_NAMED, (ids,))
 
     def _advance(self, line: int) -> None:
         self._connection.execute(

@@ -1,29 +1,58 @@
 """Rows whose time is over, removed from one shard in small batches."""
 
+import psycopg
 from psycopg.types.numeric import Int4, Int8
 
-from service.store import statements
+from service.model.errors import InternalError
 from service.store.shards import Shard
 
-# Two numbers name these advisory locks, one those of requests: PostgreSQL keeps them apart.
+# The first number of these advisory locks. They cannot meet those of idempotency keys, because
+# PostgreSQL keeps locks that two numbers name apart from those that one names.
 _TURN = 0x73776565
 _RECORDS = 1
 _TOMBSTONES = 2
 
+# Age in seconds, both numbers of the lock, most rows. At most one worker deletes at a time, and
+# SKIP LOCKED leaves rows that a request uses for the next round, so neither waits for the other.
+# `= ANY (ARRAY[x])` is `= x` to indexes, but no condition for a hash or merge join, so that the
+# planner cannot choose to join whole tables.
+EXPIRE_RECORDS = """
+    WITH old AS MATERIALIZED (
+        SELECT bucket, caller, scope, key FROM idempotency_keys
+         WHERE recorded_at < now() - make_interval(secs => %b)
+           AND (SELECT pg_try_advisory_xact_lock(%b, %b))
+         ORDER BY recorded_at LIMIT %b FOR UPDATE SKIP LOCKED)
+    DELETE FROM idempotency_keys AS known USING old
+     WHERE known.bucket = ANY (ARRAY[old.bucket]) AND known.caller = ANY (ARRAY[old.caller])
+       AND known.scope = ANY (ARRAY[old.scope]) AND known.key = ANY (ARRAY[old.key])"""
+
+PURGE_TOMBSTONES = """
+    WITH old AS MATERIALIZED (
+        SELECT id FROM items
+         WHERE deleted_at < now() - make_interval(secs => %b)
+           AND (SELECT pg_try_advisory_xact_lock(%b, %b))
+         ORDER BY deleted_at LIMIT %b FOR UPDATE SKIP LOCKED)
+    DELETE FROM items USING old WHERE items.id = ANY (ARRAY[old.id])"""
+
 
 async def expire_records(shard: Shard, older_than_s: float, limit: int) -> int:
-    """Delete up to ``limit`` idempotency records; how many there were, 0 while another is at it."""
-    return await _delete(shard, statements.EXPIRE_RECORDS, older_than_s, _RECORDS, limit)
+    """Delete up to ``limit`` idempotency records; how many were deleted.
+
+    0 while another worker does it. Raises ShardUnavailable, Overloaded, DatabaseTimeout, and
+    InternalError for anything else that PostgreSQL has against it.
+    """
+    return await _delete(shard, EXPIRE_RECORDS, older_than_s, _RECORDS, limit)
 
 
 async def purge_tombstones(shard: Shard, older_than_s: float, limit: int) -> int:
-    """The same for items that were deleted that long ago."""
-    return await _delete(shard, statements.PURGE_TOMBSTONES, older_than_s, _TOMBSTONES, limit)
+    """The same for tombstones of items deleted that long ago."""
+    return await _delete(shard, PURGE_TOMBSTONES, older_than_s, _TOMBSTONES, limit)
 
 
 async def _delete(shard: Shard, statement: str, older_than_s: float, kind: int, limit: int) -> int:
-    async with shard.primary() as connection:
-        cursor = await connection.execute(
-            statement, (float(older_than_s), Int4(_TURN), Int4(kind), Int8(limit))
-        )
-        return cursor.rowcount
+    parameters = (float(older_than_s), Int4(_TURN), Int4(kind), Int8(limit))
+    try:
+        async with shard.primary() as connection:
+            return (await connection.execute(statement, parameters)).rowcount
+    except psycopg.Error as error:
+        raise InternalError(f"PostgreSQL refused to expire rows ({error.sqlstate}).") from error

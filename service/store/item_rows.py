@@ -8,5 +8,5 @@ ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
 
 
 def item_of(row: tuple[Any, ...]) -> Item:
-    """The item in a row of ``statements.ITEM_COLUMNS``."""
+    """The item in a row of ``ITEM_COLUMNS``."""
     return Item(row[0].bytes, *row[1:])

@@ -1,9 +1,9 @@
-"""Where a shard's share of a list is read: on a replica wherever one is known to be current.
+"""Which node a shard's part of a list is read from: a replica that is known to be current.
 
-A list is for everybody as it is for the owner of its items: what was acknowledged before it was
-asked for is in it, whichever worker wrote that. So the primary is asked where it is in its log,
-and the least loaded replica that has replayed as much answers; the primary where there is none.
-Only where the primary cannot be reached a replica answers without proof.
+Every caller's list has all changes that were acknowledged before it was asked for, whichever
+worker made them. So the primary tells its position in the log, and the least loaded replica that
+has replayed as much is read; without one the primary itself. Only while the primary cannot be
+reached, a replica is read without that proof.
 """
 
 import asyncio
@@ -27,12 +27,14 @@ from service.store.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A statement that every shard is asked, its placeholders' values, and whether its plan is
-    worth keeping: with conditions the best one depends on the values.
+class Statement:
+    """SQL for every shard, and its placeholders' values.
+
+    ``prepare`` False keeps the driver from preparing it, because under conditions the best plan
+    depends on the values.
     """
 
-    statement: bytes
+    text: bytes
     values: dict[str, Any]
     prepare: bool | None
 
@@ -44,8 +46,10 @@ class ListReads:
         self._guards = guards
         self._clock = clock
 
-    async def answer(self, shard: Shard, question: Question, seconds: float) -> list[Row]:
-        """The rows. Whom to ask is found out in ``seconds``; the statement has its own timeout.
+    async def rows(self, shard: Shard, statement: Statement, seconds: float) -> list[Row]:
+        """The statement's rows. ``seconds`` bounds the choice of a node; the server ends the
+        statement at its own timeout.
+
 
         Raises ShardUnavailable, DatabaseTimeout, Overloaded.
         """
@@ -54,18 +58,18 @@ class ListReads:
         try:
             if shard.replicas:
                 proof = await self._proof(shard, until)
-                rows = await self._from_replicas(shard, question, until, proof)
+                rows = await self._from_replicas(shard, statement, until, proof)
             if rows is None:
                 async with shard.primary() as connection:
-                    return await _rows(connection, question)
+                    return await _rows(connection, statement)
         except ShardUnavailable as error:
-            rows = None if error.run_again else await self._unproved(shard, question, until)
+            rows = None if error.run_again else await self._unproved(shard, statement, until)
             if rows is None:
                 raise
         return rows
 
     async def _proof(self, shard: Shard, until: float) -> Step:
-        """What a replica is asked that is to answer for all that the primary has committed."""
+        """What asks a replica whether it has replayed all that the primary has committed."""
         try:
             [[(lsn, timeline)]] = await self._guards.ask_primary(
                 shard, 0, lambda: self._left(until, PRIMARY_S)
@@ -76,31 +80,31 @@ class ListReads:
         return statements.HAS_REPLAYED, (lsn, Int4(int(timeline, 16)))
 
     async def _from_replicas(
-        self, shard: Shard, question: Question, until: float, proof: Step, last: bool = False
+        self, shard: Shard, statement: Statement, until: float, proof: Step, last: bool = False
     ) -> list[Row] | None:
-        """None where no replica can answer; DatabaseTimeout where the question is too hard.
+        """None where no replica can be read. Raises DatabaseTimeout where a statement times out.
 
-        ``last``: there is nobody else to ask.
+        ``last``: there is no other node to read.
         """
         for node, guard in self._guards.of_replicas(shard):
-            # A node that hangs is found out by this, since the question itself may take long.
+            # A short statement first, because the list itself may take long on a node that is well.
             if not await self._is_fit(node, guard, proof, until, last):
                 continue
             try:
                 with guard.counted(1):
                     async with node.connection() as connection:
-                        # Once more: a node that started again meanwhile may be behind where it was.
+                        # Again, because the node may have restarted meanwhile from an older state.
                         [[(fit,)]] = await round_trip(connection, proof)
                         if fit:
-                            return await _rows(connection, question)
+                            return await _rows(connection, statement)
             except (ShardUnavailable, Overloaded):
                 # Lost, or cancelled because replay had to go on.
                 continue
         return None
 
-    async def _unproved(self, shard: Shard, question: Question, until: float) -> list[Row] | None:
-        """What a replica says while the primary is away."""
-        return await self._from_replicas(shard, question, until, _NO_PROOF, last=True)
+    async def _unproved(self, shard: Shard, statement: Statement, until: float) -> list[Row] | None:
+        """The rows of a replica while the primary cannot be reached."""
+        return await self._from_replicas(shard, statement, until, _NO_PROOF, last=True)
 
     async def _is_fit(
         self, node: Node, guard: Guard, proof: Step, until: float, last: bool
@@ -128,12 +132,12 @@ class ListReads:
 _NO_PROOF: Step = ("SELECT true", ())
 
 
-async def _rows(connection: Connection, question: Question) -> list[Row]:
+async def _rows(connection: Connection, statement: Statement) -> list[Row]:
     began = time.perf_counter()
     try:
         with Work("postgresql", {"db.operation.name": "list", "hotshelf.shard": connection.shard}):
             cursor = await connection.execute(
-                question.statement, question.values, prepare=question.prepare
+                statement.text, statement.values, prepare=statement.prepare
             )
             return await cursor.fetchall()
     finally:

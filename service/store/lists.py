@@ -1,8 +1,8 @@
-"""One shard's share of a page, in one statement of one round trip.
+"""One shard's result for a page, in one statement of one round trip.
 
-A page is made of parts, each one scan of one index in its own order: the items that have the
-sort key, and those that lack it. (Sorting them in one go, NULLS LAST, would read backwards
-everything that there is.) A part that is not needed to fill the page is not begun.
+A page is read by index scans, each in the index's own order: one over the items that have the
+sort key, one over those that lack it. (One scan with NULLS LAST would have to read the whole index
+backwards.) A scan that is not needed to fill the page is not begun.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from service.model.item import Item
 from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
-from service.store.list_reads import ListReads, Question
+from service.store.list_reads import ListReads, Statement
 from service.store.nodes import Row
 from service.store.shards import Shard
 
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
 _LIVING = sql.SQL("data IS NOT NULL")
 
-# Sizes are looked at twice: as stored, which costs nothing, so that not all of a page of large
-# items is unpacked; then as text, which is what goes out and may be far larger.
+# Sizes are looked at twice: as stored, which costs nothing, so that a page of large items is not
+# decompressed as a whole; then as text, because that is sent and may be far larger.
 _SELECT = sql.SQL(
     """
     SELECT {columns}, body, key, absent, found
@@ -37,25 +37,25 @@ _SELECT = sql.SQL(
                       FROM (SELECT *, count(*) OVER () AS found,
                                    sum(pg_column_size(data)) OVER before - pg_column_size(data)
                                        AS stored_before
-                              FROM (SELECT * FROM ({parts}) AS scans LIMIT {limit}) AS taken
+                              FROM (SELECT * FROM ({scans}) AS scans LIMIT {limit}) AS taken
                             WINDOW before AS (ROWS UNBOUNDED PRECEDING)) AS counted
                      WHERE stored_before < {max_bytes} OFFSET 0) AS texts
             WINDOW before AS (ROWS UNBOUNDED PRECEDING)) AS measured
      WHERE text_before < {max_bytes}"""
 )
-_PART = sql.SQL(
+_SCAN = sql.SQL(
     "(SELECT {columns}, data, {absent} AS absent FROM items"
     " WHERE {conditions} ORDER BY {order} LIMIT {limit})"
 )
-_CURSOR_KEY = Question(b"SELECT secret FROM cursor_key", {}, None)
+_CURSOR_KEY = Statement(b"SELECT secret FROM cursor_key", {}, None)
 _CURSOR_KEY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One scan: over the items that have the sort key or those that lack it, one way.
+class Scan:
+    """One index scan, over the items that have the sort key or those that lack it.
 
-    ``start`` is where it begins; None for its end.
+    ``start`` is the position where it begins; None for an end of the index.
     """
 
     absent: bool
@@ -71,54 +71,77 @@ class ListedItem(NamedTuple):
     absent: bool
 
 
-class Share(NamedTuple):
-    """A shard's items in the order of the parts; ``cut`` if it has more than it gave."""
+class _ListedRow(NamedTuple):
+    """A row of ``page_statement``; ``found`` is how many rows the scans gave before sizes were
+    looked at.
+    """
+
+    id: UUID
+    owner_id: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    body: str
+    key: str | None
+    absent: bool
+    found: int
+
+    def listed(self) -> ListedItem:
+        times = (self.created_at, self.updated_at)
+        item = Item(self.id.bytes, self.owner_id, self.version, *times, self.body.encode())
+        return ListedItem(item, self.key, self.absent)
+
+
+class ShardPage(NamedTuple):
+    """A shard's items in the order of the scans; ``cut`` if it has more than these."""
 
     items: list[ListedItem]
     cut: bool
 
 
-def page_question(
-    query: Query, parts: Sequence[Part], declared: frozenset[Path], limit: int, max_bytes: int
-) -> Question:
-    """For up to ``limit`` items, and not many more than ``max_bytes`` of data."""
-    scans = tuple(_Scan.of(part) for part in parts)
-    values = _start_values(query.sort, parts)
+def page_statement(
+    query: Query, scans: Sequence[Scan], declared: frozenset[Path], limit: int, max_bytes: int
+) -> Statement:
+    """Selects up to ``limit`` items, and not much more than ``max_bytes`` of data."""
+    shapes = tuple(_Shape.of(scan) for scan in scans)
+    values = _start_values(query.sort, scans)
     if not query.conditions:
-        return Question(_unfiltered(query.sort, scans, limit, max_bytes), values, None)
+        return Statement(_unfiltered(query.sort, shapes, limit, max_bytes), values, None)
     parameters = Parameters()
     where = _where(query, declared, parameters)
-    statement = _page_statement(query.sort, scans, where, limit, max_bytes)
-    return Question(statement, parameters.values | values, False)
+    statement = _page_text(query.sort, shapes, where, limit, max_bytes)
+    return Statement(statement, parameters.values | values, False)
 
 
-def exact_count_question(query: Query, declared: frozenset[Path]) -> Question:
-    """For how many items meet the conditions."""
+def exact_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
+    """Counts the items that meet the conditions."""
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(where)
-    return _question(statement, parameters)
+    return _statement(statement, parameters)
 
 
-def rough_count_question(query: Query, declared: frozenset[Path]) -> Question:
-    """For what the planner expects instead, which costs nothing."""
+def rough_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
+    """Asks for the planner's estimate instead, which reads no rows."""
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(where)
-    return _question(statement, parameters)
+    return _statement(statement, parameters)
 
 
-def _question(statement: sql.Composed, parameters: Parameters) -> Question:
-    return Question(statement.as_bytes(None), parameters.values, False)
+def _statement(text: sql.Composed, parameters: Parameters) -> Statement:
+    return Statement(text.as_bytes(None), parameters.values, False)
 
 
-def share_of(rows: Sequence[Row]) -> Share:
-    """A shard's answer to ``page_question``."""
-    return Share([_listed(row) for row in rows], bool(rows) and rows[0][8] > len(rows))
+def shard_page(rows: Sequence[Row]) -> ShardPage:
+    """The result of ``page_statement``."""
+    listed = [_ListedRow(*row) for row in rows]
+    cut = bool(listed) and listed[0].found > len(listed)
+    return ShardPage([row.listed() for row in listed], cut)
 
 
 def count_of(rows: Sequence[Row]) -> int:
-    """A shard's answer to either question of counts."""
+    """The result of either statement of counts."""
     ((counted,),) = rows
     if isinstance(counted, int):
         return counted
@@ -127,59 +150,59 @@ def count_of(rows: Sequence[Row]) -> int:
 
 async def read_cursor_key(reads: ListReads, first_shard: Shard) -> bytes:
     """The secret of all cursors. Raises ShardUnavailable, DatabaseTimeout, Overloaded."""
-    rows = await reads.answer(first_shard, _CURSOR_KEY, _CURSOR_KEY_S)
+    rows = await reads.rows(first_shard, _CURSOR_KEY, _CURSOR_KEY_S)
     if not rows:
         raise ShardUnavailable("The first shard has not been migrated.", retry_after_s=1)
     return bytes(rows[0][0])
 
 
-class _Scan(NamedTuple):
-    """What of a part is in the statement: ``beyond`` compares with the start, "" without one."""
+class _Shape(NamedTuple):
+    """What of a scan is in the statement's text: ``beyond`` is how it compares with its start."""
 
     absent: bool
     descending: bool
     beyond: str
 
     @classmethod
-    def of(cls, part: Part) -> "_Scan":
-        if part.start is None:
-            return cls(part.absent, part.descending, "")
-        operator = "<" if part.descending else ">"
-        return cls(part.absent, part.descending, operator + "=" * part.start.inclusive)
+    def of(cls, scan: Scan) -> "_Shape":
+        if scan.start is None:
+            return cls(scan.absent, scan.descending, "")
+        operator = "<" if scan.descending else ">"
+        return cls(scan.absent, scan.descending, operator + "=" * scan.start.inclusive)
 
 
 @lru_cache(maxsize=1024)
-def _unfiltered(sort: Sort, scans: tuple[_Scan, ...], limit: int, max_bytes: int) -> bytes:
-    """Statements that clients ask for all the time, and that are long to put together."""
-    return _page_statement(sort, scans, _LIVING, limit, max_bytes)
+def _unfiltered(sort: Sort, shapes: tuple[_Shape, ...], limit: int, max_bytes: int) -> bytes:
+    """Cached, because clients repeat these all the time and they take long to put together."""
+    return _page_text(sort, shapes, _LIVING, limit, max_bytes)
 
 
-def _page_statement(
-    sort: Sort, scans: Sequence[_Scan], where: sql.Composable, limit: int, max_bytes: int
+def _page_text(
+    sort: Sort, shapes: Sequence[_Shape], where: sql.Composable, limit: int, max_bytes: int
 ) -> bytes:
-    parts = [_part(sort, scan, where, limit) for scan in scans]
+    scans = [_scan(sort, shape, where, limit) for shape in shapes]
     return _SELECT.format(
         columns=_COLUMNS,
-        parts=sql.SQL(" UNION ALL ").join(parts),
+        scans=sql.SQL(" UNION ALL ").join(scans),
         key=_key_text(sort.path),
         limit=sql.Literal(limit),
         max_bytes=sql.Literal(max_bytes),
     ).as_bytes(None)
 
 
-def _part(sort: Sort, scan: _Scan, where: sql.Composable, limit: int) -> sql.Composed:
+def _scan(sort: Sort, shape: _Shape, where: sql.Composable, limit: int) -> sql.Composed:
     conditions = [where]
     by = _key(sort.path)
     if sort.by_attribute:
-        conditions.append(sql.SQL("{} IS NULL" if scan.absent else "{} IS NOT NULL").format(by))
-    if scan.beyond:
-        conditions.append(_beyond(sort, scan))
-    way = sql.SQL(" DESC" if scan.descending else "")
-    # Where the key is absent it is still named: only so does the planner see the index's order.
+        conditions.append(sql.SQL("{} IS NULL" if shape.absent else "{} IS NOT NULL").format(by))
+    if shape.beyond:
+        conditions.append(_beyond(sort, shape))
+    way = sql.SQL(" DESC" if shape.descending else "")
+    # The key is named even where it is absent, because the planner sees the index's order by it.
     keys = [by, sql.SQL("id")] if by is not None else [sql.SQL("id")]
-    return _PART.format(
+    return _SCAN.format(
         columns=_COLUMNS,
-        absent=sql.SQL("true" if scan.absent else "false"),
+        absent=sql.SQL("true" if shape.absent else "false"),
         conditions=sql.SQL(" AND ").join(conditions),
         order=sql.SQL(", ").join(key + way for key in keys),
         limit=sql.Literal(limit),
@@ -203,9 +226,9 @@ def _key_text(path: Path) -> sql.Composable:
     )
 
 
-def _beyond(sort: Sort, scan: _Scan) -> sql.Composed:
-    operator = sql.SQL(scan.beyond)
-    if scan.absent or sort.path == ID:
+def _beyond(sort: Sort, shape: _Shape) -> sql.Composed:
+    operator = sql.SQL(shape.beyond)
+    if shape.absent or sort.path == ID:
         return sql.SQL("id {} %(start_id)s::uuid").format(operator)
     kind = sql.SQL("timestamptz" if sort.path == CREATED_AT else "jsonb")
     return sql.SQL("({}, id) {} (%(start_key)s::{}, %(start_id)s::uuid)").format(
@@ -213,17 +236,12 @@ def _beyond(sort: Sort, scan: _Scan) -> sql.Composed:
     )
 
 
-def _start_values(sort: Sort, parts: Sequence[Part]) -> dict[str, Any]:
-    """What ``_beyond`` compares with. Only the first part begins elsewhere than at its end."""
-    start = parts[0].start
+def _start_values(sort: Sort, scans: Sequence[Scan]) -> dict[str, Any]:
+    """What ``_beyond`` compares with. Only the first scan begins at a position."""
+    start = scans[0].start
     if start is None:
         return {}
     key: str | datetime | None = start.key
     if sort.path == CREATED_AT and start.key is not None:
         key = datetime.fromisoformat(start.key)
     return {"start_id": UUID(bytes=start.item_id), "start_key": key}
-
-
-def _listed(row: Row) -> ListedItem:
-    item = Item(row[0].bytes, row[1], row[2], row[3], row[4], row[5].encode())
-    return ListedItem(item, row[6], row[7])

@@ -6,7 +6,9 @@ shard). Why no migration library: docs/decisions/0003-migrations.md.
 
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
@@ -17,11 +19,13 @@ from service.store.examine import migration_names, refusal, traits_of
 from service.store.indexes import build_indexes, declare_indexes
 from service.store.nodes import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.shards import ShardMapError
+from service.store.timelines import NODE_STATE, REMEMBERED, NodeState
 
 _LOCK = 0x686F7473  # any constant that nothing else in these databases locks
 
 # A server that is busy with a checkpoint or an index does not take what it is sent for a while.
-_PATIENCE_MS = 60_000
+_PATIENT: dict[str, Any] = {"options": "-c timezone=UTC", "tcp_user_timeout": 60_000}
+_ASKED_AT_ONCE = 16
 
 
 class MigrationError(Exception):
@@ -65,24 +69,48 @@ def _migrate_shard(
 
 
 def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Connection[Row]:
-    """A blocking connection to a shard's primary, without the per-request time limits."""
-    reasons = []
-    for url in urls:
-        try:
-            connection = psycopg.connect(
-                conninfo(url, settings), options="-c timezone=UTC", tcp_user_timeout=_PATIENCE_MS
-            )
-        except psycopg.OperationalError as error:
-            reasons.append(str(error).strip().splitlines()[-1])
-            continue
-        connection.execute(KEEP_COMMITS_SYNCHRONOUS)
-        row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-        connection.commit()
-        if row is not None and not row[0]:
+    """A blocking connection to a shard's primary, without the per-request time limits.
+
+    Of several nodes that take writes it is the one on the highest timeline, and never one below
+    the highest that any node of any shard remembers. Raises MigrationError.
+    """
+    others = [url for nodes in settings.shards for url in nodes if url not in urls]
+    with ThreadPoolExecutor(min(_ASKED_AT_ONCE, len(urls) + len(others))) as pool:
+        states = list(pool.map(lambda url: _state_of(url, settings), [*urls, *others]))
+    nodes = list(zip(urls, states, strict=False))
+    remembered = (s.remembered.get(number, 0) for s in states if isinstance(s, NodeState))
+    seen = (s.timeline for _, s in nodes if isinstance(s, NodeState))
+    highest = max(0, *remembered, *seen)
+    for url, state in nodes:
+        if isinstance(state, NodeState) and state.takes_writes and state.timeline == highest:
+            connection = psycopg.connect(conninfo(url, settings), **_PATIENT)
+            connection.execute(KEEP_COMMITS_SYNCHRONOUS)
+            connection.commit()
             return connection
-        connection.close()
-        reasons.append("a replica")
+    reasons = (_why_not(state, highest) for _, state in nodes)
     raise MigrationError(f"shard {number} has no primary: {'; '.join(reasons)}")
+
+
+def _state_of(url: str, settings: Database) -> NodeState | str:
+    """What the node says of itself, or why it says nothing."""
+    try:
+        with psycopg.connect(conninfo(url, settings), autocommit=True) as connection:
+            [(takes_writes, timeline, fsync)] = connection.execute(NODE_STATE).fetchall()
+            try:
+                remembered: dict[int, int] = dict(connection.execute(REMEMBERED).fetchall())
+            except psycopg.errors.UndefinedTable:
+                remembered = {}  # not migrated yet
+            return NodeState(takes_writes, timeline, fsync, remembered)
+    except psycopg.OperationalError as error:
+        return str(error).strip().splitlines()[-1]
+
+
+def _why_not(state: NodeState | str, highest: int) -> str:
+    if isinstance(state, str):
+        return state
+    if not state.takes_writes:
+        return "a replica"
+    return f"a former primary on timeline {state.timeline}, where {highest} was seen"
 
 
 def _apply_files(connection: Connection[Row]) -> list[str]:

@@ -7,7 +7,7 @@ back as its UTF-8 text, and carry statement, lock and idle-in-transaction timeou
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -27,8 +27,8 @@ from service.model.errors import (
     ShardUnavailable,
 )
 from service.settings import Database
-from service.store import statements
 from service.store.arrays import Array, ArrayDumper
+from service.store.timelines import NODE_STATE, REMEMBER, REMEMBER_LOCALLY, REMEMBERED, NodeState
 
 logger = logging.getLogger(__name__)
 
@@ -218,29 +218,49 @@ class Node:
         """Replace every connection, those in use when they come back."""
         await self._pool.drain()
 
-    async def is_primary(self) -> bool | None:
+    async def state(self) -> NodeState | None:
         """Ask the server over a connection of its own; None when it does not answer."""
         known = self._watch is not None
-        answer = await self._ask_role()
+        state = await self._ask_state()
         # A connection that was there may have ended with what it stood for, and a new one work.
-        return await self._ask_role() if answer is None and known else answer
+        return await self._ask_state() if state is None and known else state
 
-    async def _ask_role(self) -> bool | None:
+    async def _ask_state(self) -> NodeState | None:
         try:
             if self._watch is None:
                 self._watch = await Connection.connect(self._conninfo, autocommit=True)
-            cursor = await self._watch.execute(statements.NODE_ROLE)
-            row = await cursor.fetchone()
+            [(takes_writes, timeline, fsync)] = await _rows(self._watch, NODE_STATE)
+            try:
+                remembered = await _rows(self._watch, REMEMBERED)
+            except psycopg.errors.UndefinedTable:
+                remembered = []  # not migrated yet
         except psycopg.Error:
             await self.drop_watch()
             return None
-        return row is not None and not row[0]
+        known = {shard: timeline for shard, timeline in remembered}  # noqa: C416  # names them
+        return NodeState(takes_writes, timeline, fsync, known)
+
+    async def remember(self, timelines: Mapping[int, int]) -> None:
+        """Keep them beside the shard map. What fails is tried again when the node is asked next."""
+        watch = self._watch
+        if watch is None:
+            return
+        try:
+            async with watch.transaction():
+                await watch.execute(REMEMBER_LOCALLY)
+                await watch.execute(REMEMBER, (list(timelines), list(timelines.values())))
+        except psycopg.Error:
+            await self.drop_watch()
 
     async def drop_watch(self) -> None:
         """Ask over a new connection next time: a deadline may have cut a question short."""
         watch, self._watch = self._watch, None
         if watch is not None:
             await watch.close()
+
+
+async def _rows(connection: Connection, statement: str) -> list[Row]:
+    return await (await connection.execute(statement)).fetchall()
 
 
 def _text_as_it_is(text: str | bytes) -> bytes:

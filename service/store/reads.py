@@ -22,7 +22,7 @@ from psycopg.types.numeric import Int4
 from service import native
 from service.flow.breaker import State, Status
 from service.flow.tick_batch import TickBatch
-from service.model.errors import DependencyError, Overloaded
+from service.model.errors import DatabaseTimeout, DependencyError, Overloaded
 from service.model.item import Item
 from service.observe.metrics import BATCH_SIZE
 from service.settings import Database
@@ -159,7 +159,8 @@ class Reads:
     async def read_primary(self, shard: Shard, item_id: bytes) -> Reading:
         """From the primary itself, while it answers: for owners and for readers of a marker.
 
-        Raises as ``read_fresh`` does.
+        Raises as ``read_fresh`` does, and DatabaseTimeout rather than go to a replica while the
+        primary says that it lives: who must have its word is not helped by another's.
         """
         return await self._add(shard, _Way.PRIMARY, item_id)
 
@@ -191,6 +192,9 @@ class Reads:
             if found is None:
                 found = await self._from_primary(shard, batch)
         except DependencyError as error:
+            slow = isinstance(error, DatabaseTimeout) and shard.primary_known
+            if way is _Way.PRIMARY and slow:
+                raise
             found = await self._unproved(shard, batch, error)
         return [found[item_id] for item_id in ids]
 

@@ -3,20 +3,22 @@
 An item's bucket is PostgreSQL's own hash partition of its id (``native.bucket_of``), and the
 map says which shard owns the bucket. A shard is a set of nodes; which one is the primary is
 found by asking them, every second and at once after a failure, so a promotion needs no restart.
+Of several that take writes the highest timeline counts (store/timelines.py).
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from service import native
 from service.flow.deadline import within
 from service.model.errors import ShardUnavailable
-from service.observe.events import map_changed, primary_changed
+from service.observe.events import map_changed, primary_changed, rival_primaries
 from service.settings import Database
 from service.store import statements
 from service.store.nodes import WAITING_A_CONNECTION, Connection, Node
+from service.store.timelines import NodeState, Timelines
 
 _WATCH_INTERVAL_S = 1.0
 _ASK_TIMEOUT_S = 2.0
@@ -33,10 +35,24 @@ class BucketMoved(Exception):
 class Shard:
     """One primary and its replicas. Every connection of it has a deadline."""
 
-    def __init__(self, number: int, urls: Sequence[str], settings: Database) -> None:
+    def __init__(
+        self,
+        number: int,
+        urls: Sequence[str],
+        settings: Database,
+        timelines: Timelines,
+        on_promotion: Callable[[], None],
+    ) -> None:
         self.number = number
         self.nodes = [Node(url, settings, number, n) for n, url in enumerate(urls)]
+        # Nodes that say that they take writes and are not believed, with their timelines.
+        self.rivals: dict[int, int] = {}
+        # Nodes with fsync off.
+        self.unsafe: list[int] = []
+        self._timelines = timelines
+        self._on_promotion = on_promotion
         self._primary: Node | None = None
+        self._timeline = 0  # of that primary
         # Which node the log was told of last.
         self._told_primary = ""
         self._replicas: list[Node] = []
@@ -48,7 +64,16 @@ class Shard:
     async def open(self) -> None:
         await asyncio.gather(*(node.open() for node in self.nodes))
         await self._ask_roles()
+
+    def watch(self) -> None:
+        """Go on asking who is the primary; after ``open``."""
         self._watching = asyncio.create_task(self._watch_roles())
+
+    def ask_now(self) -> None:
+        """Another shard's database may remember a promotion of this one."""
+        if self._timeline < self._timelines.of(self.number):
+            self._primary = None
+        self._ask_now.set()
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -105,37 +130,76 @@ class Shard:
                 await asyncio.sleep(_WATCH_INTERVAL_S / 10)
 
     async def _ask_roles(self) -> None:
-        answers = await asyncio.gather(*(self._ask(node) for node in self.nodes))
-        self._primary = next(
-            (n for n, is_it in zip(self.nodes, answers, strict=True) if is_it), None
-        )
-        self._replicas = [
-            n for n, is_primary in zip(self.nodes, answers, strict=True) if is_primary is False
-        ]
+        states = await asyncio.gather(*(self._ask(node) for node in self.nodes))
+        answered = {n: s for n, s in zip(self.nodes, states, strict=True) if s is not None}
+        for state in answered.values():
+            self._timelines.learn({self.number: state.timeline})
+        self._choose(answered)
         self._answered.set()
         primary = "" if self._primary is None else self._primary.name
         if primary != self._told_primary:
             primary_changed(self.number, self._told_primary, primary)
             self._told_primary = primary
+        if self._primary is not None and self._primary in answered:
+            await self._remember(self._primary, answered[self._primary])
 
-    async def _ask(self, node: Node) -> bool | None:
+    def _choose(self, answered: Mapping[Node, NodeState]) -> None:
+        """The primary and the replicas, of what the nodes said of themselves."""
+        highest = self._timelines.of(self.number)
+        primaries = [n for n, s in answered.items() if s.takes_writes and s.timeline == highest]
+        if self._primary not in primaries:
+            self._primary = primaries[0] if primaries else None
+        if self._primary is not None:
+            self._timeline = highest
+        self._replicas = [
+            n for n, s in answered.items() if not s.takes_writes and s.timeline in (0, highest)
+        ]
+        rivals = {
+            self.nodes.index(n): s.timeline
+            for n, s in answered.items()
+            if s.takes_writes and n is not self._primary
+        }
+        if rivals != self.rivals:
+            rival_primaries(self.number, rivals, highest)
+        self.rivals = rivals
+        self.unsafe = [self.nodes.index(n) for n, s in answered.items() if not s.fsync]
+
+    async def _remember(self, node: Node, state: NodeState) -> None:
+        unknown = self._timelines.unknown_to(state)
+        if not unknown:
+            return
         try:
-            is_primary = await within(_ASK_TIMEOUT_S, node.is_primary())
+            await within(_ASK_TIMEOUT_S, node.remember(unknown))
+        except TimeoutError:
+            await node.drop_watch()
+
+    async def _ask(self, node: Node) -> NodeState | None:
+        try:
+            state = await within(_ASK_TIMEOUT_S, node.state())
         except TimeoutError:
             await node.drop_watch()
             return None
-        if is_primary and self._primary is None:
+        if state is None:
+            return None
+        if self._timelines.learn(state.remembered):
+            self._on_promotion()
+        highest = self._timelines.of(self.number)
+        if state.takes_writes and self._primary is None and 0 < highest <= state.timeline:
             # A node that hangs keeps nobody waiting for the one that answered.
-            self._primary = node
+            self._primary, self._timeline = node, state.timeline
             self._answered.set()
-        return is_primary
+        return state
 
 
 class Shards:
-    """All shards of one installation."""
+    """All shards of one installation. ``kept`` is memory for timelines that outlives us."""
 
-    def __init__(self, settings: Database) -> None:
-        self.all = [Shard(n, urls, settings) for n, urls in enumerate(settings.shards)]
+    def __init__(self, settings: Database, kept: "memoryview[int] | None" = None) -> None:
+        self.timelines = Timelines(len(settings.shards), kept)
+        self.all = [
+            Shard(n, urls, settings, self.timelines, self._promoted)
+            for n, urls in enumerate(settings.shards)
+        ]
         self.buckets = settings.buckets
         self.max_waiting = settings.pool_size * WAITING_A_CONNECTION
         self._timeout_s = settings.timeout_s
@@ -148,9 +212,21 @@ class Shards:
         shard answers, the map stays empty and every item's shard is unavailable until
         ``load_map`` succeeds.
         """
-        await asyncio.gather(*(shard.open() for shard in self.all))
+        await self.connect()
         with contextlib.suppress(ShardUnavailable):
             await self.load_map()
+
+    async def connect(self) -> None:
+        """``open`` without the map, for whoever asks a shard by its number."""
+        await asyncio.gather(*(shard.open() for shard in self.all))
+        # Now that all databases have told which timelines they remember.
+        self._promoted()
+        for shard in self.all:
+            shard.watch()
+
+    def _promoted(self) -> None:
+        for shard in self.all:
+            shard.ask_now()
 
     async def close(self) -> None:
         await asyncio.gather(*(shard.close() for shard in self.all))

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from service.items.decision import Conditions
-from service.items.write import ItemWriter
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.settings import Database
 from service.store.shards import Shard, Shards
 from tests.fixtures.databases import count
 from tests.fixtures.stack import eventually, execute
-from tests.fixtures.writers import ALICE, key, opened, settled, writer
+from tests.fixtures.writers import ALICE, Writes, key, opened, settled, writer
 
 DATA = b'{"n": 1}'
 ANY = Conditions(if_match=parse_tag_condition("*"))
@@ -41,7 +40,7 @@ async def _look_up(shard: Shard, item_id: bytes) -> None:
 
 
 async def _cancelled_at_random(
-    writes: ItemWriter, shards: Shards, item_ids: list[bytes], dice: random.Random
+    writes: Writes, shards: Shards, item_ids: list[bytes], dice: random.Random
 ) -> None:
     async def one() -> None:
         chosen = dice.choice(item_ids)

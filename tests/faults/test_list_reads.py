@@ -14,7 +14,7 @@ from service.model.errors import DatabaseTimeout, DependencyError, Place, ShardU
 from service.model.query import OWNER_ID, Condition, Query
 from service.settings import Database
 from service.store.guards import Guards
-from service.store.list_reads import ListReads, Question
+from service.store.list_reads import ListReads, Statement
 from service.store.lists import read_cursor_key
 from service.store.shards import Shard, Shards
 from tests.faults.test_reads import Harm, freeze, kill, mend
@@ -22,9 +22,9 @@ from tests.fixtures.reading import database, pause, prepared, update, wait_for_r
 from tests.fixtures.stack import eventually, execute
 
 # Tells whether a replica answered, and the newest version that it has.
-WHO = Question(b"SELECT pg_is_in_recovery(), max(version) FROM items", {}, False)
+WHO = Statement(b"SELECT pg_is_in_recovery(), max(version) FROM items", {}, False)
 # Ends at once on a primary only.
-ENDLESS_ON_A_REPLICA = Question(
+ENDLESS_ON_A_REPLICA = Statement(
     b"SELECT pg_is_in_recovery(), pg_sleep(CASE WHEN pg_is_in_recovery() THEN 60 ELSE 0 END)",
     {},
     False,
@@ -47,7 +47,7 @@ class Worker:
 
     async def ask(self) -> tuple[bool, int]:
         """Whether a replica answered, and the newest version."""
-        [(by_replica, version)] = await self.reads.answer(self.shard, WHO, 5.0)
+        [(by_replica, version)] = await self.reads.rows(self.shard, WHO, 5.0)
         return by_replica, version
 
     async def versions(self) -> list[int]:
@@ -180,7 +180,7 @@ def test_a_list_that_a_replica_gives_up_is_the_primary_s(small_stack: EmbeddedSt
 
     async def use(worker: Worker) -> None:
         assert await worker.ask() == (True, 1)
-        asked = asyncio.create_task(worker.reads.answer(worker.shard, ENDLESS_ON_A_REPLICA, 5.0))
+        asked = asyncio.create_task(worker.reads.rows(worker.shard, ENDLESS_ON_A_REPLICA, 5.0))
         await asyncio.to_thread(eventually, replica, f"SELECT count(*) {SLEEPERS}", 1)
         [(_, guard)] = worker.guards.of_replicas(worker.shard)
         assert guard.in_flight == 1
@@ -198,7 +198,7 @@ def test_a_list_that_is_too_hard_is_not_tried_twice(small_stack: EmbeddedStack) 
     async def use(worker: Worker) -> None:
         assert await worker.ask() == (True, 1)
         with pytest.raises(DatabaseTimeout):
-            await worker.reads.answer(worker.shard, ENDLESS_ON_A_REPLICA, 5.0)
+            await worker.reads.rows(worker.shard, ENDLESS_ON_A_REPLICA, 5.0)
         # It says nothing against the node.
         assert worker.guards.statuses()["shard-0/node-1"].state is State.CLOSED
         assert await worker.ask() == (True, 1)

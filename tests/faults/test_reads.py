@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
+import uvloop
 
+from service.cache.entries import SCRIPTS, Entries
 from service.embedded import EmbeddedStack
 from service.embedded.postgres import PostgresNode
 from service.flow.breaker import State
-from service.model.errors import DependencyError, ShardUnavailable
+from service.items.coherence import Coherence
+from service.items.outbox import Outbox
+from service.model.errors import DatabaseTimeout, DependencyError, ShardUnavailable
+from service.model.item_json import render
 from service.store.reads import Reading, Reads
-from service.store.shards import Shard
+from service.store.shards import Shard, Shards
+from tests.fixtures.pipelines import connected
 from tests.fixtures.reading import database, delete, prepared, run, update, wait_for_replica
 from tests.fixtures.stack import execute
 
@@ -102,6 +109,8 @@ def test_without_its_primary_a_replica_answers_unproved_and_denies_nothing(
         read = getattr(reads, way)
         assert (await read(shard, living)).item.version == 1
         harm(primary)
+        # One that hangs is asked, and owners refused, until it has missed a look at its role.
+        await until(lambda reading: not reading.proved, lambda: read(shard, living))
         for _ in range(3):
             reading = await read(shard, living)
             assert (reading.item.version, reading.proved) == (1, False)
@@ -176,3 +185,50 @@ def test_a_shard_without_replicas_has_only_its_primary(small_stack: EmbeddedStac
 
     only_primary = (tuple(small_stack.shards[0][:1]),)
     run(database(small_stack, shards=only_primary), use)
+
+
+async def _held_up(shard: Shard, stack: AsyncExitStack) -> None:
+    """All connections to the primary are in use; it lives, and is asked by none of them."""
+    for _ in range(2):
+        await stack.enter_async_context(shard.primary())
+
+
+def test_a_slow_primary_is_not_one_that_is_away(small_stack: EmbeddedStack) -> None:
+    """Owners are refused and others told what a replica has, which nothing proves."""
+    item_id, *_ = prepared(small_stack)
+
+    async def use(shard: Shard, reads: Reads) -> None:
+        async with AsyncExitStack() as stack:
+            await _held_up(shard, stack)
+            with pytest.raises(DatabaseTimeout):
+                await reads.read_primary(shard, item_id)
+            assert not (await reads.read_fresh(shard, item_id)).proved
+            assert shard.primary_known
+
+    run(database(small_stack, pool_size=2), use)
+
+
+@pytest.mark.parametrize(("asks", "refused"), [("alice", True), ("bob", False)])
+def test_an_owner_is_not_answered_by_a_replica_while_the_primary_is_slow(
+    small_stack: EmbeddedStack, asks: str, refused: bool
+) -> None:
+    item_id, *_ = prepared(small_stack)
+    settings = database(small_stack, pool_size=2)
+
+    async def scenario() -> None:
+        shards = Shards(settings)
+        await shards.open()
+        async with connected(small_stack.redis_url, scripts=SCRIPTS) as redis:
+            outbox = Outbox(shards.all, Entries(redis))
+            coherence = Coherence(shards, Reads(settings), outbox, Entries(redis), render)
+            async with AsyncExitStack() as stack:
+                await _held_up(shards.all[0], stack)
+                reading = coherence.after(None, item_id, [(asks, lambda _: None)])
+                if refused:
+                    with pytest.raises(DatabaseTimeout):
+                        await reading
+                else:
+                    assert await reading is not None
+        await shards.close()
+
+    uvloop.run(scenario())

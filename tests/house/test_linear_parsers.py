@@ -17,6 +17,7 @@ import pytest
 
 from service.access.peer import TrustedProxies
 from service.access.tokens import TokenVerifier
+from service.api.batch_body import parse
 from service.api.headers.preconditions import parse_key
 from service.api.headers.prefer import preference
 from service.api.list_query import from_query_string
@@ -59,8 +60,7 @@ EXEMPT = {
             "api.represent.v1.render_entry",
             "api.represent.v2.render",
             "api.represent.v2.resource",
-            "api.represent.v2.location",
-            "api.represent.v2.error_document",
+            "api.represent.v2_errors.error_document",
             "access.tokens.words",
             "model.bounds.header_too_large",
             "model.entity_tag.entity_tag",
@@ -87,7 +87,8 @@ EXEMPT = {
             "api.get_item.GetItem.ask",
             "api.headers.cors.with_cors",
             "api.headers.deprecation.is_about_items",
-            "api.headers.media_types.url_version",
+            "api.route_table.RouteTable.find",
+            "api.route_table.RouteTable.methods",
         ],
         _ONE_LOOK,
     ),
@@ -95,16 +96,18 @@ EXEMPT = {
         [
             "api.represent.v1.parse_body",
             "api.represent.v1.patched",
-            "api.represent.v2.parse_body",
-            "api.represent.v2.parse_update",
-            "api.represent.v2.updated",
-            "api.represent.v2.patched",
+            "api.represent.v2_body.parse_body",
+            "api.represent.v2_body.parse_update",
+            "api.represent.v2_body.resource_members",
+            "api.represent.v2_patch.updated",
+            "api.represent.v2_patch.patched",
         ],
         _SCANNED,
     ),
 }
 # Called otherwise than with the text alone; all registered functions are there by now.
 _CALLS: dict[Callable[..., Any], Callable[[Any], object]] = {
+    parse: lambda body: parse(body, 1 << 20),
     parse_key: lambda text: parse_key(text, "idempotency-key"),
     preference: lambda text: preference(text, "return"),
     parameters: lambda text: parameters(text, ("a",), "filter["),
@@ -198,7 +201,11 @@ def test_twice_the_input_is_at_most_twice_the_work(parser: Parser) -> None:
         assert twice <= 2.2 * once + 60, (start, unit, once, twice)
 
 
-@pytest.mark.parametrize("parser", _parsers(), ids=lambda p: p.name)
+# The body of a batch is cut off while it is read.
+_BEYOND = [parser for parser in _parsers() if parser.function is not parse]
+
+
+@pytest.mark.parametrize("parser", _BEYOND, ids=lambda p: p.name)
 def test_beyond_its_bound_no_work_is_done(parser: Parser) -> None:
     call = _call(parser)
     for unit in (",", "a,", '"",', "&", ";", "1.1.1.1,"):

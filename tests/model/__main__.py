@@ -4,9 +4,10 @@ import argparse
 import sys
 import time
 
-from tests.model.rules import RULES, Rules
+from tests.model.rules import RULES
 from tests.model.scopes import LARGE, SCOPES
 from tests.model.search import Found, search
+from tests.model.switches import Rules
 
 
 def row(name: str, found: Found) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.model.moves_worker import with_worker
 from tests.model.moves_writer import show
 from tests.model.scripts import Case
 from tests.model.state import EMPTY, Move, Replica, State
@@ -74,5 +75,13 @@ def fault_moves(case: Case, s: State) -> Iterator[Move]:
     if s.failovers < case.scope.failovers:
         for keep in range(max(1, len(s.log) - 1), len(s.log) + 1):
             yield _failover(s, keep)
+    if case.scope.restarts and s.failovers and not case.rules.timeline_is_remembered:
+        for i, w in enumerate(s.workers):
+            if not w.forgot:
+                forgot = with_worker(s, i, w._replace(forgot=True))
+                yield (
+                    f"worker {i + 1} starts anew, only the former primary answers",
+                    s._replace(workers=forgot),
+                )
     if case.scope.move and not s.moved:
         yield _move_bucket(s)

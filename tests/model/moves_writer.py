@@ -92,6 +92,29 @@ def _begin(case: Case, s: State, i: int) -> Iterator[Move]:
     yield f"{name}: COMMIT {show(after.now)} {row}", after
 
 
+def _on_former(case: Case, s: State, i: int) -> Iterator[Move]:
+    """A write of a worker that takes the primary left behind by a failover for the primary."""
+    w = s.workers[0]
+    rules, scope = case.rules, case.scope
+    if not s.failovers or not scope.former_writes or s.former_written:
+        return
+    # Whoever has not heard of the failover yet writes there with any rule: see the page.
+    believed = not rules.highest_timeline_counts and w.epoch == s.epoch
+    if not believed and not w.forgot:
+        return
+    epoch = s.epoch - 1
+    value = epoch * 8 + (s.former[0] & 7) + 1
+    marked = s if s.cold else mark(case, s, epoch, value)
+    after = marked._replace(
+        former=(value, s.former[1] + 1),
+        former_written=True,
+        writers=with_writer(s, i, Writer(OVER)),
+        acked=max(s.acked, value),
+        acked_any=max(s.acked_any, value),
+    )
+    yield f"writer {i + 1}: COMMIT {show(value)} on the former primary, acknowledges", after
+
+
 def _mark(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
     if s.cold:
         return
@@ -142,6 +165,7 @@ def writer_moves(case: Case, s: State) -> Iterator[Move]:
     for i, w in enumerate(s.writers):
         if w.pc == FIRST:
             yield from _begin(case, s, i)
+            yield from _on_former(case, s, i)
             return
         if w.pc == EARLY:
             after = _commit(case, s, i, SURE)

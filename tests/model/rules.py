@@ -1,62 +1,9 @@
-"""The rules of the cache protocol, each a switch, and where the model sees each one missed."""
+"""The rules of the cache protocol in words, and where the model sees each one missed."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from typing import NamedTuple
 
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """All on by default; the names are those of `RULES`."""
-
-    outbox_in_transaction: bool = True
-    mark_after_commit: bool = True
-    ack_waits: bool = True
-    wait_outlasts_lease: bool = True
-    delete_only_marked: bool = True
-    replay_marks_first: bool = True
-    known_id_is_marked: bool = True
-    commit_is_flushed: bool = True
-    compare_as_numbers: bool = True
-    epoch_before_version: bool = True
-    fresh_nonce: bool = True
-    mark_keeps_newer: bool = True
-    mark_never_lowers: bool = True
-    mark_publishes: bool = True
-    plain_select: bool = True
-    relay_deletes_only_marked: bool = True
-    trust_after_all_marks: bool = True
-    lease_from_sending: bool = True
-    owner_needs_lease: bool = True
-    lease_read_before_get: bool = True
-    marker_sends_to_primary: bool = True
-    permit_before_lsn: bool = True
-    lsn_is_proved: bool = True
-    lsn_before_rows: bool = True
-    position_before_snapshot: bool = True
-    same_timeline: bool = True
-    fill_over_same_bytes: bool = True
-    never_into_empty: bool = True
-    fill_not_below_marker: bool = True
-    source_has_known_epoch: bool = True
-    primary_not_in_recovery: bool = True
-    old_epoch_is_miss: bool = True
-    unproved_never_fills: bool = True
-    join_before_sending: bool = True
-    worker_remembers: bool = True
-    absent_needs_ownership: bool = True
-    owner_to_primary_without_redis: bool = True
-    absent_to_primary_without_redis: bool = True
-    keys_name_their_run: bool = True
-    message_forbids_store: bool = True
-    lost_subscription_forbids_store: bool = True
-    lost_subscription_empties: bool = True
-    near_only_from_get: bool = True
-    near_not_below_memory: bool = True
-    owner_never_reads_near: bool = True
-
-    def without(self, name: str) -> "Rules":
-        """The same with one rule left out."""
-        return replace(self, **{name: False})
+from tests.model.switches import Rules
 
 
 class Rule(NamedTuple):
@@ -134,9 +81,7 @@ RULES: dict[str, Rule] = {
         "A late mark lowers the head below a lagging standby's row, which then fills.",
     ),
     "mark_publishes": Rule(
-        "near",
-        "A mark publishes the id.",
-        "Near caches never hear of the write.",
+        "near", "A mark publishes the id.", "Near caches never hear of the write."
     ),
     "plain_select": Rule(
         "relays",
@@ -169,9 +114,7 @@ RULES: dict[str, Rule] = {
         "GET returns the old entry, the relay marks and renews, and the reply is believed.",
     ),
     "marker_sends_to_primary": Rule(
-        "core",
-        "Whoever meets a marker reads the primary.",
-        "A lagging replica answers.",
+        "core", "Whoever meets a marker reads the primary.", "A lagging replica answers."
     ),
     "permit_before_lsn": Rule(
         "core",
@@ -222,6 +165,16 @@ RULES: dict[str, Rule] = {
         "failover",
         "A primary's row counts only if the same read says that the node is not in recovery.",
         "A former primary, now a lagging standby, fills over a permit or a lowered marker.",
+    ),
+    "highest_timeline_counts": Rule(
+        "former",
+        "Of several nodes that take writes the one on the highest timeline is the primary.",
+        "A former primary that came back is first in the settings; it takes a write that is lost.",
+    ),
+    "timeline_is_remembered": Rule(
+        "former",
+        "A shard's highest timeline outlives the worker; a node below it is no primary.",
+        "A worker that starts while only the former primary is there takes it for the primary.",
     ),
     "old_epoch_is_miss": Rule(
         "failover",

@@ -29,9 +29,11 @@ class Scope:
     near: bool = False
     failovers: int = 0
     former_answers: bool = False  # the primary left behind still answers who is connected to it
+    former_writes: bool = False  # it takes writes, too, of whoever takes it for the primary
     role_untold: bool = False  # a standby may be taken for the primary by who met a marker
     evictions: bool = True
     restart: bool = False  # Redis saves a dump and comes back with it
+    restarts: bool = False  # workers start anew while the primary is away
     redis_away: bool = False  # a reader may not reach Redis
     primary_away: bool = False  # a reader may not reach the primary
     move: bool = False  # the bucket moves to another shard
@@ -58,6 +60,7 @@ SCOPES: dict[str, Scope] = {
     "relays": Scope(writes=1, workers=2, readers=((0, OWNER),), relay=True, clock=True),
     "failover": Scope(failovers=1),
     "split": Scope(failovers=1, former_answers=True, writes=1),
+    "former": Scope(failovers=1, former_writes=True, restarts=True),
     "standby": Scope(failovers=1, role_untold=True, evictions=False),
     "restart": Scope(restart=True),
     "primary_away": Scope(primary_away=True),

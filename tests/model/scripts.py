@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from tests.model.rules import Rules
 from tests.model.scopes import Scope
 from tests.model.state import (
     EMPTY,
@@ -17,6 +16,7 @@ from tests.model.state import (
     marker,
     permit,
 )
+from tests.model.switches import Rules
 
 
 class Case(NamedTuple):

@@ -9,7 +9,6 @@ from tests.model.moves_faults import fault_moves
 from tests.model.moves_reader import describe, reader_moves, with_reader
 from tests.model.moves_worker import near_moves, relay_moves, tick, with_worker
 from tests.model.moves_writer import show, with_writer, writer_moves
-from tests.model.rules import Rules
 from tests.model.scopes import Scope
 from tests.model.scripts import Case
 from tests.model.state import (
@@ -29,6 +28,7 @@ from tests.model.state import (
     Writer,
     entry,
 )
+from tests.model.switches import Rules
 
 
 class Found(NamedTuple):

@@ -86,6 +86,7 @@ class Worker(NamedTuple):
     lease: int = LEASE  # ticks since the poll that renewed it was sent; LEASE: over
     poll: Poll | None = None
     near: Value = -1
+    forgot: bool = False  # started anew with no memory, and met the former primary alone
     subscription: int = LIVE
     queue: int = 0  # published messages on their way
     memory: Value = 0  # newest value a database gave
@@ -114,6 +115,7 @@ class State(NamedTuple):
     outbox: tuple[Value, ...] = ()
     moved: tuple[Value, ...] = ()  # the item on the shard its bucket moved to, so far
     former: tuple[Value, int] = (0, 0)  # a primary left behind by a failover: item, LSN
+    former_written: bool = False  # once is enough
     dump: Key | None = None
     cold: bool = False  # Redis came back from the dump and nobody has connected yet
     failovers: int = 0

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.model.__main__ import row, without
-from tests.model.rules import RULES, Rules
+from tests.model.rules import RULES
 from tests.model.scopes import SCOPES
 from tests.model.search import Found, search
+from tests.model.switches import Rules
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cache-protocol.md").read_text()
 

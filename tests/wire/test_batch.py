@@ -8,11 +8,10 @@ import httpx
 import pytest
 
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.batches import MISSING, URL, create, made_items, results_of, send_batch
 from tests.fixtures.running import RunningService, start_service
 
-URL = "/v1/items:batch"
 JSON = {"content-type": "application/json"}
-MISSING = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 @pytest.fixture(scope="module")
@@ -21,32 +20,12 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
         yield client
 
 
-def _send(client: httpx.Client, *operations: dict[str, Any], **more: Any) -> httpx.Response:
-    return client.post(URL, json={"operations": operations} | more)
-
-
-def _results(answer: httpx.Response) -> list[dict[str, Any]]:
-    assert answer.status_code == 200, answer.text
-    results: list[dict[str, Any]] = answer.json()["results"]
-    return results
-
-
-def _create(data: Any, key: str | None = None) -> dict[str, Any]:
-    return {"op": "create", "idempotency_key": key or str(uuid.uuid4()), "data": data}
-
-
-def _made(client: httpx.Client, count: int) -> list[dict[str, Any]]:
-    results = _results(_send(client, *(_create({"n": n}) for n in range(count))))
-    assert [result["status"] for result in results] == [201] * count
-    return results
-
-
 def test_each_kind_of_operation_in_its_place(client: httpx.Client) -> None:
-    a, b, c, d = _made(client, 4)
-    results = _results(
-        _send(
+    a, b, c, d = made_items(client, 4)
+    results = results_of(
+        send_batch(
             client,
-            _create({"new": True}),
+            create({"new": True}),
             {"op": "replace", "id": a["item"]["id"], "if_match": a["etag"], "data": {"n": 10}},
             {"op": "patch", "id": b["item"]["id"], "if_match": "*", "patch": {"data": {"m": 1}}},
             {
@@ -90,14 +69,14 @@ def test_numbers_keep_every_digit(client: httpx.Client) -> None:
     text = '{"n":12345678901234567890.12345000,"e":1e400}'
     operation = f'{{"op":"create","idempotency_key":"{uuid.uuid4()}","data":{text}}}'
     answer = client.post(URL, content=f'{{"operations":[{operation}]}}', headers=JSON)
-    alone = client.get(_results(answer)[0]["location"])
+    alone = client.get(results_of(answer)[0]["location"])
     assert "12345678901234567890.12345000" in alone.text
     assert "12345678901234567890.12345000" in answer.text
 
 
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_batch_can_be_sent_again(client: httpx.Client, atomic: bool) -> None:
-    item = _made(client, 1)[0]["item"]
+    item = made_items(client, 1)[0]["item"]
     operations = [
         {
             "op": "patch",
@@ -107,8 +86,8 @@ def test_a_batch_can_be_sent_again(client: httpx.Client, atomic: bool) -> None:
             "patch": {"data": {"more": "x"}},
         }
     ]
-    first, second = (_results(_send(client, *operations, atomic=atomic)) for _ in range(2))
-    other = _results(_send(client, operations[0] | {"patch": {"data": {}}}))
+    first, second = (results_of(send_batch(client, *operations, atomic=atomic)) for _ in range(2))
+    other = results_of(send_batch(client, operations[0] | {"patch": {"data": {}}}))
     assert [r.pop("replayed") for r in second] == [True]
     assert second == first
     assert first[0]["item"]["version"] == 2
@@ -116,17 +95,17 @@ def test_a_batch_can_be_sent_again(client: httpx.Client, atomic: bool) -> None:
 
 
 def test_five_hundred_and_no_more(client: httpx.Client) -> None:
-    results = _made(client, 500)
+    results = made_items(client, 500)
     assert len({result["item"]["id"] for result in results}) == 500
     assert [result["item"]["data"]["n"] for result in results] == list(range(500))
-    refused = _send(client, *([{"op": "get", "id": MISSING}] * 501))
+    refused = send_batch(client, *([{"op": "get", "id": MISSING}] * 501))
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/operations")
 
 
 def test_a_batch_may_be_larger_than_a_write_its_items_not(client: httpx.Client) -> None:
-    large = _send(client, *(_create({"text": "x" * 1_000_000}) for _ in range(3)))
-    too_large = _send(client, _create({"text": "x" * 1_100_000}))
-    assert [result["status"] for result in _results(large)] == [201] * 3
+    large = send_batch(client, *(create({"text": "x" * 1_000_000}) for _ in range(3)))
+    too_large = send_batch(client, create({"text": "x" * 1_100_000}))
+    assert [result["status"] for result in results_of(large)] == [201] * 3
     assert (too_large.status_code, too_large.json()["code"]) == (422, "invalid-content")
     assert client.post(URL, content=b" " * ((16 << 20) + 1), headers=JSON).status_code == 413
 
@@ -150,16 +129,52 @@ def test_a_batch_may_be_larger_than_a_write_its_items_not(client: httpx.Client) 
 def test_places_that_are_wrong_are_named(
     client: httpx.Client, operation: Any, pointer: str
 ) -> None:
-    answer = _send(client, operation)
+    answer = send_batch(client, operation)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
     assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("operation", "pointer"),
+    [
+        (f'"op":"get","op":"delete","id":"{MISSING}"', "/op"),
+        (f'"op":"get","id":"{MISSING}","id":"{MISSING}"', "/id"),
+        (f'"op":"delete","id":"{MISSING}","if_match":"*","if_match":"*"', "/if_match"),
+        ('"op":"create","idempotency_key":"k","data":{},"data":{}', "/data"),
+    ],
+)
+def test_a_member_that_is_given_twice_is_400(
+    client: httpx.Client, operation: str, pointer: str
+) -> None:
+    answer = client.post(URL, content=f'{{"operations":[{{{operation}}}]}}', headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-syntax")
+    assert [place["pointer"] for place in answer.json()["errors"]] == [f"/operations/0{pointer}"]
+
+
+@pytest.mark.parametrize("member", ["op", "id", "if_match", "idempotency_key"])
+def test_short_members_are_short(client: httpx.Client, member: str) -> None:
+    long = {"op": "delete", "id": MISSING} | {member: '"",' * 1_000_000}
+    answer = send_batch(client, long)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
+    (place,) = answer.json()["errors"]
+    assert place["pointer"] == f"/operations/0/{member}"
+    assert "4096 bytes" in place["detail"]
+
+
+def test_data_is_stored_as_it_was_sent(client: httpx.Client) -> None:
+    """As a single write does it: blanks and escapes are jsonb's business, the last name wins."""
+    data = rb' {"a" : 1.10, "\u00e9":[ ], "a":2}'
+    body = b'{"operations":[{"op":"create","idempotency_key":"%s","data":%s}]}'
+    answer = client.post(URL, content=body % (uuid.uuid4().hex.encode(), data), headers=JSON)
+    (result,) = results_of(answer)
+    assert result["item"]["data"] == {"a": 2, "é": []}
 
 
 def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
     assert client.post(URL, content="{", headers=JSON).status_code == 400
     assert client.post(URL, content="[]", headers=JSON).status_code == 422
     assert client.post(URL, json={"operations": []}).status_code == 422
-    assert _send(client, {"op": "get", "id": MISSING}, atomic=1).status_code == 422
+    assert send_batch(client, {"op": "get", "id": MISSING}, atomic=1).status_code == 422
     assert client.post(URL, content="{}", headers={"content-type": "text/plain"}).status_code == 415
     document = {"content-type": "application/vnd.api+json"}
     assert client.post(URL, content="{}", headers=document).status_code == 415
@@ -169,85 +184,12 @@ def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
 
 def test_scopes(service: RunningService) -> None:
     with service.client("reader", "items:read") as reader:
-        assert _results(_send(reader, {"op": "get", "id": MISSING}))[0]["status"] == 404
-        assert _send(reader, {"op": "delete", "id": MISSING}).status_code == 403
+        assert results_of(send_batch(reader, {"op": "get", "id": MISSING}))[0]["status"] == 404
+        assert send_batch(reader, {"op": "delete", "id": MISSING}).status_code == 403
     with service.client("batches") as owner, service.client("mallory") as mallory:
-        item = _made(owner, 1)[0]["item"]
-        refused = _results(_send(mallory, {"op": "delete", "id": item["id"]}))
+        item = made_items(owner, 1)[0]["item"]
+        refused = results_of(send_batch(mallory, {"op": "delete", "id": item["id"]}))
     assert refused[0]["problem"]["code"] == "not-owner"
-
-
-# As one
-
-
-def _together(client: httpx.Client, count: int) -> tuple[list[str], list[str]]:
-    """Ids on one shard, and those that are not there."""
-    ids = [made["item"]["id"] for made in _made(client, count)]
-    answer = _send(client, *(_replace(item_id, {}) for item_id in ids), atomic=True)
-    assert (answer.status_code, answer.json()["code"]) == (422, "several-shards")
-    elsewhere = {int(place["pointer"].split("/")[2]) for place in answer.json()["errors"]}
-    here = [item_id for index, item_id in enumerate(ids) if index not in elsewhere]
-    return here, [ids[index] for index in sorted(elsewhere)]
-
-
-def _replace(item_id: str, data: Any, **more: Any) -> dict[str, Any]:
-    return {"op": "replace", "id": item_id, "if_match": "*", "data": data} | more
-
-
-def _version(client: httpx.Client, item_id: str) -> int:
-    return int(client.get(f"/v1/items/{item_id}").json()["version"])
-
-
-def test_all_or_nothing(client: httpx.Client) -> None:
-    here, elsewhere = _together(client, 16)
-    assert here
-    assert elsewhere
-    assert {_version(client, item_id) for item_id in here + elsewhere} == {1}
-    stale = _replace(here[1], {"a": 1}, if_match='"9-00000000"')
-    failed = _send(client, _replace(here[0], {"a": 1}), stale, atomic=True)
-    assert (failed.status_code, failed.json()["code"]) == (409, "batch-failed")
-    [place] = failed.json()["errors"]
-    assert place["pointer"] == "/operations/1"
-    assert place["detail"].startswith("precondition-failed: ")
-    assert {_version(client, item_id) for item_id in here} == {1}
-    done = _results(
-        _send(
-            client,
-            _replace(here[0], {"a": 1}),
-            {"op": "patch", "id": here[1], "if_match": "*", "patch": {"data": {"b": 2}}},
-            {"op": "delete", "id": here[2]},
-            atomic=True,
-        )
-    )
-    assert [result["status"] for result in done] == [200, 200, 204]
-    assert client.get(f"/v1/items/{here[0]}").json()["data"] == {"a": 1}
-    assert client.get(f"/v1/items/{here[2]}").status_code == 404
-
-
-def test_a_failed_batch_leaves_its_keys_free(client: httpx.Client) -> None:
-    here, _ = _together(client, 16)
-    keyed = _replace(here[0], {"a": 1}, idempotency_key="free")
-    stale = _replace(here[1], {}, if_match='"9-00000000"')
-    assert _send(client, keyed, stale, atomic=True).status_code == 409
-    again = _results(_send(client, keyed | {"data": {"a": 2}}, atomic=True))
-    assert again[0]["item"]["data"] == {"a": 2}
-    assert "replayed" not in again[0]
-
-
-@pytest.mark.parametrize(
-    ("operations", "pointer"),
-    [
-        ([{"op": "get", "id": MISSING}], "/operations/0/op"),
-        ([_replace(MISSING, {}), {"op": "delete", "id": MISSING}], "/operations/1/id"),
-        ([_create({}, "same"), _create({}, "same")], "/operations/1/idempotency_key"),
-    ],
-)
-def test_what_an_atomic_batch_cannot_hold(
-    client: httpx.Client, operations: list[dict[str, Any]], pointer: str
-) -> None:
-    answer = _send(client, *operations, atomic=True)
-    assert answer.status_code == 422
-    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
 
 
 def test_a_batch_of_n_costs_n(
@@ -262,8 +204,8 @@ def test_a_batch_of_n_costs_n(
     get = {"op": "get", "id": MISSING}
     try:
         with running.client(uuid.uuid4().hex) as client:
-            never = _send(client, *[get] * 102)
-            answers = [_send(client, *[get] * 20) for _ in range(7)]
+            never = send_batch(client, *[get] * 102)
+            answers = [send_batch(client, *[get] * 20) for _ in range(7)]
     finally:
         stopped = running.stop()
     assert stopped == 0
@@ -275,4 +217,4 @@ def test_a_batch_of_n_costs_n(
     assert len(passed) + len(refused) == 7
     assert {answer.json()["code"] for answer in refused} == {"rate-limited"}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert [result["status"] for result in _results(passed[0])] == [404] * 20
+    assert [result["status"] for result in results_of(passed[0])] == [404] * 20

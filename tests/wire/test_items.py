@@ -136,6 +136,32 @@ def test_delete_leaves_a_tombstone_that_goes_on_counting(service: RunningService
     assert old.status_code == 412
 
 
+@pytest.mark.parametrize("match", [{"if-none-match": "*"}, {"if-match": "*"}])
+def test_a_deleted_id_stays_its_owner_s(service: RunningService, match: dict[str, str]) -> None:
+    with (
+        service.client("alice") as alice,
+        service.client("mallory") as mallory,
+        service.client("root", "items:admin") as admin,
+    ):
+        own, taken = (_post(alice).headers["location"] for _ in range(2))
+        for url in (own, taken):
+            assert alice.delete(url, headers={"if-match": "*"}).status_code == 204
+        refused = mallory.put(own, content='{"data":{}}', headers=JSON | match)
+        operation = {"op": "replace", "id": own[-26:], "data": {}, "if_none_match": "*"}
+        in_batch = [
+            mallory.post("/v1/items:batch", json={"operations": [operation], "atomic": atomic})
+            for atomic in (False, True)
+        ]
+        creates = JSON | {"if-none-match": "*"}
+        by_owner = alice.put(own, content='{"data":{}}', headers=creates)
+        by_admin = admin.put(taken, content='{"data":{}}', headers=creates)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not-owner")
+    assert in_batch[0].json()["results"][0]["problem"]["code"] == "not-owner"
+    assert in_batch[1].json()["code"] == "batch-failed"
+    assert (by_owner.status_code, by_owner.json()["version"]) == (201, 3)
+    assert (by_admin.status_code, by_admin.json()["owner_id"]) == (201, "root")
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_only_the_owner_or_an_admin_changes_an_item(service: RunningService, method: str) -> None:
     with (

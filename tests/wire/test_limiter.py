@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 
 from service.access.limiter import BORN_KEY
+from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.redis_server import RedisServer, in_run, redis_server
+from tests.fixtures.running import start_service
 
 CAPACITY, DRAIN_PER_S = 100, 100 / 60
 
@@ -70,3 +74,28 @@ def test_a_steady_overload_over_three_workers(server: RedisServer) -> None:
     # A moment is noted a little after it was granted: allow what drains in 0.3 s.
     assert worst_level(moments) <= CAPACITY + 0.5
     assert len(moments) > CAPACITY
+
+
+def test_a_redis_of_their_own_keeps_limits_whatever_the_cache_loses(
+    stack: EmbeddedStack, server: RedisServer, tmp_path: Path
+) -> None:
+    running = start_service(
+        Stack(stack.shards, stack.redis_url),
+        tmp_path,
+        HOTSHELF_LIMITS_QUOTA="100",
+        HOTSHELF_LIMITS_WINDOW_S="3600",
+        HOTSHELF_LIMITS_REDIS_URL=server.url,
+    )
+    try:
+        with running.client() as client, redis.Redis.from_url(stack.redis_url) as cache:
+            passed = 0
+            for _ in range(6):
+                cache.flushdb()
+                answers = [client.get("/v1/items/" + "0" * 26).status_code for _ in range(40)]
+                passed += answers.count(404)
+            assert CAPACITY <= passed <= CAPACITY + 1
+            assert not [key for key in cache.scan_iter() if key.startswith(b"limit")]
+        with server.client() as limits:
+            assert [key for key in limits.scan_iter() if key.startswith(b"limit:")]
+    finally:
+        assert running.stop() == 0

@@ -15,7 +15,7 @@ _OPERATION_MEMBERS = {
 
 
 def results(version: int) -> Schema:
-    """The results, each with what its operation alone would have been answered with."""
+    """The results, each with the body that its operation alone would have had as a response."""
     answers = {
         1: {"item": ref("ItemV1"), "problem": ref("Problem")},
         2: {"document": {"oneOf": [ref("ItemV2"), ref("Errors")]}},

@@ -1,4 +1,4 @@
-"""/docs: Swagger UI on our own OpenAPI document, with nothing taken from elsewhere."""
+"""/docs: Swagger UI on our own OpenAPI document; nothing is loaded from other hosts."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,7 @@
 """GET /openapi.json: an OpenAPI 3.1 document of the routes, their operations and the errors.
 
-Nothing of it is written by hand: what is served, and what may go wrong, is read from the tables
-that serve it.
+It is built from the routes that are served and the table of errors, so that it lists every
+operation and every error; summaries and schemas are in ``operations`` and ``schemas``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,18 +9,17 @@ from importlib.metadata import version as version_of
 from typing import Any, NamedTuple
 
 from service.access import scopes
+from service.access.credential_kinds import KINDS
 from service.api.describe.headers import HEADERS, error_headers
 from service.api.describe.operations import V2_ONLY, Operation, Success
-from service.api.describe.schema_parts import CURSOR, ULID, ref
-from service.api.describe.schemas import SCHEMAS, search, sort_keys
+from service.api.describe.parameters import EVERYWHERE, parameters
+from service.api.describe.schema_parts import ref
+from service.api.describe.schemas import SCHEMAS, search
 from service.api.headers import media_types
 from service.api.headers.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
-from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
 from service.api.oauth2 import FORM
-from service.api.represent.fields import PARAMETER
 from service.api.represent.problem import MEDIA_TYPE, TABLE
 from service.model.errors import HotshelfError
-from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
 from service.model.resource import ITEMS, url_version
 from service.settings import Settings
 
@@ -105,22 +104,21 @@ def _operation(
         "operationId": ("head_" if method == "head" else "") + operation.id + suffix,
         "summary": operation.summary,
         "tags": list(operation.tags),
-        "parameters": [_parameter(name, version, attributes) for name in _names(operation, version)]
-        + ([_REQUEST_ID, _TRACEPARENT] if versioned else []),
+        "parameters": [
+            *parameters(operation, version, attributes),
+            *(EVERYWHERE if versioned else []),
+        ],
         "responses": _responses(method, version, versioned, operation),
-        "security": [{"bearer": []}, {"oauth2": [operation.scope]}, {"apiKey": []}]
-        if operation.scope
-        else [],
+        "security": [
+            {scheme: [operation.scope] if scheme == "oauth2" else []}
+            for kind in KINDS
+            for scheme in kind.schemes
+            if operation.scope
+        ],
     }
     if operation.body:
         described["requestBody"] = {"required": True, "content": _sent(operation, version)}
     return described
-
-
-def _names(operation: Operation, version: int) -> list[str]:
-    """Version 2 has a parameter for each way that a cursor may lead."""
-    back = version == 2 and "cursor" in operation.parameters
-    return [*operation.parameters, *(["cursor-back"] if back else [])]
 
 
 def _responses(method: str, version: int, versioned: bool, operation: Operation) -> dict[str, Any]:
@@ -219,79 +217,3 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
         case _:
             shapes = {FORM: "TokenRequest"}
     return {media_type: {"schema": ref(name)} for media_type, name in shapes.items()}
-
-
-def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, Any]:
-    """A parameter by the name that operations give it."""
-    text = {"type": "string"}
-    match name:
-        case "id":
-            return _in("path", "id", "The item's id", ULID, required=True)
-        case "asset":
-            return _in("path", "asset", "A file's name", text, required=True)
-        case "fields":
-            return _in("query", PARAMETER[version], "Members of data to show, with commas", text)
-        case "limit":
-            limits = {"minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-            return _in(
-                "query", LIMIT_NAME[version], "Items on a page", {"type": "integer"} | limits
-            )
-        case "cursor":
-            return _in("query", CURSOR_NAMES[version]["next"], "A cursor of a page before", CURSOR)
-        case "cursor-back":
-            return _in("query", CURSOR_NAMES[version]["prev"], "A cursor of a page after", CURSOR)
-        case "sort":
-            words = "A minus before it turns the list round; a tie is broken by id"
-            return _in("query", "sort", words, text | {"enum": sort_keys(attributes)})
-        case "filter":
-            named = {"propertyNames": {"pattern": r"^\w+$"}, "additionalProperties": text}
-            schema = {"type": "object"} | named
-            words = "filter[attribute]=value, or filter[attribute][operator]=value"
-            return _in("query", "filter", words, schema) | {"style": "deepObject", "explode": True}
-    return _HEADER_PARAMETERS[name]
-
-
-def _in(place: str, name: str, text: str, schema: Any, required: bool = False) -> dict[str, Any]:
-    return {"in": place, "name": name, "description": text, "schema": schema, "required": required}
-
-
-_TAGS = {
-    "type": "string",
-    "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$',
-    "description": 'Such as "7-5d41402a", with its quotes',
-}
-_KEY = {"type": "string", "pattern": "^[!#-~]{1,255}$"}
-_HEADER_PARAMETERS = {
-    "if-match": _in("header", "If-Match", "Only if the item has one of these tags", _TAGS),
-    "if-none-match": _in("header", "If-None-Match", "Only if it has none of these", _TAGS),
-    "idempotency-key": _in(
-        "header", "Idempotency-Key", "A retry under it changes nothing more", _KEY, required=True
-    ),
-    "optional-idempotency-key": _in(
-        "header", "Idempotency-Key", "A retry under it changes nothing more", _KEY
-    ),
-    "prefer": _in(
-        "header",
-        "Prefer",
-        "return=minimal drops the body (RFC 7240); what nobody knows is ignored",
-        {"type": "string"},
-    ),
-    "prefer-count": _in(
-        "header",
-        "Prefer",
-        "count=estimated or count=exact tells how many items the whole list has",
-        {"type": "string"},
-    ),
-}
-_REQUEST_ID = _in(
-    "header",
-    "X-Request-Id",
-    "1 to 128 plain characters are sent back; another value is replaced",
-    {"type": "string"},
-)
-_TRACEPARENT = _in(
-    "header",
-    "traceparent",
-    "The trace that the request is part of (W3C Trace Context); what is none is ignored",
-    {"type": "string"},
-)

@@ -1,4 +1,4 @@
-"""What each operation takes and answers: the facts that the OpenAPI document is made of."""
+"""The parameters, responses and errors of each operation, for the OpenAPI document."""
 
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ _LIST: Errors = _READ | {
     errors.UnindexedQuery,
     errors.QueryTooExpensive,
 }
-# Packed as the client likes.
+# Compressed as the client accepts.
 _SHOWN: Errors = _ANY | {errors.NotAcceptable}
 # Only a JSON:API document can say what contradicts the URL.
 V2_ONLY: Errors = frozenset({errors.ClientIdForbidden, errors.ResourceMismatch})
@@ -56,7 +56,10 @@ V2_ONLY: Errors = frozenset({errors.ClientIdForbidden, errors.ResourceMismatch})
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """One good answer. ``content`` and ``headers`` are names that api/describe/openapi.py knows."""
+    """A response without a problem document.
+
+    ``content`` and ``headers`` are names that api/describe/openapi.py knows.
+    """
 
     status: int
     text: str
@@ -66,9 +69,9 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation, as callers see it; names are those that api/describe/openapi.py knows.
+    """One operation as clients see it. Names are those that api/describe/openapi.py knows.
 
-    ``scope`` empty: open to everybody, and then only counted by address unless it is a probe.
+    ``scope`` empty: no credentials needed; requests, except probes, are limited by address.
     """
 
     id: str
@@ -90,7 +93,7 @@ GET_ITEM = Operation(
     "Read an item",
     (
         Success(200, "The item", "item", (*_ITEM, "content-encoding")),
-        Success(304, "The client has this version already", headers=_ITEM),
+        Success(304, "The client's copy is current", headers=_ITEM),
     ),
     _READ | {errors.ItemNotFound, errors.PreconditionFailed},
     READ,
@@ -110,11 +113,11 @@ CREATE_ITEM = Operation(
 )
 PUT_ITEM = Operation(
     "putItem",
-    "Replace an item, or create it under an id of the client's choice",
+    "Replace an item, or create it with an id that the client chooses",
     (
-        Success(200, "The item as it is now", "item", _WRITTEN),
+        Success(200, "The item after the change", "item", _WRITTEN),
         Success(201, "The new item", "item", (*_WRITTEN, "location")),
-        Success(204, "Done; return=minimal was preferred", headers=_MINIMAL),
+        Success(204, "Changed; return=minimal was preferred", headers=_MINIMAL),
     ),
     _CHANGE | _BODY | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch},
     WRITE,
@@ -123,10 +126,10 @@ PUT_ITEM = Operation(
 )
 PATCH_ITEM = Operation(
     "patchItem",
-    "Change parts of an item, all that is asked or nothing",
+    "Change parts of an item: every operation of the patch, or none",
     (
-        Success(200, "The item as it is now", "item", _WRITTEN),
-        Success(204, "Done; return=minimal was preferred", headers=_MINIMAL),
+        Success(200, "The item after the change", "item", _WRITTEN),
+        Success(204, "Changed; return=minimal was preferred", headers=_MINIMAL),
     ),
     _CHANGE
     | _BODY
@@ -139,13 +142,13 @@ PATCH_ITEM = Operation(
 DELETE_ITEM = Operation(
     "deleteItem",
     "Delete an item",
-    (Success(204, "It is gone", headers=("idempotency-replayed",)),),
+    (Success(204, "The item is deleted", headers=("idempotency-replayed",)),),
     _CHANGE - {errors.NotAcceptable} | {errors.ItemNotFound},
     WRITE,
     ("id", "if-match", "optional-idempotency-key"),
 )
-_PACKED = ("cache-control", "vary", "content-encoding")
-_PAGE = (*_PACKED, "preference-applied")
+_COMPRESSED = ("cache-control", "vary", "content-encoding")
+_PAGE = (*_COMPRESSED, "preference-applied")
 LIST_ITEMS = Operation(
     "listItems",
     "List items, a page at a time",
@@ -156,7 +159,7 @@ LIST_ITEMS = Operation(
 )
 SEARCH_ITEMS = Operation(
     "searchItems",
-    "The same as listItems, asked in a JSON body",
+    "List items, with the query in a JSON body",
     (Success(200, "A page", "page", _PAGE),),
     _LIST | _BODY,
     READ,
@@ -166,8 +169,8 @@ SEARCH_ITEMS = Operation(
 
 BATCH = Operation(
     "batchItems",
-    "Many operations in one request; a batch of n costs n requests",
-    (Success(200, "A result for each, in their order", "batch", _PACKED),),
+    "Run many operations in one request; n operations count as n requests",
+    (Success(200, "One result per operation, in their order", "batch", _COMPRESSED),),
     _READ
     | _WRITE
     | _BODY
@@ -178,21 +181,24 @@ BATCH = Operation(
 )
 
 LIVEZ = Operation(
-    "livez", "Is the process alive", (Success(200, "It is", "health"),), tags=("service",)
+    "livez",
+    "Liveness probe",
+    (Success(200, "The process is alive", "health"),),
+    tags=("service",),
 )
 READYZ = Operation(
     "readyz",
-    "Can requests be answered",
+    "Readiness probe",
     (
-        Success(200, "They can", "health"),
-        Success(503, "They cannot", "health", ("retry-after",)),
+        Success(200, "The service can answer requests", "health"),
+        Success(503, "The service cannot answer requests", "health", ("retry-after",)),
     ),
     tags=("service",),
 )
 METRICS = Operation(
     "metrics",
     f"Metrics for Prometheus; other machines need the scope {ADMIN}",
-    (Success(200, "In its text format", "metrics"),),
+    (Success(200, "Metrics in the Prometheus text format", "metrics"),),
     _CALLER,
     tags=("service",),
 )
@@ -219,19 +225,23 @@ STATUS_DATA = Operation(
     tags=("service",),
 )
 OPENAPI = Operation(
-    "openapi", "This document", (Success(200, "It", "json"),), _SHOWN, tags=("service",)
+    "openapi",
+    "This OpenAPI document",
+    (Success(200, "The OpenAPI document", "json"),),
+    _SHOWN,
+    tags=("service",),
 )
 DOCS = Operation(
     "docs",
-    "A page to try the service out",
-    (Success(200, "It", "html"),),
+    "Interactive documentation",
+    (Success(200, "The documentation page", "html"),),
     _SHOWN,
     tags=("service",),
 )
 DOCS_ASSET = Operation(
     "docsAsset",
-    "Scripts and styles of that page",
-    (Success(200, "One of them", "asset"),),
+    "Scripts and styles of the documentation page",
+    (Success(200, "A script or a style sheet", "asset"),),
     _SHOWN,
     parameters=("asset",),
     tags=("service",),
@@ -241,8 +251,8 @@ TOKEN = Operation(
     "An access token for a client (RFC 6749 section 4.4)",
     (
         Success(200, "A token", "token"),
-        Success(400, "RFC 6749 section 5.2", "oauth-error"),
-        Success(401, "The client is not authenticated", "oauth-error"),
+        Success(400, "The request is refused (RFC 6749 section 5.2)", "oauth-error"),
+        Success(401, "The client's credentials are wrong", "oauth-error"),
     ),
     _ANY
     | {errors.BodyTooLarge, errors.BodyTimeout, errors.IncompleteBody, errors.InvalidSyntax}
@@ -251,20 +261,23 @@ TOKEN = Operation(
     tags=("access",),
 )
 JWKS = Operation(
-    "jwks", "The keys that tokens are signed with", (Success(200, "RFC 7517", "jwks"),), _ANY,
+    "jwks",
+    "The public keys of the built-in issuer",
+    (Success(200, "A JWK Set (RFC 7517)", "jwks"),),
+    _ANY,
     tags=("access",),
-)  # fmt: skip
+)
 AUTHORIZATION_SERVER = Operation(
     "authorizationServer",
     "Metadata of the built-in issuer",
-    (Success(200, "RFC 8414", "json"),),
+    (Success(200, "Authorization server metadata (RFC 8414)", "json"),),
     _ANY,
     tags=("access",),
 )
 PROTECTED_RESOURCE = Operation(
     "protectedResource",
     "Metadata of this service as a protected resource",
-    (Success(200, "RFC 9728", "json"),),
+    (Success(200, "Protected resource metadata (RFC 9728)", "json"),),
     _ANY,
     tags=("access",),
 )

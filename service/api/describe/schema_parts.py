@@ -1,4 +1,4 @@
-"""What the JSON Schemas of the OpenAPI document are made of."""
+"""Parts that the JSON Schemas of the OpenAPI document share."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ DATA: Schema = {
 }
 CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 CURSOR_OR_NULL = {"type": ["string", "null"]}
-TAG = {"type": "string", "description": "The item's entity tag, good for If-Match"}
+TAG = {"type": "string", "description": "The item's entity tag, for If-Match"}
 
 
 def closed(properties: Schema, *optional: str) -> Schema:

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of what goes in and out, for the OpenAPI document."""
+"""JSON Schemas (2020-12) of request and response bodies, for the OpenAPI document."""
 
 from collections.abc import Sequence
 
@@ -125,13 +125,13 @@ def _json_patch() -> Schema:
 
 
 def sort_keys(attributes: Sequence[str]) -> list[str]:
-    """What lists can be sorted by where these attributes are declared."""
+    """The sort keys of lists if these attributes are declared."""
     keys = ("id", "created_at", *attributes)
     return [sign + key for key in keys for sign in ("", "-")]
 
 
 def search(attributes: Sequence[str]) -> Schema:
-    """The body of a search where these attributes are declared."""
+    """The body of a search if these attributes are declared."""
     scalar = {"type": ["string", "number", "boolean", "null"]}
     several = {"type": "array", "items": scalar, "maxItems": MAX_VALUES}
     operators: Schema = {name: several if name in ("in", "nin") else scalar for name in OPERATORS}
@@ -153,7 +153,7 @@ def search(attributes: Sequence[str]) -> Schema:
 
 _PROBLEM: Schema = {
     "type": "object",
-    "description": "RFC 9457; further members tell the state that was met.",
+    "description": "RFC 9457; further members describe the state that was found.",
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},

@@ -1,12 +1,12 @@
 """Content codings of answers (RFC 9110 sections 8.4.1 and 12.5.3)."""
 
-import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
 
 from service import native
 from service.api.headers.header_lists import is_short, list_field, members, parameters, weight
 from service.api.request import Reply
+from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import NotAcceptable, Place
 from service.observe.metrics import COMPRESSED_BYTES
@@ -16,8 +16,6 @@ from service.observe.metrics import COMPRESSED_BYTES
 LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
 # What is smaller fits into one packet with its head, packed or not.
 WORTHWHILE_BYTES = 1024
-# What is larger takes long, and our native code lets others have the interpreter meanwhile.
-_ASIDE_BYTES = 64 << 10
 
 
 def choose_coding(headers: Mapping[str, list[str]]) -> str:
@@ -74,10 +72,10 @@ async def coded(reply: Reply, coding: str) -> Reply:
     A large one is encoded by another thread, so that no other answer waits.
     """
     body = reply.body
-    if len(body) <= _ASIDE_BYTES:
+    if len(body) <= LONG_BYTES:
         packed = encode(body, coding)
     else:
-        packed = await asyncio.to_thread(encode, body, coding)
+        packed = await BESIDE_THE_LOOP.run(encode, body, coding)
     if packed is None:
         return reply
     return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], packed)

@@ -5,13 +5,14 @@ Requests never carry cookies here, so ``*`` is safe to offer and credentials mod
 
 from collections.abc import Mapping
 
+from service.access.credential_kinds import HEADERS
 from service.api.request import Reply
 from service.settings import Cors
 
 _ALLOW_HEADERS = ", ".join(
     (
+        *map(str.lower, HEADERS),
         "accept",
-        "authorization",
         "content-encoding",
         "content-type",
         "idempotency-key",
@@ -20,7 +21,6 @@ _ALLOW_HEADERS = ", ".join(
         "prefer",
         "traceparent",
         "tracestate",
-        "x-api-key",
         "x-idempotency-key",
         "x-idempotent-id",
         "x-request-id",

@@ -46,6 +46,16 @@ class Health:
             f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
         ]
         degraded += [
+            f"shard {s.number}: node {node} takes writes on timeline {timeline} and is not believed"
+            for s in self._shards.all
+            for node, timeline in s.rivals.items()
+        ]
+        degraded += [
+            f"shard {s.number}: node {node} has fsync off"
+            for s in self._shards.all
+            for node in s.unsafe
+        ]
+        degraded += [
             f"{name}: breaker {status.state}"
             for name, status in self._breakers().items()
             if status.left_s > 0

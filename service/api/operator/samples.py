@@ -36,13 +36,12 @@ class Parts:
     reads: Reads
     near: NearCache[Stored]
     redis: RedisPipeline | None
+    limits_redis: RedisPipeline | None
     limiter: Limiter
     shards: Shards
-    facts: Facts
-    connections: OpenConnections
 
 
-def samples(parts: Parts) -> Iterator[Sample]:
+def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterator[Sample]:
     """What they have counted so far, and what they hold now."""
     yield from _of_reads(parts.reader, parts.reads)
     yield from _of_near_cache(parts.near, parts.reader)
@@ -52,21 +51,24 @@ def samples(parts: Parts) -> Iterator[Sample]:
     for node, status in breakers(parts).items():
         yield Sample(metrics.BREAKER_STATE, _STATES[status.state], (node,))
         yield Sample(metrics.BREAKER_OPENINGS, status.openings, (node,))
+    for shard in parts.shards.all:
+        yield Sample(metrics.PRIMARIES_IGNORED, len(shard.rivals), (str(shard.number),))
     yield Sample(metrics.LIMITER_LOCAL, parts.limiter.local)
     yield Sample(metrics.LIMITER_WORKERS, parts.limiter.workers)
     yield Sample(metrics.LIMITER_KEYS, parts.limiter.keys)
     yield from _of_pools(parts.shards)
-    yield from _of_facts(parts.facts)
-    if parts.connections.number is not None:
-        yield Sample(metrics.CONNECTIONS, parts.connections.number)
+    yield from _of_facts(facts)
+    if connections.number is not None:
+        yield Sample(metrics.CONNECTIONS, connections.number)
     yield from _of_process()
 
 
 def breakers(parts: Parts) -> Mapping[str, Status]:
     """All breakers of the worker, by what they stand before."""
     found = dict(parts.reads.statuses())
-    if parts.redis is not None:
-        found["redis"] = parts.redis.breaker
+    for name, redis in (("redis", parts.redis), ("redis-limits", parts.limits_redis)):
+        if redis is not None:
+            found[name] = redis.breaker
     return found
 
 

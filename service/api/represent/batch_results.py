@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import orjson
 
 from service import native
-from service.api.represent import v2
+from service.api.represent import v2, v2_errors
 from service.api.represent.problem import TABLE, problem_document
 from service.items.coherence import Stored
 from service.model.change import Outcome
@@ -64,7 +64,7 @@ class BatchResults:
             result["retry_after"] = error.retry_after_s
         if self._version == 1:
             return orjson.dumps(result | {"problem": problem_document(error)})
-        document = v2.error_document(error, row.status, row.title, {})
+        document = v2_errors.error_document(error, row.status, row.title, {})
         return orjson.dumps(result | {"document": orjson.Fragment(document)})
 
     def _item(self, item: Item, is_new: bool) -> dict[str, object]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from service import native
+from service.access.credential_kinds import HEADERS
 from service.api.headers.content_codings import encode
 from service.api.headers.media_types import Representation
 from service.api.represent import v2
@@ -19,7 +20,7 @@ from service.model.resource import ITEMS
 # cache counts a large body twice, so that its readers cannot make a worker much larger.
 _MAX_FORMS = 4
 
-VARY = "Accept, Accept-Encoding, Authorization, X-API-Key"
+VARY = ", ".join(("Accept", "Accept-Encoding", *HEADERS))
 
 
 class Form(NamedTuple):

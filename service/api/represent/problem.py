@@ -5,7 +5,7 @@ from typing import NamedTuple
 import orjson
 
 from service.api.headers.media_types import preferred
-from service.api.represent import cursor_profile, v2
+from service.api.represent import cursor_profile, v2_errors
 from service.api.request import Reply, RequestContext
 from service.model import errors
 from service.model.errors import HotshelfError, Place
@@ -98,9 +98,9 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
     # A replay is the first answer, byte for byte, and each has a request id of its own.
     request = {} if context is None or error.recorded else _names(context)
     if context is not None and (asked := preferred(context)).version == 2:
-        profiled = v2.is_profiled(error)
+        profiled = v2_errors.is_profiled(error)
         media_type = cursor_profile.media_type(asked.media_type) if profiled else asked.media_type
-        return media_type, v2.error_document(error, row.status, row.title, request)
+        return media_type, v2_errors.error_document(error, row.status, row.title, request)
     return MEDIA_TYPE, orjson.dumps(problem_document(error) | request)
 
 

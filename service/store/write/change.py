@@ -1,174 +1,256 @@
-"""What a change of an item is, how it is written, and how it ended."""
+"""Changes of items in one transaction: the protocol, and the three ways to group requests in it.
 
-from collections.abc import AsyncIterator, Sequence
+Two round trips, whatever the way and however many requests:
+
+1. BEGIN, lock the rows, read the idempotency records (``locking``);
+2. after every decision was made without waiting (``decided``), write changes, outbox rows and
+   records, and COMMIT. Only an atomic group sends COMMIT apart, in a third round trip, once it
+   is known that each change found its row.
+
+Where the answer to COMMIT is lost, requests with a key run again, because their record tells
+what happened; about others the server is asked (``commit.committed``).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
+from functools import partial
+from typing import NamedTuple
 
 import psycopg
-from psycopg.types.json import Json
-from psycopg.types.numeric import Int4, Int8
 
-from service.model.change import Change, Claim, Committed, Decide, Kind, Outcome, problem_of
-from service.model.errors import HotshelfError, Overloaded, ShardUnavailable
+from service.model.change import Outcome, key_reused
+from service.model.errors import (
+    BatchFailed,
+    HotshelfError,
+    InvalidContent,
+    OutcomeUnknown,
+    Place,
+    RequestInProgress,
+    ShardUnavailable,
+)
 from service.model.item import Item
-from service.store import statements
-from service.store.item_rows import item_of
-from service.store.nodes import Connection, Row, is_lost
+from service.store.nodes import Connection, Row
 from service.store.round_trip import Step, round_trip
-from service.store.shards import Shard
-from service.store.write.commit import Transaction, committed, confirm, refusals
-
-_STATEMENTS: dict[Kind, str] = {
-    "created": statements.CREATE_ITEM,
-    "changed": statements.REPLACE_DATA,
-    "deleted": statements.DELETE_ITEM,
-}
-_ALONE = {kind: statements.announced(change) for kind, change in _STATEMENTS.items()}
-_WITH_RECORD = {kind: statements.recorded(change) for kind, change in _STATEMENTS.items()}
+from service.store.shards import BucketMoved, Shard
+from service.store.write import decided as decisions
+from service.store.write.commit import Transaction, commit, committed, refusals
+from service.store.write.decided import Decided, Pending, Refused, Replay
+from service.store.write.locking import Locked, lock_each, lock_free
+from service.store.write.request import ItemRequest, LeftOut, Result, Write
 
 
-@dataclass(slots=True)
-class ItemRequest:
-    """A request to change one item. ``data`` is the payload from which a replay is rebuilt.
+class _Way(NamedTuple):
+    """How rows are locked, how changes are written, and whether they are done all or none."""
 
-    ``commit_sent`` is true from then on until it is known what became of it; ``given_up`` once
-    the request was answered for lack of time.
+    lock: Callable[[Connection, Sequence[ItemRequest], float], Awaitable[Locked]]
+    writing: Callable[[Sequence[Pending], float], list[Step]]
+    atomic: bool = False
+
+
+_ALONE = _Way(lock_each, decisions.writing_each)
+_AT_ONCE = _Way(partial(lock_each, waits=False), decisions.writing_each)
+_GROUP = _Way(lock_free, decisions.writing_group)
+_ATOMIC = _Way(lock_each, decisions.writing_each, atomic=True)
+
+
+async def change_alone(shard: Shard, write: Write, ttl_s: float) -> Outcome:
+    """Change one item, waiting for its row if another transaction has it.
+
+    Raises what the decision raises, unless it is recorded and so the outcome's ``error``; and
+    RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
+    ShardUnavailable, Overloaded and DatabaseTimeout.
     """
-
-    item_id: bytes
-    bucket: int
-    claim: Claim | None
-    data: bytes = b""
-    commit_sent: bool = False
-    given_up: bool = False
-
-    @property
-    def uuid(self) -> UUID:
-        return UUID(bytes=self.item_id)
+    return _raised(*await _change(shard, [write], _ALONE, ttl_s))
 
 
-class Write(NamedTuple):
-    """A request and what decides, once the row is locked."""
+async def change_group(shard: Shard, writes: Sequence[Write], ttl_s: float) -> list[Result]:
+    """Change items for requests that have nothing to do with each other, waiting for no row.
 
-    request: ItemRequest
-    decide: Decide
-
-
-class Pending(NamedTuple):
-    """A decided change of the row that was ``before``; ``transaction`` None where a key tells."""
-
-    request: ItemRequest
-    before: Item | None
-    change: Change
-    epoch: int
-    transaction: Transaction | None
-
-
-async def after_loss(shard: Shard, pending: Pending, lost: ShardUnavailable) -> Outcome:
-    """The outcome of a change whose COMMIT got no answer. Raises ``lost`` where it may run again.
-
-    With a key that is safe in any case. Raises OutcomeUnknown where no server can tell.
+    The results are in order: the outcome, or what ``change_alone`` would raise; LeftOut for
+    requests that the group's statements do not fit (a row that is locked or not there, a record,
+    a second change of an item), and for all if the database refuses the whole for one's sake.
+    Raises ShardUnavailable, Overloaded, DatabaseTimeout and OutcomeUnknown.
     """
-    if pending.transaction is None:
-        raise lost
-    done = await committed(shard, pending.transaction)
-    pending.request.commit_sent = False
-    if not done:
-        raise lost
-    return await _as_committed(shard, pending, pending.transaction.now)
-
-
-def record_columns(claim: Claim) -> tuple[object, ...]:
-    """The first columns of the claim's record, as statements take them: bucket to fingerprint."""
-    return Int4(claim.bucket), claim.caller, claim.scope, claim.key, claim.fingerprint
-
-
-def statement_of(
-    request: ItemRequest, change: Change, epoch: int, ttl_s: float
-) -> tuple[str, tuple[Any, ...]]:
-    """What writes the change, its outbox row and its record."""
-    parameters: tuple[Any, ...] = {
-        "created": (request.uuid, change.owner_id, change.data.decode()),
-        "changed": (change.data.decode(), request.uuid),
-        "deleted": (request.uuid,),
-    }[change.kind]
-    claim = request.claim
-    if claim is None:
-        return _ALONE[change.kind], (*parameters, Int8(epoch))
-    kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
-    return _WITH_RECORD[change.kind], (*parameters, Int8(epoch), *record_columns(claim), *kept)
-
-
-def outcome_of(request: ItemRequest, change: Change, row: Row | None, epoch: int) -> Outcome:
-    """What was written. Raises Overloaded where no row was: somebody else created it."""
-    if row is None:
-        # There was no row to lock when we looked.
-        taken = "Too many writers want this id at once."
-        raise Overloaded(taken, retry_after_s=1, run_again=True)
-    item = item_of(row)
-    told = Committed(item.id, epoch, item.version)
-    shown = None if item.deleted else item
-    fingerprint = None if request.claim is None else request.claim.fingerprint
-    return Outcome(change.kind, shown, fingerprint=fingerprint, told=told)
-
-
-def record_of(claim: Claim, error: HotshelfError, ttl_s: float) -> Step:
-    """What records that the item's state refused the request."""
-    problem = Json(problem_of(error))
-    return statements.RECORD_PROBLEM, (*record_columns(claim), error.code, problem, float(ttl_s))
-
-
-def refusal(claim: Claim, error: HotshelfError) -> Outcome:
-    """The outcome once that is recorded."""
-    error.recorded = True
-    return Outcome("changed", None, error, claim.fingerprint)
-
-
-async def commit(
-    connection: Connection, requests: Sequence[ItemRequest], *steps: Step
-) -> list[list[Row]]:
-    """Run the steps and COMMIT in one round trip; the rows of each step."""
-    _mark(requests, True)
+    if len(writes) == 1:
+        return await _change(shard, writes, _AT_ONCE, ttl_s)
+    firsts = {write.request.item_id: write for write in reversed(writes)}
     try:
+        found = await _change(shard, list(firsts.values()), _GROUP, ttl_s)
+    except (InvalidContent, BucketMoved, psycopg.Error):
+        return [LeftOut()] * len(writes)
+    results = dict(zip(firsts, found, strict=True))
+    return [
+        results[write.request.item_id] if firsts[write.request.item_id] is write else LeftOut()
+        for write in writes
+    ]
+
+
+async def change_atomic(shard: Shard, writes: Sequence[Write], ttl_s: float) -> list[Outcome]:
+    """Change several items, all or none; if every request has a record, all are replayed.
+
+    Raises BatchFailed, which names the operations that cannot be done, and what ``change_alone``
+    raises. The writes' items differ from each other.
+    """
+    return [_raised(result) for result in await _change(shard, writes, _ATOMIC, ttl_s)]
+
+
+def _raised(result: Result) -> Outcome:
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+async def _change(shard: Shard, writes: Sequence[Write], way: _Way, ttl_s: float) -> list[Result]:
+    requests = [write.request for write in writes]
+    decided: list[Decided] = []
+    transaction: Transaction | None = None
+    try:
+        async with shard.primary() as connection, _rolled_back(connection):
+            found, transaction = await way.lock(connection, requests, ttl_s)
+            decided = [decisions.decide(*pair) for pair in zip(writes, found, strict=True)]
+            if way.atomic:
+                _check_all(decided)
+            return await _write(connection, decided, way, ttl_s)
+    except ShardUnavailable as lost:
+        if transaction is None or not any(request.commit_sent for request in requests):
+            raise
+        return await _after_loss(shard, decided, transaction, way.atomic, lost)
+
+
+def _check_all(decided: Sequence[Decided]) -> None:
+    """Raises BatchFailed if there is a request that cannot be done, beside others or at all."""
+    if all(isinstance(one, Replay) for one in decided):
+        return
+    places = []
+    for index, one in enumerate(decided):
+        error: Exception | None = None
+        if isinstance(one, Replay):
+            error = key_reused()
+        elif isinstance(one, Refused):
+            error = one.error
+        elif isinstance(one, Exception):
+            error = one
+        if isinstance(error, HotshelfError) and not isinstance(error, RequestInProgress):
+            detail = f"failed with {error.code}: {error.detail}"
+            places.append(Place(detail, pointer=f"/operations/{index}"))
+        elif error is not None:
+            raise error
+    if places:
+        raise BatchFailed("An operation cannot be done, so none was.", *places)
+
+
+async def _write(
+    connection: Connection, decided: Sequence[Decided], way: _Way, ttl_s: float
+) -> list[Result]:
+    pending = [one for one in decided if isinstance(one, Pending)]
+    requests = [one.request for one in pending]
+    payloads = [
+        one.request.data for one in decided if isinstance(one, Replay) and one.needs_payload
+    ]
+    rebuilding = [decisions.rebuilding(data) for data in payloads]
+    steps = [*rebuilding, *way.writing(pending, ttl_s)]
+    steps += [decisions.recording(one, ttl_s) for one in decided if isinstance(one, Refused)]
+    if len(steps) == len(rebuilding):
+        answers = await round_trip(connection, *steps, ("ROLLBACK", ()))
+    elif way.atomic:
         with refusals():
-            *answers, _ = await round_trip(connection, *steps, ("COMMIT", ()))
-    except psycopg.Error as error:
-        _mark(requests, is_lost(error))
-        raise
-    except Exception:
-        _mark(requests, False)
-        raise
-    await confirm(connection)
-    _mark(requests, False)
-    return answers
+            answers = await round_trip(connection, *steps)
+        results = _results(decided, answers, len(rebuilding))
+        await commit(connection, requests)
+        return results
+    else:
+        answers = await commit(connection, requests, *steps)
+    return _results(decided, answers, len(rebuilding))
 
 
-def _mark(requests: Sequence[ItemRequest], commit_sent: bool) -> None:
-    for request in requests:
-        request.commit_sent = commit_sent
+def _results(
+    decided: Sequence[Decided], answers: Sequence[list[Row]], rebuilt: int
+) -> list[Result]:
+    """One result for each request; the first ``rebuilt`` answers are the texts of replays."""
+    texts = (row for [row] in answers[:rebuilt])
+    rows = {row[0].bytes: row for rows in answers[rebuilt:] for row in rows}
+    results: list[Result] = []
+    for one in decided:
+        if isinstance(one, Pending):
+            results.append(decisions.written(one, rows.get(one.request.item_id)))
+        elif isinstance(one, Refused):
+            results.append(decisions.refused(one))
+        elif isinstance(one, Replay):
+            results.append(decisions.replayed(one, next(texts) if one.needs_payload else None))
+        else:
+            results.append(one)
+    return results
 
 
-async def _as_committed(shard: Shard, pending: Pending, now: datetime) -> Outcome:
-    """What the lost answer said, without looking at the row, which may be another by now."""
-    before, change = pending.before, pending.change
-    version = 1 if before is None else before.version + 1
-    told = Committed(pending.request.item_id, pending.epoch, version)
-    if change.kind == "deleted":
-        return Outcome("deleted", told=told)
-    async with shard.primary() as connection:
-        [[row]] = await round_trip(connection, (statements.AS_STORED, (change.data.decode(),)))
-    created_at, owner_id = now, change.owner_id
-    if before is not None and change.kind == "changed":
-        created_at, owner_id = before.created_at, before.owner_id
-    item = Item(told.item_id, owner_id, version, created_at, now, row[0].encode())
-    return Outcome(change.kind, item, told=told)
+async def _after_loss(
+    shard: Shard,
+    decided: Sequence[Decided],
+    transaction: Transaction,
+    atomic: bool,
+    lost: ShardUnavailable,
+) -> list[Result]:
+    """The results where COMMIT got no answer. Raises ``lost`` if all of it may run again.
+
+    What is part of an atomic group and has no key cannot, and neither can then the rest.
+    """
+    pending = [one for one in decided if isinstance(one, Pending)]
+    asked = [one for one in pending if one.request.claim is None]
+    if not asked:
+        raise lost
+    if atomic:
+        asked = pending
+    outcomes: Sequence[Result]
+    try:
+        done = await committed(shard, transaction)
+        outcomes = await _as_committed(shard, asked, transaction) if done else [lost] * len(asked)
+    except OutcomeUnknown as unknown:
+        outcomes = [unknown] * len(asked)
+    results = {one.request.item_id: outcome for one, outcome in zip(asked, outcomes, strict=True)}
+    for one in asked:
+        one.request.commit_sent = False
+    return [
+        one if isinstance(one, Exception) else results.get(one.request.item_id, lost)
+        for one in decided
+    ]
+
+
+async def _as_committed(
+    shard: Shard, pending: Sequence[Pending], transaction: Transaction
+) -> list[Outcome]:
+    """What the lost answer said. The rows may be changed by now, so they are not looked at.
+
+    Raises OutcomeUnknown where the texts cannot be asked for: no error that says "run again"
+    may come from here, because the changes are made.
+    """
+    changed = [one for one in pending if one.change.kind != "deleted"]
+    answers: list[list[Row]] = []
+    try:
+        if changed:
+            async with shard.primary() as connection:
+                steps = [decisions.rebuilding(one.change.data) for one in changed]
+                answers = await round_trip(connection, *steps)
+    except HotshelfError:
+        raise OutcomeUnknown from None
+    texts = {one.request.item_id: row[0] for one, [row] in zip(changed, answers, strict=True)}
+    return [
+        one.outcome(_item_after(one, transaction, texts.get(one.request.item_id)))
+        for one in pending
+    ]
+
+
+def _item_after(pending: Pending, transaction: Transaction, text: str | None) -> Item:
+    before, change, now = pending.before, pending.change, transaction.now
+    data = None if text is None else text.encode()
+    item_id = pending.request.item_id
+    if change.kind == "created" or before is None:
+        version = 1 if before is None else before.version + 1
+        return Item(item_id, change.owner_id, version, now, now, data)
+    return Item(item_id, before.owner_id, before.version + 1, before.created_at, now, data)
 
 
 @asynccontextmanager
-async def rolled_back(connection: Connection) -> AsyncIterator[None]:
+async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
+    """End the transaction where the work raises an error; a lost connection needs no ROLLBACK."""
     try:
         yield
     except Exception:

@@ -1,7 +1,7 @@
-"""How a transaction ended, where that is not plain from its answer."""
+"""COMMIT: what the database has against it, and what became of it where that is not plain."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -15,26 +15,55 @@ from service.model.errors import (
     Overloaded,
     Place,
 )
-from service.store import statements
-from service.store.nodes import Connection
-from service.store.round_trip import round_trip
+from service.store.nodes import Connection, Row, is_lost
+from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
+from service.store.write import statements
+from service.store.write.request import ItemRequest
 
 _ASK_AGAIN_S = 0.05
 
 
 class Transaction(NamedTuple):
-    """Enough to find a transaction again. ``timeline`` is the primary's, in hexadecimal."""
+    """Enough to find a transaction again; ``timeline`` is the primary's, in hexadecimal."""
 
+    now: datetime
     xid: str
     timeline: str
-    now: datetime
+
+
+async def commit(
+    connection: Connection, requests: Sequence[ItemRequest], *steps: Step
+) -> list[list[Row]]:
+    """Run the steps and COMMIT in one round trip; the rows of each step.
+
+    Raises what ``refusals`` and ``confirm`` raise.
+    """
+    _mark(requests, True)
+    try:
+        with refusals():
+            *answers, _ = await round_trip(connection, *steps, ("COMMIT", ()))
+    except psycopg.Error as error:
+        _mark(requests, is_lost(error))
+        raise
+    except Exception:
+        _mark(requests, False)
+        raise
+    await confirm(connection)
+    _mark(requests, False)
+    return answers
+
+
+def _mark(requests: Sequence[ItemRequest], commit_sent: bool) -> None:
+    for request in requests:
+        request.commit_sent = commit_sent
 
 
 async def confirm(connection: Connection) -> None:
-    """Call after COMMIT: if its wait for the synchronous replicas was cut, wait once more.
+    """Call after COMMIT: if its wait for the synchronous replicas was cut short, wait once more.
 
-    Raises OutcomeUnknown if that was cut too: the change is there, but one failure may undo it.
+    Raises OutcomeUnknown if that was cut short too: the change is made, but one failure may undo
+    it.
     """
     if not connection.unconfirmed:
         return
@@ -42,33 +71,29 @@ async def confirm(connection: Connection) -> None:
     await connection.execute(statements.WAIT_FOR_REPLICAS)
     if connection.unconfirmed:
         connection.unconfirmed = False
-        raise unknown()
+        raise OutcomeUnknown
 
 
 async def committed(shard: Shard, transaction: Transaction) -> bool:
-    """Whether a transaction whose COMMIT got no answer took place.
+    """Whether a transaction took place whose COMMIT got no answer.
 
-    Its server process may still be at it; then this waits, for as long as the caller lets it.
+    Its server process may still be at work; this waits for its end, until the caller's deadline.
     Raises OutcomeUnknown where no server can tell.
     """
+    asked = (statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid))
     while True:
         try:
             async with shard.primary() as connection:
-                asked = (statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid))
                 [[[status]]] = await round_trip(connection, asked)
         except HotshelfError as error:
             if not error.run_again:
-                raise unknown() from None
+                raise OutcomeUnknown from None
             status = "in progress"
         if status is None:
-            raise unknown()
+            raise OutcomeUnknown
         if status != "in progress":
             return bool(status == "committed")
         await asyncio.sleep(_ASK_AGAIN_S)
-
-
-def unknown() -> OutcomeUnknown:
-    return OutcomeUnknown("Whether the change was made is not known.", retry_after_s=1)
 
 
 @contextmanager
@@ -82,13 +107,14 @@ def refusals() -> Iterator[None]:
     except psycopg.errors.CheckViolation as error:
         if error.diag.constraint_name is not None:
             raise
-        # A row for a partition that is not here.
+        # No constraint's name: there is no partition here for the row.
         raise BucketMoved from None
     except psycopg.errors.NotNullViolation:
-        raise Overloaded("Another request was faster.", retry_after_s=1, run_again=True) from None
+        # See _REPLACE_EXPIRED in statements.
+        raise Overloaded("Another request was faster.", run_again=True) from None
     except psycopg.Error as error:
         too_much = (error.sqlstate or "").startswith("54")
         if not too_much and not isinstance(error, psycopg.DataError):
             raise
-        place = Place("cannot be stored", pointer="/data")
-        raise InvalidContent("The database cannot store this data.", place) from None
+        where = Place("cannot be stored", pointer="/data")
+        raise InvalidContent("The database cannot store this data.", where) from None

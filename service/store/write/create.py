@@ -1,46 +1,66 @@
-"""New items, however many, by one statement: its record and itself for each, or its replay."""
+"""POST: any number of new items in one statement, or the replays of those made before."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
 
-from service.model.change import Claim, Outcome, in_progress, key_reused, not_rebuilt
-from service.model.errors import HotshelfError, InvalidContent
+from service.model.change import Claim, Outcome, key_reused, not_rebuilt
+from service.model.errors import HotshelfError, InvalidContent, RequestInProgress
 from service.model.item import Item
-from service.store import arrays, statements
+from service.store import arrays
 from service.store.arrays import Array
 from service.store.nodes import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
+from service.store.write import statements
 from service.store.write.commit import confirm, refusals
+from service.store.write.request import ItemRequest, Result
 
 
-class NewItem(NamedTuple):
-    """An item to create under an id minted for it; its owner is the claim's caller."""
+class _Made(NamedTuple):
+    """A row of CREATE_ITEMS."""
 
-    claim: Claim
     item_id: bytes
-    data: bytes
+    free: bool
+    is_made: bool
+    now: datetime
+    body: str
 
 
-async def create_items(
-    shard: Shard, new: Sequence[NewItem], ttl_s: float
-) -> list[Outcome | Exception]:
-    """What came of each, in order: made now, made before under its key, or why not.
+class _Known(NamedTuple):
+    """A row of READ_CREATED: the record of the request that minted ``minted``.
 
-    RequestInProgress where a twin runs at this moment. If the database refuses the batch for
-    the sake of one item, each goes alone. Raises ShardUnavailable, Overloaded, DatabaseTimeout
-    and BucketMoved.
+    ``is_same`` tells whether the payload still makes the text whose hash was recorded; ``body`` is
+    None for another fingerprint.
+    """
+
+    minted: UUID
+    fingerprint: bytes
+    item_id: UUID
+    version: int
+    created_at: datetime
+    recorded_at: datetime
+    body: str | None
+    is_same: bool | None
+
+
+async def create_items(shard: Shard, requests: Sequence[ItemRequest], ttl_s: float) -> list[Result]:
+    """Create an item for each request, or replay its record. All have a key and a minted id.
+
+    The results are in order: an outcome, RequestInProgress while another request has the key,
+    IdempotencyKeyReused, InvalidContent. If the database refuses the whole for one item's sake,
+    each goes alone. Raises ShardUnavailable, Overloaded, DatabaseTimeout and BucketMoved.
     """
     try:
-        return await _create_items(shard, new, ttl_s)
+        return await _create_items(shard, requests, ttl_s)
     except (InvalidContent, BucketMoved) as error:
-        if len(new) == 1:
+        if len(requests) == 1:
             return [error]
-    results: list[Outcome | Exception] = []
-    for one in new:
+    results: list[Result] = []
+    for one in requests:
         try:
             results += await create_items(shard, [one], ttl_s)
         except (HotshelfError, psycopg.Error) as error:
@@ -49,56 +69,63 @@ async def create_items(
 
 
 async def _create_items(
-    shard: Shard, new: Sequence[NewItem], ttl_s: float
-) -> list[Outcome | Exception]:
-    locks = arrays.bigints(n.claim.lock for n in new)
+    shard: Shard, requests: Sequence[ItemRequest], ttl_s: float
+) -> list[Result]:
+    claims = [_claim(request) for request in requests]
+    locks = arrays.bigints(claim.lock for claim in claims)
+    columns = _columns(requests, claims)
     async with shard.primary() as connection:
-        parameters = (locks, *_columns(new), float(ttl_s))
+        parameters = (locks, *columns, float(ttl_s))
         with refusals():
             [rows] = await round_trip(connection, (statements.CREATE_ITEMS, parameters))
-        made = {row[0]: row[1:] for row in rows}
         await confirm(connection)
-        before = [n for n in new if made[n.item_id][0] and not made[n.item_id][1]]
-        known = await _created_before(connection, before) if before else {}
-    return [known.get(n.item_id) or _created(n, *made[n.item_id][1:]) for n in new]
+        made = {row[0]: _Made(*row) for row in rows}
+        before = [r for r in requests if made[r.item_id].free and not made[r.item_id].is_made]
+        known = await _replays(connection, before) if before else {}
+    return [known.get(r.item_id) or _created(r, made[r.item_id]) for r in requests]
 
 
-def _columns(new: Sequence[NewItem]) -> tuple[Array, ...]:
-    """Bucket, caller, key, fingerprint, id and payload of each."""
-    claims = [n.claim for n in new]
+def _claim(request: ItemRequest) -> Claim:
+    assert request.claim is not None
+    return request.claim
+
+
+def _columns(requests: Sequence[ItemRequest], claims: Sequence[Claim]) -> tuple[Array, ...]:
+    """Arrays of bucket, caller, key, fingerprint, id and payload."""
     return (
         arrays.integers(claim.bucket for claim in claims),
         arrays.texts(claim.caller.encode() for claim in claims),
         arrays.texts(claim.key.encode() for claim in claims),
         arrays.byteas(claim.fingerprint for claim in claims),
-        arrays.uuids(n.item_id for n in new),
-        arrays.texts(n.data for n in new),
+        arrays.uuids(request.item_id for request in requests),
+        arrays.texts(request.data for request in requests),
     )
 
 
-def _created(new: NewItem, made: bool, now: datetime, body: str) -> Outcome | Exception:
-    if not made:
-        # Not free; or it had a record that is gone by now, and goes from the start as well.
-        return in_progress()
-    item = Item(new.item_id, new.claim.caller, 1, now, now, body.encode())
-    return Outcome("created", item, fingerprint=new.claim.fingerprint)
+def _created(request: ItemRequest, made: _Made) -> Result:
+    if not made.is_made:
+        # The key is held, or its record has expired since: the caller runs it again.
+        return RequestInProgress()
+    claim = _claim(request)
+    item = Item(request.item_id, claim.caller, 1, made.now, made.now, made.body.encode())
+    return Outcome("created", item, fingerprint=claim.fingerprint)
 
 
-async def _created_before(
-    connection: Connection, new: Sequence[NewItem]
-) -> dict[bytes, Outcome | Exception]:
-    [rows] = await round_trip(connection, (statements.READ_CREATED, _columns(new)))
-    claims = {n.item_id: n.claim for n in new}
-    known: dict[bytes, Outcome | Exception] = {}
-    for asked, fingerprint, item_id, version, created, recorded, body, same in rows:
-        claim = claims[asked.bytes]
-        if fingerprint != claim.fingerprint:
-            known[asked.bytes] = key_reused()
-        elif not same:
-            known[asked.bytes] = not_rebuilt()
-        else:
-            item = Item(item_id.bytes, claim.caller, version, created, recorded, body.encode())
-            # Under its own id it was made by this very request, whose answer got lost on its way.
-            replayed = item_id != asked
-            known[asked.bytes] = Outcome("created", item, None, fingerprint, replayed=replayed)
-    return known
+async def _replays(connection: Connection, requests: Sequence[ItemRequest]) -> dict[bytes, Result]:
+    claims = {request.item_id: _claim(request) for request in requests}
+    asked = (statements.READ_CREATED, _columns(requests, list(claims.values())))
+    [rows] = await round_trip(connection, asked)
+    found = [_Known(*row) for row in rows]
+    return {one.minted.bytes: _replayed(claims[one.minted.bytes], one) for one in found}
+
+
+def _replayed(claim: Claim, known: _Known) -> Result:
+    if known.fingerprint != claim.fingerprint:
+        return key_reused()
+    if known.body is None or not known.is_same:
+        return not_rebuilt()
+    item_id, times = known.item_id.bytes, (known.created_at, known.recorded_at)
+    item = Item(item_id, claim.caller, known.version, *times, known.body.encode())
+    # An item under the id that this request minted is its own: its first answer was lost.
+    is_own = known.item_id == known.minted
+    return Outcome("created", item, None, known.fingerprint, replayed=not is_own)

@@ -20,7 +20,7 @@ from service.model.rate import Rate
 from service.settings import Database
 from service.store.access import AccessRecords
 from service.store.migrate import connect_primary, migrate
-from service.store.shards import Shard
+from service.store.shards import Shards
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def command(
 
 def _with_records(database: Database, work: Callable[[AccessRecords], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        shard = Shard(0, database.shards[0], database)
-        await shard.open()
+        shards = Shards(database)
+        await shards.connect()
         try:
-            await work(AccessRecords(shard))
+            await work(AccessRecords(shards.all[0]))
         finally:
-            await shard.close()
+            await shards.close()
 
     asyncio.run(scenario())
 

@@ -4,6 +4,8 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fixtures.bulk import Bulk, read_json
 from tests.fixtures.catalog import CATALOG, CATALOG_ITEMS, catalog_lines
 from tests.fixtures.stack import execute
@@ -33,6 +35,36 @@ def test_the_debian_catalog_round_trip(bulk: Bulk) -> None:
     data = bulk.data()
     assert len(data) == CATALOG_ITEMS
     assert data == [read_json(line) for line in catalog_lines()]
+
+
+@pytest.mark.parametrize(
+    "second", [b"", b'{"id":"01JHXSAMP10000000000000000","data":{"again":1}}\n']
+)
+def test_caches_are_told_of_ids_that_the_input_names(bulk: Bulk, second: bytes) -> None:
+    """Only such an id can have been asked for before; with a duplicate rows go another way."""
+    for url in bulk.urls:
+        execute(url, "TRUNCATE cache_outbox")
+    named = b'{"id":"01JHXSAMP10000000000000000","data":{}}\n' + second
+    bulk.run("import", "-", "--owner", "o", stdin=named + b'{"data":{"n":1}}\n{"n":2}\n')
+    announced = [
+        tuple(row)
+        for url in bulk.urls
+        for row in execute(url, "SELECT item_id, version, epoch FROM cache_outbox")
+    ]
+    stored = [
+        tuple(row)
+        for url in bulk.urls
+        for row in execute(
+            url,
+            "SELECT id, version, cache_epoch(right(tableoid::regclass::text, 4)::integer)"
+            " FROM items WHERE id::text LIKE '0194%'",
+        )
+    ]
+    assert len(bulk.exported()) == 3
+    assert len(stored) == 1
+    assert stored[0] in announced
+    if not second:
+        assert announced == stored
 
 
 def test_an_export_restores_every_member(bulk: Bulk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from service import native
 from service.items.decision import Conditions
-from service.items.write import IdempotencyKey, ItemWriter
+from service.items.planned import IdempotencyKey
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import (
@@ -27,7 +27,7 @@ from service.model.item import Item
 from service.settings import Database
 from tests.fixtures.databases import count
 from tests.fixtures.stack import execute
-from tests.fixtures.writers import ADMIN, ALICE, key, settled, workers
+from tests.fixtures.writers import ADMIN, ALICE, Writes, key, settled, workers
 
 DATA = b'{"n": 1.10, "t": "x"}'
 ANY = Conditions(if_match=parse_tag_condition("*"))
@@ -79,7 +79,7 @@ def test_a_twin_that_takes_longer_than_a_second_is_in_progress(fresh: Database) 
     assert after.item in [a.item for a in answers if isinstance(a, Outcome)]
 
 
-Write = Callable[[ItemWriter, bytes, IdempotencyKey], Any]
+Write = Callable[[Writes, bytes, IdempotencyKey], Any]
 
 
 def _patched(item: Item) -> bytes:

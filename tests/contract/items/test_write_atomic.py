@@ -10,9 +10,7 @@ import pytest
 
 from service.items import decision
 from service.items.decision import Conditions
-from service.items.outbox import Outbox
-from service.items.write import IdempotencyKey, Planned
-from service.items.write_atomic import AtomicWriter
+from service.items.planned import IdempotencyKey, Planned
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
@@ -21,7 +19,7 @@ from service.store.shards import Shards
 from tests.fixtures.databases import count
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute
-from tests.fixtures.writers import ALICE, key, opened, settled, writer
+from tests.fixtures.writers import ALICE, atomic_writer, key, opened, settled, writer
 
 ANY = Conditions(if_match=parse_tag_condition("*"))
 STALE = Conditions(if_match=parse_tag_condition('"9-00000000"'))
@@ -42,10 +40,6 @@ def _replace(
 
 def _delete(item_id: bytes) -> Planned:
     return Planned(item_id, decision.deleting(ALICE, ANY), None)
-
-
-def _atomic(shards: Shards, settings: Database) -> AtomicWriter:
-    return AtomicWriter(shards, Outbox(shards.all, None), settings.timeout_s, 86400)
 
 
 async def _made(shards: Shards, settings: Database, number: int) -> list[bytes]:
@@ -75,7 +69,7 @@ def test_three_round_trips_however_many(fresh: Database) -> None:
                 before = proxy.round_trips
                 planned = [_create(b'{"new": 1}'), _delete(ids[0])]
                 planned += [_replace(i, b'{"n": 1}', key() if i[-1] % 2 else None) for i in ids[1:]]
-                outcomes = await _atomic(shards, settings).write(ALICE, planned)
+                outcomes = await atomic_writer(shards, settings).write(ALICE, planned)
                 return outcomes, proxy.round_trips - before
 
     outcomes, round_trips = asyncio.run(run())
@@ -97,12 +91,12 @@ def test_one_that_cannot_be_done_undoes_all(fresh: Database) -> None:
                 _delete(bytes(16)),
             ]
             with pytest.raises(BatchFailed) as failed:
-                await _atomic(shards, fresh).write(ALICE, planned)
+                await atomic_writer(shards, fresh).write(ALICE, planned)
             return failed.value
 
     error = asyncio.run(run())
     assert [place.pointer for place in error.places] == ["/operations/1", "/operations/3"]
-    assert error.places[1].detail.startswith("item-not-found: ")
+    assert error.places[1].detail.startswith("failed with item-not-found: ")
     assert _versions(fresh) == [1, 1]
     assert count(fresh, "idempotency_keys") == 2
 
@@ -113,7 +107,7 @@ def test_the_same_again_is_replayed(fresh: Database) -> None:
             [item_id] = await _made(shards, fresh, 1)
             new = key()
             planned = [_create(b'{"a": 1}', new), _replace(item_id, b'{"b": 2}', key("two"))]
-            atomic = _atomic(shards, fresh)
+            atomic = atomic_writer(shards, fresh)
             first, second = await atomic.write(ALICE, planned), await atomic.write(ALICE, planned)
             mixed = [planned[0], _replace(item_id, b"{}", key("three"))]
             [third] = await settled(atomic.write(ALICE, mixed))
@@ -125,7 +119,7 @@ def test_the_same_again_is_replayed(fresh: Database) -> None:
     assert [o.replayed for o in second] == [True, True]
     # A key that was used outside of this batch speaks for another request.
     assert isinstance(third, BatchFailed)
-    assert third.places[0].detail.startswith(IdempotencyKeyReused.code)
+    assert third.places[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
     assert _versions(fresh) == [2, 1]
 
 
@@ -133,7 +127,7 @@ def test_batches_that_want_the_same_items_do_not_wait_for_each_other(fresh: Data
     async def run() -> list[Any]:
         async with opened(fresh) as shards:
             ids = await _made(shards, fresh, 12)
-            atomic = _atomic(shards, fresh)
+            atomic = atomic_writer(shards, fresh)
             orders = [ids, ids[::-1], ids[6:] + ids[:6]]
             batches = [[_replace(i, b'{"n": 1}') for i in orders[n % 3]] for n in range(30)]
             return await settled(*(atomic.write(ALICE, batch) for batch in batches))
@@ -151,7 +145,7 @@ def test_an_answer_that_is_lost(fresh: Database, keyed: bool, mark: bytes) -> No
             settings = replace(fresh, shards=((proxy.url,),))
             async with opened(settings) as shards:
                 ids = await _made(shards, settings, 3)
-                atomic = _atomic(shards, settings)
+                atomic = atomic_writer(shards, settings)
                 await atomic.write(ALICE, [_replace(i, b"{}", key()) for i in ids])
                 answers = itertools.count()
                 proxy.swallow = lambda data: mark in data and next(answers) == 0
@@ -170,7 +164,7 @@ def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> 
             async with opened(settings) as shards:
                 ids = await _made(shards, settings, 2)
                 proxy.swallow_from(b"COMMIT\0")
-                atomic = _atomic(shards, settings)
+                atomic = atomic_writer(shards, settings)
                 with pytest.raises(OutcomeUnknown):
                     await atomic.write(ALICE, [_replace(i, b'{"n": 7}') for i in ids])
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from service.flow.deadline import TimeLimit
-from service.items.write import ItemWriter
 from service.model.change import Outcome
 from service.model.errors import DatabaseTimeout, OutcomeUnknown
 from service.model.item import Item
@@ -19,7 +18,7 @@ from service.settings import Database
 from tests.fixtures.mixed_writes import ANY, NEW, made, mixed, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute
-from tests.fixtures.writers import ALICE, key, opened, settled, workers, writer
+from tests.fixtures.writers import ALICE, Writes, key, opened, settled, workers, writer
 
 
 def test_nobody_waits_for_a_row_that_somebody_else_has(fresh: Database) -> None:
@@ -56,7 +55,7 @@ def test_overlapping_batches_of_several_workers_do_not_deadlock(fresh: Database)
         async with workers(fresh, 3) as writers:
             ids = await made(writers[0], 20)
 
-            async def client(writes: ItemWriter) -> None:
+            async def client(writes: Writes) -> None:
                 for _ in range(rounds):
                     chosen = dice.sample(ids, of_one)
                     keys = dice.choices([key(), None], k=of_one)
@@ -135,10 +134,10 @@ def test_what_was_answered_for_lack_of_time_is_left_out(fresh: Database) -> None
             late, *ids = await made(writes, 7)
             for _ in range(fresh.pool_size):
                 await held.enter_async_context(shards.all[0].primary())
-            patient, writes._limit = writes._limit, TimeLimit(0.2)
+            patient, writes.policy._limit = writes.policy._limit, TimeLimit(0.2)
             too_late = asyncio.ensure_future(writes.replace(ALICE, late, NEW, ANY))
             await asyncio.sleep(0)
-            writes._limit = patient
+            writes.policy._limit = patient
             others = asyncio.gather(*mixed(writes, ids))
             with pytest.raises(DatabaseTimeout):
                 await too_late

@@ -9,7 +9,6 @@ import pytest
 
 from service import native
 from service.items.decision import Conditions
-from service.items.write import ItemWriter
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import (
@@ -26,7 +25,7 @@ from service.settings import Database
 from tests.fixtures.mixed_writes import ANY, DATA, NEW, made, mixed, patched, stored
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute
-from tests.fixtures.writers import ADMIN, ALICE, key, settled, workers
+from tests.fixtures.writers import ADMIN, ALICE, Writes, key, settled, workers
 
 STALE = Conditions(if_match=parse_tag_condition('"9-00000000"'))
 NONE = Conditions(if_none_match=parse_tag_condition("*"))
@@ -59,7 +58,7 @@ def test_two_round_trips_and_one_transaction_however_many(fresh: Database) -> No
     assert answered == [changed, changed, merged, merged, deleted, deleted] * 10
     new, old = (2, {"n": 2}), (2, {"n": 2, "v": 1})
     assert stored(fresh) == [new, new, old, old, (2, None), (2, None)] * 10
-    assert [o.told and o.told.version for o in outcomes] == [2] * 60
+    assert [o.invalidation and o.invalidation.version for o in outcomes] == [2] * 60
     [[announced]] = execute(
         fresh.shards[0][0],
         "SELECT count(*) FROM cache_outbox JOIN items ON id = item_id"
@@ -78,7 +77,7 @@ def test_records_of_a_batch_are_those_of_single_writes(fresh: Database) -> None:
             ids = await made(first, 5)
             keys = [key() for _ in ids]
 
-            def requests(writes: ItemWriter) -> list[Any]:
+            def requests(writes: Writes) -> list[Any]:
                 return [
                     writes.replace(ADMIN, ids[0], NEW, ANY, keys[0]),
                     writes.patch(ALICE, ids[1], patched, ANY, keys[1]),

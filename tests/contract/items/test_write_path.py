@@ -9,7 +9,6 @@ import pytest
 
 from service import native
 from service.items.decision import Conditions
-from service.items.write import ItemWriter
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import HotshelfError, OutcomeUnknown
@@ -18,7 +17,7 @@ from service.store.shards import Shards
 from tests.fixtures.databases import count
 from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute
-from tests.fixtures.writers import ALICE, key, opened, settled, workers, writer
+from tests.fixtures.writers import ALICE, Writes, key, opened, settled, workers, writer
 
 DATA = b'{"n": 1}'
 ANY = Conditions(if_match=parse_tag_condition("*"))
@@ -128,7 +127,7 @@ def test_a_migration_under_load_is_not_noticed(fresh: Database) -> None:
             item_id = made.item.id
             done: list[Outcome] = []
 
-            async def client(writer: ItemWriter) -> None:
+            async def client(writer: Writes) -> None:
                 for _ in range(20):
                     done.append(await writer.create(ALICE, key(), DATA))
                     done.append(await writer.replace(ALICE, item_id, DATA, ANY))
@@ -218,6 +217,28 @@ def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> 
                 await writer.replace(ALICE, made.item.id, DATA, ANY)
 
     asyncio.run(run())
+
+
+def test_a_change_that_is_made_and_cannot_be_shown_is_not_made_again(fresh: Database) -> None:
+    """The answer to COMMIT is lost, and then every answer that would tell the stored text."""
+
+    async def run() -> None:
+        async with (
+            PostgresProxy.in_front_of(fresh.shards[0][0]) as proxy,
+            workers(replace(fresh, shards=((proxy.url,),)), 1) as [writer],
+        ):
+            made = await writer.create(ALICE, key(), DATA)
+            assert made.item is not None
+            answers = itertools.count()
+            proxy.swallow = lambda data: (
+                b"hashtextextended\0" in data or (b"COMMIT\0" in data and next(answers) == 0)
+            )
+            with pytest.raises(OutcomeUnknown):
+                await writer.replace(ALICE, made.item.id, b'{"n": 7}', ANY)
+            assert next(answers) > 0
+
+    asyncio.run(run())
+    assert execute(fresh.shards[0][0], "SELECT version FROM items") == [(2,)]
 
 
 def test_a_bucket_that_moved_away_changes_nothing(fresh: Database) -> None:

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from service.settings import Database
-from service.store import statements
+from service.store import copy, expiry, outbox, statements
 from service.store.nodes import conninfo
+from service.store.write import statements as write_statements
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -63,15 +64,22 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     ),
     "EXPIRE_RECORDS": _OLD,
     "PURGE_TOMBSTONES": _OLD,
+    "ANNOUNCE_NAMED": (_IDS,),
     "CLEAR_OUTBOX": ([uuid4() for _ in range(1000)], list(range(1000))),
 }
 # Any rows will do for the relay, and it says how many. The others are an import's.
 EXEMPT = {"READ_OUTBOX", "MAKE_INCOMING", "MERGE_INCOMING"}
 
+STATEMENTS = {
+    name: text
+    for module in (statements, write_statements, expiry, outbox, copy)
+    for name, text in vars(module).items()
+    if isinstance(text, str) and name.isupper() and name[0] != "_"
+}
+
 
 def test_every_statement_is_looked_at() -> None:
-    texts = {n: t for n, t in vars(statements).items() if isinstance(t, str) and n[0] != "_"}
-    assert {n for n, text in texts.items() if _TABLE.search(text)} == PARAMETERS.keys() | EXEMPT
+    assert {n for n, t in STATEMENTS.items() if _TABLE.search(t)} == PARAMETERS.keys() | EXEMPT
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
@@ -116,10 +124,10 @@ def _read_whole(connection: Connection, name: str) -> set[str]:
 
 
 def _ways(name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    text, values = getattr(statements, name), PARAMETERS[name]
+    text, values = STATEMENTS[name], PARAMETERS[name]
     if name in ("CREATE_ITEM", "REPLACE_DATA", "DELETE_ITEM"):
-        yield statements.announced(text), (*values, _EPOCH)
-        yield statements.recorded(text), (*values, *_KEPT)
+        yield write_statements.announced(text), (*values, _EPOCH)
+        yield write_statements.recorded(text), (*values, *_KEPT)
     else:
         yield text, values
 

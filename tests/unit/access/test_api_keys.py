@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.access import api_keys
-from service.access.api_keys import OUTAGE_S, new_key, secret_hash
+from service.access.api_keys import OUTAGE_S, ApiKeys, new_key, secret_hash
 from service.model.caller import Caller
 from service.model.errors import (
     AccessUnavailable,
@@ -115,5 +115,31 @@ def test_good_keys_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
         for key in keys:
             await world.keys.caller(key)
         assert [world.keys.recall(key) is None for key in keys] == [True] * 5 + [False] * 10
+
+    asyncio.run(scenario())
+
+
+def test_look_ups_are_few_at_a_time_and_requests_that_wait_for_them_are_bounded() -> None:
+    async def scenario() -> None:
+        running = most = 0
+        go = asyncio.Event()
+
+        async def find(_: bytes) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await go.wait()
+            running -= 1
+
+        keys = ApiKeys(find)
+        guesses = [asyncio.create_task(keys.caller(new_key()[1])) for _ in range(150)]
+        await asyncio.sleep(0.01)
+        refused = [guess for guess in guesses if guess.done()]
+        assert {type(guess.exception()) for guess in refused} == {AccessUnavailable}
+        assert (most, len(refused)) == (4, 50)
+        go.set()
+        outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+        assert sum(type(outcome) is InvalidApiKey for outcome in outcomes) == 100
+        assert most == 4
 
     asyncio.run(scenario())

@@ -188,3 +188,14 @@ def test_arbitrary_bytes_get_python_s_verdict(text: bytes) -> None:
 def test_numbers_are_as_long_as_written_out(token: str) -> None:
     digits = sum(letter.isdigit() for letter in f"{Decimal(token):f}")
     assert (native.scan_value(token.encode()) == []) == (digits <= 1000)
+
+
+@given(st.lists(st.recursive(st.none() | st.integers() | st.text("aé,]}"), st.lists, max_leaves=5)))
+def test_elements_are_cut_out_whole(values: list[Any]) -> None:
+    body = json.dumps({"one": 7, "all": values}, indent=1).encode()
+    found = native.scan_elements(body, ["one", "all"], "all", 3, 70)
+    assert isinstance(found, tuple)
+    others, places = found
+    assert others == {"one": b"7"}
+    assert places is not None
+    assert [json.loads(body[start:end]) for start, end in places] == values[:4]

@@ -1,0 +1,99 @@
+"""Request bodies of version 2: JSON:API documents that hold one resource object."""
+
+from collections.abc import Mapping, Sequence
+
+from service import native
+from service.model.errors import (
+    ClientIdForbidden,
+    InvalidContent,
+    InvalidSyntax,
+    Place,
+    ResourceMismatch,
+)
+from service.model.item_json import DATA_MAX_DEPTH
+from service.model.json_text import problem_of, value_of
+from service.model.resource import ITEMS
+
+# Members that are allowed and ignored let a client send a document back as it was read.
+_DOCUMENT = ["data", "jsonapi", "links", "meta"]
+_RESOURCE = ["type", "id", "attributes", "links", "meta", "relationships"]
+
+
+def parse_body(body: bytes, item_id: bytes | None) -> bytes:
+    """The JSON text of ``attributes`` in a POST (``item_id`` None) or PUT body.
+
+    Raises InvalidSyntax, InvalidContent, ResourceMismatch, ClientIdForbidden.
+    """
+    members = _resource_members(body)
+    _check_identity(members, item_id, id_needed=False)
+    attributes = members.get("attributes")
+    if attributes is None:
+        place = Place("is missing", pointer="/data/attributes")
+        raise InvalidContent("The resource has no attributes.", place)
+    return attributes
+
+
+def parse_update(body: bytes, item_id: bytes) -> bytes:
+    """The same of a PATCH body, where attributes that are left out keep their values."""
+    members = _resource_members(body)
+    _check_identity(members, item_id, id_needed=True)
+    return members.get("attributes", b"{}")
+
+
+def _resource_members(body: bytes) -> Mapping[str, bytes]:
+    """The raw members of the resource that a document holds, naming every wrong place."""
+    document = native.scan_envelope(body, _DOCUMENT, DATA_MAX_DEPTH + 1)
+    if isinstance(document, list):
+        raise problem_of(document)
+    resource_text = document.get("data")
+    if resource_text is None:
+        raise InvalidContent("The body has no data.", Place("is missing", pointer="/data"))
+    if not resource_text.startswith(b"{"):
+        place = Place("is not a resource object", pointer="/data")
+        raise InvalidContent("Data must be a resource object.", place)
+    members = resource_members(resource_text)
+    if isinstance(members, list):
+        raise _problem(members)
+    wrong = [
+        Place("is not an object", pointer=f"/data/{name}")
+        for name in ("attributes", "links", "meta", "relationships")
+        if not members.get(name, b"{").startswith(b"{")
+    ]
+    if value_of(members.get("relationships", b"{}")):
+        wrong.append(Place("must be empty, because items have none", pointer="/data/relationships"))
+    if wrong:
+        raise InvalidContent("The resource object is not that of an item.", *wrong)
+    return members
+
+
+def resource_members(resource_text: bytes) -> dict[str, bytes] | list[native.ScanProblem]:
+    """The members' texts of a resource object, or what is wrong with it."""
+    return native.scan_envelope(resource_text, _RESOURCE, DATA_MAX_DEPTH)
+
+
+def _problem(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:
+    """What is wrong one level down. Lines and columns would be those of the part alone."""
+    places = [Place(p.detail, pointer=f"/data{p.pointer}") for p in found]
+    if any(p.rule == "duplicate-member" for p in found):
+        return InvalidSyntax("The resource object holds a member twice.", *places)
+    return InvalidContent("The resource object is not that of an item.", *places)
+
+
+def _check_identity(members: Mapping[str, bytes], item_id: bytes | None, id_needed: bool) -> None:
+    """JSON:API 1.1, "Creating Resources" (403, 409) and "Updating Resources" (409)."""
+    needed = ("type", "id") if id_needed else ("type",)
+    missing = [Place("is missing", pointer=f"/data/{n}") for n in needed if n not in members]
+    if missing:
+        raise InvalidContent("The resource object does not say which it is.", *missing)
+    if value_of(members["type"]) != ITEMS.json_api_type:
+        place = Place(f"is not {ITEMS.json_api_type}", pointer="/data/type")
+        raise ResourceMismatch("The resource is of another type.", place)
+    if "id" not in members:
+        return
+    if item_id is None:
+        place = Place("is for the service to choose", pointer="/data/id")
+        raise ClientIdForbidden("To choose an item's id, create it with PUT.", place)
+    sent = value_of(members["id"])
+    if not isinstance(sent, str) or native.parse_id(sent) != item_id:
+        place = Place("is not the id in the URL", pointer="/data/id")
+        raise ResourceMismatch("The resource is not the one at this URL.", place)

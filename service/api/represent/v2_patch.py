@@ -1,0 +1,73 @@
+"""Patches of version 2: of the whole document, of which only the attributes can be changed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from service import native
+from service.api.represent.v2 import render
+from service.api.represent.v2_body import resource_members
+from service.model.errors import PatchResultInvalid, Place
+from service.model.item import Item
+from service.model.item_json import DATA_MAX_DEPTH
+from service.model.json_patch import apply_members
+from service.model.json_text import places_of, value_of
+from service.model.resource import ITEMS
+
+# The document and the resource object are two levels above the attributes.
+PATCH_MAX_DEPTH = DATA_MAX_DEPTH + 2
+_FIXED = ("type", "id", "links", "meta")
+_ENVELOPE = b'{"data":{"type":"%b","attributes":}}' % ITEMS.json_api_type.encode()
+
+
+def updated(item: Item, attributes: bytes, max_bytes: int) -> bytes:
+    """The item's data with these members replaced. Raises PatchResultInvalid."""
+    assert item.data is not None
+    return apply_members(item.data, attributes, max_bytes)
+
+
+def patched(
+    item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: int, base_url: str
+) -> bytes:
+    """The JSON text of the data after ``apply`` changed the item's whole document.
+
+    As in version 1, but paths begin with ``/data/attributes``.
+    """
+    whole = render(item, base_url)
+    assert item.data is not None
+    text = apply(
+        whole,
+        patch,
+        max_bytes=max_bytes + len(whole) - len(item.data) - len(_ENVELOPE),
+        max_depth=PATCH_MAX_DEPTH,
+    )
+    before, after = value_of(whole), value_of(text)
+    changed = _changed(before, after)
+    if changed:
+        raise PatchResultInvalid("A patch can change the attributes only.", *changed)
+    document = native.scan_envelope(text, ["jsonapi", "data"], DATA_MAX_DEPTH + 1)
+    members = document if isinstance(document, list) else resource_members(document["data"])
+    if isinstance(members, list):
+        raise PatchResultInvalid("The patched item is not valid.", *places_of(members))
+    attributes = members.get("attributes", b"")
+    if not attributes.startswith(b"{"):
+        place = Place("is not an object", pointer="/data/attributes")
+        raise PatchResultInvalid("The patched item is not valid.", place)
+    return attributes
+
+
+def _changed(before: Any, after: Any) -> list[Place]:
+    """What else than the attributes a patch would change."""
+    wrong = [
+        Place("cannot be changed", pointer=f"/{name}")
+        for name in (*before, *after)
+        if name != "data" and before.get(name) != after.get(name)
+    ]
+    old, new = before["data"], after.get("data")
+    if not isinstance(new, dict):
+        return [*wrong, Place("cannot be changed", pointer="/data")]
+    names = dict.fromkeys((*_FIXED, *(n for n in new if n != "attributes")))
+    return wrong + [
+        Place("cannot be changed", pointer=f"/data/{name}")
+        for name in names
+        if old.get(name) != new.get(name)
+    ]

@@ -1,0 +1,70 @@
+"""Work that takes long without waiting for anything: in threads, few, and never without end.
+
+asyncio's own pool is waited for at shutdown and has a queue without end; these are daemon threads
+and end with the process.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+from service.model.errors import Overloaded
+
+T = TypeVar("T")
+
+# What takes longer than a millisecond or so for each of these is not for the event loop.
+LONG_BYTES: Final = 64 << 10
+
+_Job = tuple["Future[Any]", Callable[[], Any]]
+
+
+class Offload:
+    """``threads`` threads, each doing one thing at a time, and ``max_waiting`` things in line.
+
+    Nothing waits longer than ``deadline_s``: what is still in line then is dropped, and the result
+    of what has begun is ignored. Bytes are bounded by who brings them (ByteBudget).
+    """
+
+    def __init__(self, threads: int, max_waiting: int, deadline_s: float) -> None:
+        self._threads = threads
+        self._max_waiting = max_waiting
+        self._deadline_s = deadline_s
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._started = 0
+        self.running = 0
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What ``work`` returns or raises. Raises Overloaded."""
+        if self.running >= self._threads + self._max_waiting:
+            raise Overloaded("Too much is being computed already.", retry_after_s=1)
+        if self._started < min(self._threads, self.running + 1):
+            self._started += 1
+            threading.Thread(target=self._work, name="offload", daemon=True).start()
+        job: Future[T] = Future()
+        self.running += 1
+        self._jobs.put((job, lambda: work(*arguments)))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), self._deadline_s)
+        except TimeoutError:
+            raise Overloaded("Too much is being computed already.", retry_after_s=1) from None
+        finally:
+            self.running -= 1
+
+    def _work(self) -> None:
+        while True:
+            job, work = self._jobs.get()
+            if not job.set_running_or_notify_cancel():
+                continue
+            try:
+                job.set_result(work())
+            except BaseException as error:
+                job.set_exception(error)
+            # Not kept until the next job comes.
+            del job, work
+
+
+# The one of this process; its threads start with the first work, so after the fork.
+BESIDE_THE_LOOP: Final = Offload(threads=2, max_waiting=64, deadline_s=10.0)

@@ -1,0 +1,47 @@
+"""One change as a request asks for it, before it is known what the item is like."""
+
+import time
+from typing import NamedTuple
+
+from service import native
+from service.model.caller import Caller
+from service.model.change import Claim, Decide
+from service.store.write.request import ItemRequest, Write
+
+
+class IdempotencyKey(NamedTuple):
+    """A key as the client sent it, and the hash of all that makes a request the same again."""
+
+    key: str
+    fingerprint: bytes
+
+
+class Planned(NamedTuple):
+    """One change. ``item_id`` None is a creation, whose id is minted; it has a key then.
+
+    ``data`` is the payload of a creation or replacement.
+    """
+
+    item_id: bytes | None
+    decide: Decide
+    key: IdempotencyKey | None
+    data: bytes = b""
+
+
+def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
+    """The change with its claim to the idempotency key.
+
+    The id of a creation is minted into the bucket that the key chooses, so that all requests with
+    the key find the same record.
+    """
+    item_id, decide, key, data = planned
+    if item_id is None:
+        assert key is not None
+        bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
+        item_id, scope = native.mint_in_bucket(time.time_ns() // 1_000_000, bucket, buckets), b""
+    else:
+        bucket, scope = native.bucket_of(item_id, buckets), item_id
+    claim = None
+    if key is not None:
+        claim = Claim(bucket, caller.subject, scope, key.key, key.fingerprint)
+    return Write(ItemRequest(item_id, bucket, claim, data), decide)

@@ -1,0 +1,105 @@
+"""How the attempts at a change are made, the same for one item and for an atomic batch."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from service.flow.deadline import TimeLimit
+from service.flow.retry import retried
+from service.items.single_flight import SingleFlight
+from service.model.change import Outcome
+from service.model.errors import (
+    DatabaseTimeout,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    RequestInProgress,
+)
+from service.observe.metrics import IDEMPOTENCY
+from service.store.shards import BucketMoved, Shards
+from service.store.write.request import ItemRequest
+
+T = TypeVar("T")
+Attempt: TypeAlias = Callable[[], Awaitable[T]]
+
+# How long a request waits for one with the same key in another worker, and how often it looks.
+_PATIENCE_S = 1.0
+_LOOK_AGAIN_S = (0.02, 0.05)
+# As metrics name them.
+_RESULTS: Mapping[type[object], str] = {
+    RequestInProgress: "conflict",
+    IdempotencyKeyReused: "mismatch",
+}
+
+
+class WritePolicy:
+    """One worker's policy:
+
+    * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
+      COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and what has not been
+      decided about them yet is left undone.
+    * An attempt that fails with ``run_again`` is repeated, with growing random pauses.
+    * Where a bucket has moved to another shard, the map is loaded and the attempt repeated.
+    * Requests with the same key run one at a time. In this worker the first one's outcome
+      answers the others; for one in another worker they wait ``_PATIENCE_S``, then get
+      RequestInProgress.
+
+    An attempt must end at once when it is cancelled, because the deadline waits for that. Belongs
+    to the running event loop.
+    """
+
+    def __init__(self, shards: Shards, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._shards = shards
+        self._clock = asyncio.get_running_loop().time
+        self._limit = TimeLimit(timeout_s)
+        self._flights = SingleFlight()
+
+    async def once(self, request: ItemRequest, attempt: Attempt[Outcome]) -> Outcome:
+        """The outcome of one request, or of a concurrent one with the same key."""
+        now_s = self._clock()
+        if request.claim is None:
+            return await self._in_time([request], self._attempts(attempt, now_s))
+        work = partial(self._attempts, attempt, now_s)
+        flight = self._flights.run(request.claim, work, now_s + _PATIENCE_S)
+        try:
+            outcome = await self._in_time([request], flight)
+        except (RequestInProgress, IdempotencyKeyReused) as error:
+            IDEMPOTENCY.add(1, _RESULTS[type(error)])
+            raise
+        told = "replayed" if outcome.replayed else "first"
+        IDEMPOTENCY.add(1, _RESULTS.get(type(outcome.error), told))
+        return outcome
+
+    async def together(self, requests: Sequence[ItemRequest], attempt: Attempt[T]) -> T:
+        """What one attempt makes of several requests."""
+        return await self._in_time(requests, self._attempts(attempt, self._clock()))
+
+    async def _in_time(self, requests: Sequence[ItemRequest], work: Awaitable[T]) -> T:
+        try:
+            with self._limit.wait():
+                return await work
+        except TimeoutError:
+            unknown = False
+            for request in requests:
+                request.given_up = True
+                unknown |= request.commit_sent and request.claim is None
+            raise (OutcomeUnknown if unknown else DatabaseTimeout) from None
+
+    async def _attempts(self, attempt: Attempt[T], begun_s: float) -> T:
+        where_it_is = partial(self._where_it_is, attempt)
+        while True:
+            try:
+                return await retried(where_it_is, begun_s + self.timeout_s)
+            except RequestInProgress:
+                pause_s = random.uniform(*_LOOK_AGAIN_S)  # noqa: S311
+                if self._clock() + pause_s >= begun_s + _PATIENCE_S:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def _where_it_is(self, attempt: Attempt[T]) -> T:
+        try:
+            return await attempt()
+        except BucketMoved:
+            raise await self._shards.after_move() from None

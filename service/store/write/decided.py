@@ -1,0 +1,193 @@
+"""What was decided about each request, and what it makes of the transaction's second round trip."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+from psycopg.types.json import Json
+from psycopg.types.numeric import Int4, Int8
+
+from service.model.change import (
+    Change,
+    Claim,
+    Committed,
+    Kind,
+    Outcome,
+    is_recorded,
+    key_reused,
+    not_rebuilt,
+    problem_again,
+    problem_of,
+)
+from service.model.errors import HotshelfError, Overloaded, RequestInProgress
+from service.model.item import Item
+from service.store import arrays
+from service.store.item_rows import item_of
+from service.store.nodes import Row
+from service.store.round_trip import Step
+from service.store.shards import BucketMoved
+from service.store.write import statements
+from service.store.write.locking import Found, Record, fingerprints, record_keys
+from service.store.write.request import ItemRequest, LeftOut, Result, Write
+
+
+class Pending(NamedTuple):
+    """A change to be written over ``before``."""
+
+    request: ItemRequest
+    before: Item | None
+    change: Change
+    epoch: int
+
+    def outcome(self, item: Item) -> Outcome:
+        """The outcome once ``item`` is committed."""
+        claim = self.request.claim
+        return Outcome(
+            self.change.kind,
+            None if item.deleted else item,
+            fingerprint=None if claim is None else claim.fingerprint,
+            invalidation=Committed(item.id, self.epoch, item.version),
+        )
+
+
+class Refused(NamedTuple):
+    """An error to be recorded, because the item's state decided it."""
+
+    request: ItemRequest
+    claim: Claim
+    error: HotshelfError
+
+
+class Replay(NamedTuple):
+    """The record of the same request."""
+
+    request: ItemRequest
+    claim: Claim
+    record: Record
+    epoch: int | None
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether the item's text has to be made again from the request."""
+        return self.record.data_hash is not None and self.record.result is None
+
+
+Decided: TypeAlias = Pending | Refused | Replay | Exception
+
+
+def decide(write: Write, found: Found | None) -> Decided:
+    """Replay the record, or decide about the item as it is, be it a tombstone or none."""
+    request, claim = write.request, write.request.claim
+    if found is None:
+        return LeftOut()
+    if claim is not None and found.record is not None:
+        if found.record.fingerprint != claim.fingerprint:
+            return key_reused()
+        return Replay(request, claim, found.record, found.epoch)
+    if not found.free:
+        return RequestInProgress()
+    if found.epoch is None:
+        return BucketMoved()
+    try:
+        change = write.decided(found.item)
+    except Exception as error:
+        if claim is not None and isinstance(error, HotshelfError) and is_recorded(error):
+            return Refused(request, claim, error)
+        return error
+    return Pending(request, found.item, change, found.epoch)
+
+
+def writing_each(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
+    """One statement a change, with its outbox row and its record."""
+    return [_writing(one, ttl_s) for one in pending]
+
+
+def writing_group(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
+    """One statement for all changes and deletions of items that live."""
+    if not pending:
+        return []
+    changes = [one.change for one in pending]
+    requests = [one.request for one in pending]
+    values = (
+        arrays.uuids(request.item_id for request in requests),
+        arrays.texts(change.data for change in changes),
+        arrays.bigints(one.epoch for one in pending),
+        arrays.texts(change.kind.encode() for change in changes),
+        arrays.booleans(change.keeps_result for change in changes),
+        *record_keys(requests),
+        fingerprints(requests),
+        float(ttl_s),
+    )
+    return [(statements.CHANGE_ITEMS, values)]
+
+
+def recording(refused: Refused, ttl_s: float) -> Step:
+    """What records an error."""
+    error = refused.error
+    values = (*_record(refused.claim), error.code, Json(problem_of(error)), float(ttl_s))
+    return statements.RECORD_PROBLEM, values
+
+
+def rebuilding(data: bytes) -> Step:
+    """What tells the text that a payload is stored as, and its hash."""
+    return statements.AS_STORED, (data.decode(),)
+
+
+def written(pending: Pending, row: Row | None) -> Outcome:
+    """The outcome of a change, from the row it wrote. Raises Overloaded where it wrote none.
+
+    There was no row to lock then, and another transaction has created it since.
+    """
+    if row is None:
+        raise Overloaded("Too many writers want this id at once.", run_again=True)
+    return pending.outcome(item_of(row))
+
+
+def refused(one: Refused) -> Outcome:
+    """The outcome once the error is recorded."""
+    one.error.recorded = True
+    return Outcome("changed", None, one.error, one.claim.fingerprint)
+
+
+def replayed(one: Replay, stored: Row | None) -> Result:
+    """The recorded outcome; ``stored`` is the answer to ``rebuilding``, where that was needed."""
+    record = one.record
+    if record.problem is not None:
+        error = problem_again(record.outcome, orjson.loads(record.problem))
+        return Outcome("changed", None, error, record.fingerprint, replayed=True)
+    text = record.result
+    if stored is not None:
+        text, its_hash = stored
+        if its_hash != record.data_hash:
+            return not_rebuilt()
+    item = None
+    if text is not None:
+        owner = record.owner_id or one.claim.caller
+        times = (record.item_created_at, record.recorded_at)
+        item = Item(record.item_id.bytes, owner, record.version, *times, text.encode())
+    # Announced again, because the first writer may have died between COMMIT and invalidation.
+    invalidation = None
+    if one.epoch is not None:
+        invalidation = Committed(one.request.item_id, one.epoch, record.version)
+    kind: Kind = record.outcome  # type: ignore[assignment]  # the column holds nothing else
+    return Outcome(kind, item, None, record.fingerprint, True, invalidation)
+
+
+def _writing(pending: Pending, ttl_s: float) -> Step:
+    request, change = pending.request, pending.change
+    parameters: tuple[Any, ...] = {
+        "created": (request.uuid, change.owner_id, change.data.decode()),
+        "changed": (change.data.decode(), request.uuid),
+        "deleted": (request.uuid,),
+    }[change.kind]
+    parameters = (*parameters, Int8(pending.epoch))
+    claim = request.claim
+    if claim is None:
+        return statements.ANNOUNCED[change.kind], parameters
+    kept = (change.kind, claim.caller, change.keeps_result, float(ttl_s))
+    return statements.RECORDED[change.kind], (*parameters, *_record(claim), *kept)
+
+
+def _record(claim: Claim) -> tuple[object, ...]:
+    """Bucket, caller, scope, key and fingerprint of a record."""
+    return Int4(claim.bucket), claim.caller, claim.scope, claim.key, claim.fingerprint
