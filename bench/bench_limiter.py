@@ -49,7 +49,7 @@ def redis_operations(per_minute: int, workers: int) -> dict[str, float]:
         world = World(client, 1, Faults(), rate=rate)
         world.workers = [world.new_worker() for _ in range(workers)]
         for _ in range(min(per_minute, _MAX_REQUESTS)):
-            world.run_until(world.now + world.dice.expovariate(0.9 / rate.tau_s))
+            world.run_until(world.now + world.rng.expovariate(0.9 / rate.tau_s))
             world.ask(1)
         client.close()
     return {

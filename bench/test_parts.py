@@ -9,8 +9,8 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from service.access.bucket import Reply
-from service.access.leaky_bucket import LeakyBuckets
+from service.access.quota import Reply
+from service.access.quota_leases import QuotaLeases
 from service.cache.connection import encode
 from service.cache.pipeline import RedisPipeline
 from service.model.rate import Admission, Rate
@@ -19,16 +19,16 @@ from tests.fixtures.redis_server import redis_server
 RATE = Rate(10**9, 1)
 
 
-def with_a_lease(*keys: str) -> LeakyBuckets:
+def with_a_lease(*keys: str) -> QuotaLeases:
     """One worker with a lease on each key that no test uses up."""
     loop = asyncio.new_event_loop()
-    buckets = LeakyBuckets("w", loop.time, lambda: None, lambda: True)
+    leases = QuotaLeases("w", loop.time, lambda: None, lambda: True)
     loop.close()
     for key in keys:
-        assert buckets.admit(key, RATE, 1, lambda _: None) is None
-    for call in buckets.due_calls():
-        buckets.replied(call, Reply(10**9, 0.0, b"0", 1, 0.0, 0))
-    return buckets
+        assert leases.admit(key, RATE, 1, lambda _: None) is None
+    for call in leases.due_calls():
+        leases.replied(call, Reply(10**9, 0.0, b"0", 1, 0.0, 0))
+    return leases
 
 
 def test_lease_hit(benchmark: BenchmarkFixture) -> None:

@@ -26,7 +26,6 @@ from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
-from service.api.finish import Finish
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
@@ -49,6 +48,7 @@ from service.items.coherence import Coherence, Stored
 from service.items.cursor import Cursors
 from service.items.data_schema import DataSchema
 from service.items.expiry import Expiry
+from service.items.last_seen import LastSeen
 from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
@@ -111,15 +111,15 @@ async def open_worker() -> Worker:
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         parts = Parts(reader, reads, near, redis, limits_redis, limiter, shards)
         metrics, status = await observation.look(parts, health)
-        get = GetItem(gate, reader, replies)
+        get = GetItem(*(gate, reader, replies), lambda: bool(drain), observation.access_log)
+        finish = observation.finish(deprecation)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
-        always_timing = settings.http.timing == "always"
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
-            hot_item=None if bridge.has_middleware or always_timing else get,
+            hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
@@ -127,9 +127,7 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=Finish(
-                settings.cors, deprecation, observation.times, observation.access_log, always_timing
-            ),
+            on_reply=finish,
         )
 
 
@@ -185,9 +183,10 @@ async def _open_cache(
     outbox = Outbox(shards.all, kept)
     opened.push_async_callback(outbox.close)
     outbox.start()
-    coherence = Coherence(shards, reads, outbox, kept, render)
+    last_seen = LastSeen(asyncio.get_running_loop().time)
+    coherence = Coherence(shards, reads, outbox, kept, last_seen, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
-    return outbox, Reader(coherence, kept, near, tick, settings.database.timeout_s)
+    return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
 def _open_limiter(
@@ -234,9 +233,11 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
-    list_reads = ListReads(reads.guards)
+    most = settings.lists.connections or max(1, settings.database.pool_size // 2)
+    list_reads = ListReads(reads.guards, most)
+    timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
-        Pages(shards, list_reads, declared, settings.database.timeout_s),
+        Pages(shards, list_reads, declared, timeout_s, per_caller),
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         declared,
         settings.http.cache_control,

@@ -1,9 +1,11 @@
 """Builds what looks at a worker: its log, its numbers on the board, its questions to databases."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+from service.api.finish import Finish
 from service.api.operator.admin_port import AdminPort
 from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics
@@ -41,7 +43,7 @@ class Observation:
         logs.configure(log.level, log.format, self._board.number)
         self._telemetry = Telemetry(settings.otel, self._board.number)
         opened.push_async_callback(self._telemetry.close)
-        self.times = RequestTimes(route.path for route in ROUTES)
+        self._times = RequestTimes(route.path for route in ROUTES)
         self.access_log = AccessLog(log.access_sample, log.slow_s, self._board.salt)
 
     async def look(self, parts: Parts, health: Health) -> tuple[Metrics, Status]:
@@ -69,6 +71,16 @@ class Observation:
         metrics, status = Metrics(numbers), Status(numbers, history, parts)
         await self._listen(health, metrics, status)
         return metrics, status
+
+    def finish(self, deprecation: Sequence[tuple[str, str]]) -> Finish:
+        """What every answer of the general path goes through."""
+        return Finish(
+            self._settings.cors,
+            deprecation,
+            self._times,
+            self.access_log,
+            always_timing=self._settings.http.timing == "always",
+        )
 
     def _busiest(self, parts: Parts) -> dict[str, list[float]]:
         hashed = self.access_log.hashed

@@ -140,6 +140,16 @@ class Lists:
         "attributes of data that lists can be sorted by and filtered by range; `hotshelf migrate` "
         "builds an index for each (dots between nested names)",
     )
+    connections: int = _setting(
+        0,
+        "connections per worker and node that lists, searches and counts may use at a time; "
+        "0: half of database.pool_size",
+        ge=0,
+        le=1000,
+    )
+    per_caller: int = _setting(
+        2, "lists and searches of one caller under way per worker; more wait their turn", ge=1
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,11 @@ class Authenticator:
 
     An API key alone is the identity. Beside a token the token says who and with which scope,
     the key whose allowance is used up. Neither makes up for the other being wrong.
-    ``remembered`` is TokenVerifier's, for who has parsed the header field already.
     """
 
     def __init__(self, tokens: TokenVerifier, api_keys: ApiKeys) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._api_keys = api_keys
-        self.remembered = tokens.remembered
 
     async def authenticate(self, headers: Mapping[str, list[str]]) -> Caller:
         """The caller by the request's header fields (lower-case name to its lines).
@@ -53,7 +51,7 @@ class Authenticator:
             return caller
         by_token = by_key = None
         if authorization or not keys:
-            by_token = await self._tokens.verify_waiting(bearer_token(authorization))
+            by_token = await self.tokens.verify_waiting(bearer_token(authorization))
         if keys:
             by_key = await self._api_keys.caller(api_key(keys))
         return _joined(by_token, by_key)
@@ -70,13 +68,13 @@ class Authenticator:
         """As ``authenticate``, but None where it would have to wait for keys or look-ups."""
         if not keys and len(authorization) == 1 and authorization[0].startswith("Bearer "):
             # Nearly every request; what was verified before needs no parsing.
-            caller = self._tokens.remembered(authorization[0][7:])
+            caller = self.tokens.remembered(authorization[0][7:])
             if caller is not None:
                 return caller
         by_token = by_key = None
         if authorization or not keys:
             try:
-                by_token = self._tokens.verify(bearer_token(authorization))
+                by_token = self.tokens.verify(bearer_token(authorization))
             except UnknownKey:
                 return None
         if keys:

@@ -1,12 +1,13 @@
-"""Leaky buckets over Redis: carries the calls of ``leaky_bucket`` in the pipeline's writes."""
+"""Rate limits over Redis: carries the calls of ``quota_leases`` in the pipeline's writes."""
 
 import asyncio
 import secrets
 from functools import partial
 from typing import Any
 
-from service.access.bucket import Call, Reply
-from service.access.leaky_bucket import LeakyBuckets
+from service.access.busiest import busiest
+from service.access.quota import Call, Reply
+from service.access.quota_leases import QuotaLeases
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
 from service.model.rate import Admission, Rate
@@ -22,7 +23,7 @@ BORN_KEY = b"limit-born:"
 
 _SWEEP_S = 0.25
 _HEARTBEAT_S = 2.0
-# Several signs of life may be missed.
+# Several heartbeats may be missed.
 _SILENT_S = 8
 
 
@@ -30,35 +31,29 @@ class Limiter:
     """The rate limits of one worker; belongs to the running event loop.
 
     ``pipeline`` None means that there is no Redis at all. ``workers`` is how many share the
-    limits as long as Redis has not told. The hot path calls ``spend(key, rate)`` and
-    ``admit(key, rate, cost, waiter)``, see LeakyBuckets.
+    limits as long as Redis has not said.
     """
 
     def __init__(self, pipeline: RedisPipeline | None, workers: int = 1) -> None:
         self._pipeline = pipeline
         self._worker = secrets.token_hex(8)
         clock = asyncio.get_running_loop().time
-        self._buckets = LeakyBuckets(
-            self._worker, clock, self._wake, self._reachable, workers=workers
-        )
-        self.admit = self._buckets.admit
-        self.spend = self._buckets.spend
-        self.give_back = self._buckets.give_back
+        self.leases = QuotaLeases(self._worker, clock, self._wake, self._reachable, workers=workers)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def workers(self) -> int:
-        """How many workers share the limits, as Redis last told."""
-        return self._buckets.workers
+        """How many workers share the limits, as Redis last said."""
+        return self.leases.workers
 
     @property
     def keys(self) -> int:
         """How many keys this worker keeps in memory."""
-        return len(self._buckets)
+        return len(self.leases.quotas)
 
     def busiest(self, at_most: int) -> list[tuple[str, float, float]]:
-        """Keys with the most tokens a second in this worker, and their level as Redis told last."""
-        return self._buckets.busiest(at_most)
+        """See access/busiest.py."""
+        return busiest(self.leases.quotas, asyncio.get_running_loop().time(), at_most)
 
     @property
     def local(self) -> bool:
@@ -66,21 +61,25 @@ class Limiter:
         return not self._reachable()
 
     async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
-        """``admit`` for coroutines. A caller cancelled while waiting has paid all the same."""
+        """Count a request, asking Redis if need be.
+
+        ``cost`` is 1 to ``rate.capacity``, else ValueError. A caller cancelled while waiting has
+        paid all the same.
+        """
         future: asyncio.Future[Admission] | None = None
 
-        def tell(admission: Admission) -> None:
+        def settle(admission: Admission) -> None:
             if future is not None and not future.done():
                 future.set_result(admission)
 
-        admission = self.admit(key, rate, cost, tell)
+        admission = self.leases.admit(key, rate, cost, settle)
         if admission is None:
             future = asyncio.get_running_loop().create_future()
             admission = await future
         return admission
 
     def start(self) -> None:
-        """Begin to give back idle leases and to tell Redis that this worker lives."""
+        """Begin to give back idle leases and to send heartbeats to Redis."""
         self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._live())]
 
     async def close(self) -> None:
@@ -88,7 +87,7 @@ class Limiter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._buckets.give_all_back()
+        self.leases.give_all_back()
         if self._pipeline is not None and self._pipeline.available:
             self._send_due()
             try:
@@ -107,31 +106,31 @@ class Limiter:
 
     def _send_due(self) -> None:
         assert self._pipeline is not None
-        for call in self._buckets.due_calls():
+        for call in self.leases.due_calls():
             # A subject may hold any text, half a surrogate pair too.
-            run, key = self._pipeline.run_name, call.bucket.key.encode(errors="surrogatepass")
+            run, key = self._pipeline.run_name, call.quota.key.encode(errors="surrogatepass")
             keys = (KEY_PREFIX + run + key, BORN_KEY + run)
             try:
                 self._pipeline.run(TAKE, keys, call.args, partial(self._answered, call))
             except (CacheUnavailable, Overloaded):
-                self._buckets.failed(call, sent=False)
+                self.leases.failed(call, sent=False)
 
     def _answered(self, call: Call, reply: Any) -> None:
         if isinstance(reply, CacheUnavailable):
-            self._buckets.failed(call, sent=True)
+            self.leases.failed(call, sent=True)
         else:
-            self._buckets.replied(call, parse_reply(reply, call.bucket.rate))
+            self.leases.replied(call, parse_reply(reply, call.quota.rate))
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self._buckets.sweep()
+            self.leases.sweep()
 
     async def _live(self) -> None:
         while True:
             try:
                 if self._pipeline is not None:
-                    self._buckets.workers = await self._pipeline.run_future(
+                    self.leases.workers = await self._pipeline.run_future(
                         HEARTBEAT,
                         (WORKERS_KEY + self._pipeline.run_name, BORN_KEY + self._pipeline.run_name),
                         (self._worker.encode(), b"%d" % _SILENT_S),

@@ -126,7 +126,7 @@ class Batch:
             return shown.of_error(InternalError())
 
     async def _read(self, caller: Caller, one: BatchOperation) -> Stored:
-        stored = await self._reader.found(one.item_id, caller.subject)
+        stored = await self._reader.get(one.item_id, caller.subject)
         if stored is None:
             raise ItemNotFound
         return stored

@@ -1,6 +1,6 @@
 """The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 
 from service.access.credentials import Authenticator
@@ -34,11 +34,11 @@ class Gate:
         self, authenticator: Authenticator, limiter: Limiter, rate: Rate, proxies: TrustedProxies
     ) -> None:
         self._authenticator = authenticator
+        self._tokens = authenticator.tokens
         self._limiter = limiter
+        self._leases = limiter.leases
         self._rate = rate
         self._proxies = proxies
-        # The caller of a bearer token alone, verified before: ``remembered(token)``.
-        self.remembered = authenticator.remembered
         self._passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
@@ -48,10 +48,10 @@ class Gate:
         credentials use up the allowance of the address that they come from. A key that the
         database must be asked about is paid for first, and the token given back if it is good.
         """
-        began = perf_counter()
         paid = self._authenticator.must_look_up(context.headers)
         if paid:
             await self.enter_unknown(context)
+        began = perf_counter()
         try:
             caller = await self._authenticator.authenticate(context.headers)
             context.spent_s["auth"] = perf_counter() - began
@@ -60,7 +60,7 @@ class Gate:
                 await self.enter_unknown(context)
             raise
         if paid:
-            self._limiter.give_back(self._address(context))
+            self._leases.give_back(self._address(context))
         await self._take(context, caller.limit_key, caller.rate or self._rate)
         context.caller = caller
         return caller
@@ -73,8 +73,12 @@ class Gate:
         """Whether it comes from this machine itself, with no sign of a proxy in between."""
         return is_loopback(context.peer) and _PASSED_ON.isdisjoint(context.headers)
 
+    def remembered(self, token: str) -> Caller | None:
+        """The caller of a bearer token that was verified before and has not expired."""
+        return self._tokens.remembered(token)
+
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
-        """A caller whose credentials are known already; None says nothing against them."""
+        """A caller whose credentials need no waiting; None says nothing against them."""
         authorization, key = fields.get("authorization"), fields.get("x-api-key")
         try:
             return self._authenticator.recall(
@@ -83,22 +87,17 @@ class Gate:
         except HotshelfError:
             return None
 
-    def admit(self, caller: Caller, waiter: Callable[[Admission], None]) -> Admission | None:
-        """Count a request; None where ``waiter`` is called with the answer, once, later."""
-        admission = self._limiter.admit(
-            caller.limit_key,
-            caller.rate or self._rate,
-            1,
-            lambda admission: waiter(self._counted(admission)),
-        )
-        return None if admission is None else self._counted(admission)
-
     def spend(self, caller: Caller) -> Admission | None:
-        """Count a request that the lease at hand pays for; None where ``admit`` has to."""
-        admission = self._limiter.spend(caller.limit_key, caller.rate or self._rate)
+        """Count a request if the lease at hand pays for it; else None, and nothing is counted."""
+        admission = self._leases.spend(caller.limit_key, caller.rate or self._rate)
         if admission is not None:
             self._passed.value += 1
         return admission
+
+    async def admission(self, caller: Caller) -> Admission:
+        """Count a request, whatever it takes; the answer may be no."""
+        rate = caller.rate or self._rate
+        return self._counted(await self._limiter.admission(caller.limit_key, rate))
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
@@ -114,19 +113,19 @@ class Gate:
             raise InvalidContent("There are more operations than the limit ever lets pass.", place)
         await self._take(context, caller.limit_key, rate, cost)
 
-    def _counted(self, admission: Admission, cost: int = 1) -> Admission:
-        decision = "passed" if admission.allowed else "refused"
-        LIMITER.add(cost, decision, "local" if self._limiter.local else "shared")
-        return admission
-
     def _address(self, context: RequestContext) -> str:
         forwarded_for = context.headers.get("x-forwarded-for", ())
         address = self._proxies.client_address(context.peer, forwarded_for)
         return f"address:{network_of(address)}"
 
+    def _counted(self, admission: Admission, cost: int = 1) -> Admission:
+        decision = "passed" if admission.allowed else "refused"
+        LIMITER.add(cost, decision, "local" if self._limiter.local else "shared")
+        return admission
+
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
         began = perf_counter()
-        admission = self._limiter.spend(key, rate) if cost == 1 else None
+        admission = self._leases.spend(key, rate) if cost == 1 else None
         if admission is None:
             with Work("limiter"):
                 admission = await self._limiter.admission(key, rate, cost)

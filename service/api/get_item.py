@@ -1,215 +1,192 @@
-"""GET and HEAD of one item: who asks, may they, where the bytes are, how to answer.
+"""GET and HEAD of one item, read from top to bottom.
 
-``at_once`` and ``ask`` are the hot path, plain functions from the request to the answer; a
-request that needs more than they look at is told so before anything was counted or read, and
-goes the way of ``__call__``. All ask the same Reader and send the same forms: there is no second
-read path.
+``hot`` takes a GET from Granian's objects to its answer; a hit in the near cache needs no
+coroutine. What it does not know how to answer takes the general path, which ends in ``__call__``.
+Both ask the same Reader and send the same representations: there is one way to read an item.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from service import native
 from service.access import scopes
 from service.api.gate import Gate, rate_limited
-from service.api.headers.content_codings import choose_coding, coding_for
-from service.api.headers.media_types import Representation, check_accept, negotiate
+from service.api.headers.content_codings import choose_coding
+from service.api.headers.media_types import check_accept
 from service.api.headers.preconditions import conditions_of
+from service.api.headers.sections import Sections, Terms
 from service.api.item_id import existing_id
 from service.api.query import parameters
 from service.api.represent.fields import PARAMETER, chosen_fields
 from service.api.represent.item_reply import ItemReplies
-from service.api.request import Reply, RequestContext
-from service.items.coherence import Found
+from service.api.request import Admitted, Exchange, GeneralPath, Reply, RequestContext, Scope
 from service.items.reader import Reader
 from service.model.caller import Caller
-from service.model.entity_tag import (
-    NO_TAGS,
-    TagCondition,
-    parse_tag_condition,
-    precondition_failed,
-)
+from service.model.entity_tag import NO_TAGS, precondition_failed
 from service.model.errors import ItemNotFound
 from service.model.rate import Admission
+from service.model.resource import DEFAULT_VERSION, ITEMS
+from service.observe.access_log import AccessLog
+from service.observe.metrics import SENT_BYTES
+from service.observe.request_ids import request_ids
+from service.observe.requests import SOURCES, of_route
+
+# The canonical URL; others take the general path.
+_PREFIX: Final = f"{ITEMS.path(DEFAULT_VERSION)}/"
+_LENGTH: Final = len(_PREFIX) + 26
+_ROUTE: Final = f"{_PREFIX}{{id}}"
 
 
-class Slow:
-    """``ask``'s answer to a request that it does not know how to answer."""
+class Asked(NamedTuple):
+    """A read that nothing at hand answers. ``admission`` None: the limiter has to ask Redis."""
 
-
-SLOW: Final = Slow()
-
-Answer: TypeAlias = Reply | Exception
-Tell: TypeAlias = Callable[[Answer, Admission | None], None]
-
-
-class Terms(NamedTuple):
-    """What a request's header fields say: many requests come with the very same ones.
-
-    ``token`` is the bearer token, or "" where ``fields`` must tell who asks.
-    """
-
-    fields: Mapping[str, str]
-    token: str
-    wanted: Representation
-    coding: str
-    known: TagCondition
+    caller: Caller
+    item_id: bytes
+    terms: Terms
+    admission: Admission | None
 
 
 class GetItem:
-    """Answers reads of one item; the only read path there is."""
+    """One worker's reads by id; belongs to its event loop.
 
-    def __init__(self, gate: Gate, reader: Reader, replies: ItemReplies) -> None:
-        self.gate = gate
-        self.reader = reader
-        self.replies = replies
+    ``log`` is told of the answers of ``hot``, which are timed and counted here as well.
+    """
 
-    def terms(self, fields: Mapping[str, str]) -> Terms | None:
-        """What the header fields say; None where they are for ``__call__`` to judge.
+    def __init__(
+        self,
+        gate: Gate,
+        reader: Reader,
+        replies: ItemReplies,
+        draining: Callable[[], bool],
+        log: AccessLog,
+    ) -> None:
+        self._gate = gate
+        self._reader = reader
+        self._replies = replies
+        self._draining = draining
+        self._log = log
+        self._sent = SENT_BYTES.of()
+        self._times = {source: of_route("GET", _ROUTE, source) for source in ("", *SOURCES)}
+        self._sections = Sections()
+        self._new_id = request_ids()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
 
-        ``fields`` are by lower-case name, each sent once and all ASCII; preconditions but
-        If-None-Match, CORS and a query are for ``__call__`` as well.
+    def hot(self, scope: Scope, exchange: Exchange, general: GeneralPath) -> Awaitable[None]:
+        """Answer a GET; returns what Granian is to await."""
+        began_s = perf_counter()
+        found = self._hit(scope)
+        if isinstance(found, Asked):
+            return self._later(found, scope, exchange, general, began_s)
+        if found is None or isinstance(found, Admitted):
+            return general.answer(scope, exchange, found)
+        self._send(exchange, *found, "near", began_s)
+        return self._done
+
+    def _hit(self, scope: Scope) -> tuple[Reply, Admission, Caller] | Asked | Admitted | None:
+        """The answer, if it is at hand; Admitted and None are for the general path.
+
+        Credentials come first, then the limit, then whatever needs to be parsed.
         """
-        wanted = negotiate(fields.get("accept", ""))
-        coding = coding_for(fields.get("accept-encoding", ""))
-        known = _tags(fields.get("if-none-match", ""))
-        if wanted is None or coding is None or known is None:
+        path = scope.path
+        if len(path) != _LENGTH or not path.startswith(_PREFIX) or scope.query_string:
             return None
-        credentials = fields.get("authorization", "")
-        is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
-        return Terms(fields, credentials[7:] if is_alone else "", wanted, coding, known)
-
-    def at_once(self, terms: Terms, id_text: str) -> tuple[Reply, Admission] | None:
-        """The answer, if it is at hand and so is a token for it; else nothing was done."""
-        item_id = native.parse_id(id_text)
-        caller = self._caller(terms)
-        if item_id is None or caller is None or not caller.may(scopes.READ):
+        headers = scope.headers
+        lines = tuple(headers.items())
+        section = self._sections[lines]
+        # A field whose value is not ASCII is missing among the items.
+        if section is None or len(headers) != len(lines):
             return None
-        stored = self.reader.near(item_id, caller.subject)
-        admission = None if stored is None else self.gate.spend(caller)
-        if stored is None or admission is None:
+        caller = self._gate.remembered(section.token) or self._gate.recall(section.fields)
+        item_id = native.parse_id(path[-26:])
+        if caller is None or item_id is None or not caller.may(scopes.READ):
             return None
-        self.reader.from_near += 1
-        return self.replies.of_form(stored, terms.wanted, terms.coding, terms.known), admission
+        terms, admission = section.terms, self._gate.spend(caller)
+        if terms is None:
+            if admission is None:
+                return None
+            terms = self._sections.parse(lines, section)
+            if terms is None:
+                return Admitted(caller, admission)
+        if admission is not None:
+            stored = self._reader.get_near(item_id, caller.subject)
+            if stored is not None:
+                return self._replies.of_stored(stored, *terms), admission, caller
+        return Asked(caller, item_id, terms, admission)
 
-    def ask(
-        self, terms: Terms, id_text: str, tell: Tell
-    ) -> tuple[Answer, Admission | None] | Slow | None:
-        """The answer, or None: then ``tell`` gets it, exactly once, later."""
-        item_id = native.parse_id(id_text)
-        caller = self._caller(terms)
-        if item_id is None or caller is None or not caller.may(scopes.READ):
-            return SLOW
-        asked = _Asked(self, item_id, caller.subject, terms, tell)
-        admission = self.gate.admit(caller, asked.admitted)
-        answer = None if admission is None else asked.find(admission)
-        return None if answer is None else (answer, admission)
+    async def _later(
+        self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
+    ) -> None:
+        """Answer from Redis or a database, or from near once the limiter has asked Redis."""
+        caller, item_id, terms, admission = asked
+        try:
+            if admission is None:
+                admission = await self._gate.admission(caller)
+                if not admission.allowed:
+                    raise rate_limited(admission)
+                stored, source = await self._reader.get_where(item_id, caller.subject)
+            else:
+                stored = await self._reader.get_remote(item_id, caller.subject)
+                source = "" if stored is None else stored.source
+            if stored is None:
+                raise ItemNotFound
+            reply = self._replies.of_stored(stored, *terms)
+        except Exception as error:
+            general.send_error(scope, exchange, error, admission, began_s)
+            return
+        self._send(exchange, reply, admission, caller, source, began_s)
 
-    def _caller(self, terms: Terms) -> Caller | None:
-        """Whose credentials are known already; None says nothing against them."""
-        caller = self.gate.remembered(terms.token) if terms.token else None
-        return caller or self.gate.recall(terms.fields)
+    def _send(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        admission: Admission,
+        caller: Caller,
+        source: str,
+        began_s: float,
+    ) -> None:
+        """Send the reply with what is this request's alone."""
+        status, headers, body = reply
+        request_id = self._new_id()
+        headers = [*headers, ("x-request-id", request_id), *admission.fields()]
+        if self._draining():
+            headers.append(("connection", "close"))
+        if body:
+            exchange.response_bytes(status, headers, body)
+        else:
+            exchange.response_empty(status, headers)
+        took_s = perf_counter() - began_s
+        self._times[source][status // 100].observe(took_s)
+        self._sent.value += len(body)
+        log = self._log
+        if log.left > 0 and took_s < log.slow_s:
+            log.left -= 1
+        else:
+            key, size = caller.limit_key, len(body)
+            log.observe(request_id, "", "GET", _ROUTE, status, took_s, source, key, size)
 
     async def __call__(self, context: RequestContext) -> Reply:
-        """The whole answer; raises the errors that a read can end with."""
-        caller = context.caller
-        assert caller is not None
+        """The answer on the general path; raises the errors that a read can end with."""
+        assert context.caller is not None
         item_id = existing_id(context)
         wanted = check_accept(context)
         sent = parameters(context.query_string, (PARAMETER[wanted.version],))
         fields = chosen_fields(sent, wanted.version)
         coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
-        began = perf_counter()
-        stored, context.source = await self.reader.found_where(item_id, caller.subject)
-        context.spent_s["read"] = perf_counter() - began
+        began_s = perf_counter()
+        stored, context.source = await self._reader.get_where(item_id, context.caller.subject)
+        context.spent_s["read"] = perf_counter() - began_s
         if stored is None:
-            raise _not_found()
+            raise ItemNotFound
         entry = stored.entry
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
         known = conditions.if_none_match or NO_TAGS
         if fields is None:
-            return self.replies.of_form(stored, wanted, coding, known)
+            return self._replies.of_stored(stored, wanted, coding, known)
         if known.matches_weakly(entry):
-            return self.replies.not_modified(entry, wanted, fields)
-        return self.replies.selected(entry.item(item_id), wanted, fields)
-
-
-class _Asked:
-    """One request on the hot path, from when it is known who asks for what."""
-
-    __slots__ = (
-        "_admission",
-        "_get_item",
-        "_item_id",
-        "_subject",
-        "_tell",
-        "_terms",
-    )
-
-    def __init__(
-        self,
-        get_item: GetItem,
-        item_id: bytes,
-        subject: str,
-        terms: Terms,
-        tell: Tell,
-    ) -> None:
-        self._get_item = get_item
-        self._item_id = item_id
-        self._subject = subject
-        self._terms = terms
-        self._tell = tell
-        self._admission: Admission | None = None
-
-    def find(self, admission: Admission) -> Answer | None:
-        """May it pass; then the near cache, else None, and ``found`` is called."""
-        self._admission = admission
-        if not admission.allowed:
-            return rate_limited(admission)
-        stored = self._get_item.reader.find(self._item_id, self._subject, self.found)
-        return None if stored is None else self._answer(stored)
-
-    def admitted(self, admission: Admission) -> None:
-        """The limiter had to ask Redis."""
-        try:
-            answer = self.find(admission)
-        except Exception as error:
-            answer = error
-        if answer is not None:
-            self._tell(answer, admission)
-
-    def found(self, found: Found) -> None:
-        """The reader had to ask Redis or a database."""
-        try:
-            answer = self._answer(found)
-        except Exception as error:
-            answer = error
-        self._tell(answer, self._admission)
-
-    def _answer(self, found: Found) -> Answer:
-        if found is None:
-            return _not_found()
-        if isinstance(found, Exception):
-            return found
-        terms = self._terms
-        return self._get_item.replies.of_form(found, terms.wanted, terms.coding, terms.known)
-
-
-# Few: every version of every item has a tag of its own, and a worker would grow by them all.
-@lru_cache(maxsize=256)
-def _tags(value: str) -> TagCondition | None:
-    """None for a malformed list, which the other way refuses."""
-    if not value:
-        return NO_TAGS
-    try:
-        return parse_tag_condition(value)
-    except ValueError:
-        return None
-
-
-def _not_found() -> ItemNotFound:
-    return ItemNotFound("There is no item with this id.")
+            return self._replies.not_modified(entry, wanted, fields)
+        return self._replies.selected(entry.item(item_id), wanted, fields)

@@ -70,13 +70,14 @@ class ListItems:
             other_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
             if asked.cursor_place.parameter == other_way:
                 position = position.turned()
-        page = await self._pages.read(query, position, asked.limit)
-        cursors = {
-            relation: None if place is None else self._cursors.encode(place, query, subject)
-            for relation, place in (("next", page.next), ("prev", page.previous))
-        }
         counted = wanted_count(context.headers)
-        total = None if counted is None else await self._pages.count(query, counted == "exact")
+        async with self._pages.turn(subject):
+            page = await self._pages.read(query, position, asked.limit)
+            total = None if counted is None else await self._pages.count(query, counted == "exact")
+        cursors = {
+            relation: None if at is None else self._cursors.encode(at, query, subject)
+            for relation, at in (("next", page.next), ("prev", page.previous))
+        }
         return _Answer(
             page.items, cursors, {} if total is None else {str(counted): total}, page.early
         )

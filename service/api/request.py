@@ -1,9 +1,12 @@
-"""One HTTP request and its reply, as plain data between http/ (bytes) and api/ (meaning)."""
+"""One HTTP request and its reply, as plain data between http/ (bytes) and api/ (meaning).
+
+Also what is used of the objects that Granian hands over (RSGI 1.6).
+"""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from service.model.caller import Caller
 from service.model.rate import Admission
@@ -51,3 +54,59 @@ class RequestContext:
     spent_s: dict[str, float] = field(default_factory=dict)
     route: str = ""
     began_s: float = field(default_factory=time.perf_counter)
+
+
+class Admitted(NamedTuple):
+    """Who was let in before a request took the general path, which must not count it again."""
+
+    caller: Caller
+    admission: Admission
+
+
+class Headers(Protocol):
+    """Granian's view of the header section; values that are not ASCII are left out of items.
+
+    Its length is the number of names, those of such values too; what cannot be seen is one such
+    line beside others of the same name.
+    """
+
+    def __len__(self) -> int: ...
+    def keys(self) -> list[str]: ...
+    def items(self) -> list[tuple[str, str]]: ...
+
+
+class Scope(Protocol):
+    """The part of Granian's scope that is read here."""
+
+    client: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Exchange(AsyncIterable[bytes], Protocol):
+    """Granian's protocol object: the body comes out of it, the answer goes into it."""
+
+    def __call__(self) -> Awaitable[bytes]: ...
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+
+
+class GeneralPath(Protocol):
+    """Where requests go that the hot path does not answer (http/rsgi.py)."""
+
+    def answer(
+        self, scope: Scope, exchange: Exchange, admitted: Admitted | None
+    ) -> Awaitable[None]: ...
+    def send_error(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        error: Exception,
+        admission: Admission | None,
+        began_s: float | None = None,
+    ) -> None: ...

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
 
 from service import native
+from service.api.request import Exchange
 from service.flow.deadline import TimeLimit
-from service.http.granian_objects import Exchange
 from service.model.errors import (
     BodyTimeout,
     BodyTooLarge,

@@ -13,12 +13,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from service.api.request import Reply, RequestContext
+from service.api.request import (
+    Admitted,
+    Exchange,
+    GeneralPath,
+    Headers,
+    Reply,
+    RequestContext,
+    Scope,
+)
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
-from service.http.granian_objects import Exchange, Headers, Scope
-from service.http.hot_get import HotGet, HotItem
-from service.http.request_ids import request_ids
 from service.http.traced import begun, ended
 from service.model.errors import (
     HotshelfError,
@@ -31,18 +36,20 @@ from service.model.errors import (
 from service.model.rate import Admission
 from service.model.resource import ITEMS
 from service.observe.events import request_failed
+from service.observe.request_ids import request_ids
 from service.observe.trace_context import TraceContext, continued
 from service.observe.tracing import Traces, traces
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
+HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
 _BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
-# Objects made and still there before the collector looks for cycles among them.
+# The collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
 
 
@@ -50,10 +57,9 @@ _GARBAGE_MIN = 20_000
 class Worker:
     """What one worker process answers with; built on its event loop, closed there.
 
-    ``hot_item`` answers plain GETs of one item in plain functions (http/hot_get.py); None: there
-    is no such way. ``answer`` gets everything else and may raise HotshelfError, of which
-    ``on_error`` makes the answer. ``draining`` is asked for every answer, and ``on_reply``
-    has the last word on it but on those of ``hot_item``.
+    ``answer`` may raise HotshelfError, of which ``on_error`` makes the answer. ``on_reply``
+    post-processes every answer but those that ``hot_get`` sends itself: it gets all GETs first
+    (``GetItem.hot``); None: there is no hot path. ``draining`` is asked for every answer.
     """
 
     answer: Answer
@@ -63,7 +69,7 @@ class Worker:
     body_max_bytes: int = 1 << 20
     batch_max_bytes: int = 16 << 20
     body_timeout_s: float = 20.0
-    hot_item: HotItem | None = None
+    hot_get: HotGet | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
 
 
@@ -98,10 +104,9 @@ class Application:
         # Made after the fork: workers' ids must differ.
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
-        self._traces = traces()
         self._body_limit = TimeLimit(worker.body_timeout_s)
-        if worker.hot_item is not None:
-            self._hot_get = HotGet(worker.hot_item, worker.draining, self._send_error)
+        self._hot_get = worker.hot_get
+        self._traces = traces()
 
     async def close(self) -> None:
         if self._worker is not None:
@@ -110,20 +115,27 @@ class Application:
 
     def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
         """Answers one request, whatever happens: nothing is ever raised into Granian."""
-        drawn = self._traces is not None and self._traces.draws()
-        if self._hot_get is not None and scope.method == "GET" and not drawn:
+        if self._traces is not None and self._traces.draws():
+            return self.answer(scope, exchange, None, drawn=True)
+        if self._hot_get is not None and scope.method == "GET":
             try:
-                answered = self._hot_get(scope, exchange)
+                return self._hot_get(scope, exchange, self)
             except Exception as error:
                 return self._fail(scope, exchange, error)
-            if answered is not None:
-                return answered
-        return self._answer(scope, exchange, drawn)
+        return self.answer(scope, exchange, None)
 
-    async def _answer(self, scope: Scope, exchange: Exchange, drawn: bool) -> None:
+    async def answer(
+        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, drawn: bool = False
+    ) -> None:
+        """The general path, of all that the hot path does not answer.
+
+        ``drawn``: the lot fell on it to be traced.
+        """
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
+        if admitted is not None:
+            context.caller, context.admission = admitted
         span = begun(context, drawn=drawn)
         try:
             reply = await _answer(worker, scope, context)
@@ -135,15 +147,23 @@ class Application:
             ended(span, context, reply)
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
-        self._send_error(scope, exchange, error, None)
+        self.send_error(scope, exchange, error, None)
 
-    def _send_error(
-        self, scope: Scope, exchange: Exchange, error: Exception, admission: Admission | None
+    def send_error(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        error: Exception,
+        admission: Admission | None,
+        began_s: float | None = None,
     ) -> None:
+        """Answer with an error, counted against a limit already or not."""
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
         context.admission = admission
+        if began_s is not None:
+            context.began_s = began_s
         reply = worker.on_reply(context, _error_reply(worker, context, error))
         _send(exchange, context, reply, worker.draining())
 

@@ -1,14 +1,15 @@
-"""What may be believed of a cached item, and how to learn more where it may not.
+"""Reads that take more than one reply of Redis, and which cached entries may be believed.
 
-The reader's side of the cache protocol (docs/cache-protocol.md), as far as it takes waiting: a
-miss, a marker, somebody's permit, an owner without a lease of trust, Redis out of reach.
+The reader's side of the cache protocol (docs/cache-protocol.md): a miss, an invalidation, another
+reader's fill lease, an owner while there is no read lease, Redis out of reach. In the layout of
+entries an invalidation is a marker, and a fill lease is a permit.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from service import native
 from service.cache.entries import Entries
@@ -40,35 +41,45 @@ _PERMIT_WAIT_S = 0.003
 _PERMIT_WAITS = 3
 
 
-class Stored:
-    """A living item in this worker: its entry, and ``forms``, whatever was made of it to send.
+class Prepared(NamedTuple):
+    """One representation of an item, ready to be sent; ``validators`` are the fields of a 304."""
 
+    validators: list[tuple[str, str]]
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Stored:
+    """A living item in this worker: its entry, and what was made of it to send.
+
+    ``representations`` are by media type and version (any object of the api's) and coding.
     ``source`` is where it was read from: redis, replica or primary.
     """
 
-    __slots__ = ("entry", "forms", "source")
+    __slots__ = ("entry", "representations", "source")
 
     def __init__(self, entry: ItemEntry, source: str = "") -> None:
         self.entry = entry
         self.source = source
-        self.forms: dict[Any, Any] = {}
+        self.representations: dict[tuple[object, str], Prepared] = {}
 
 
-# None: there is no such item. An exception is for whoever waits to raise.
-Found: TypeAlias = Stored | Exception | None
-Waiter: TypeAlias = Callable[[Found], None]
-# Who asks (the caller's subject), and whom to tell.
+# None: there is no such item. An exception is for the one who waits to raise.
+Result: TypeAlias = Stored | Exception | None
+Waiter: TypeAlias = Callable[[Result], None]
+# Each with the caller's subject.
 Waiters: TypeAlias = list[tuple[str, Waiter]]
-# One of Reads' methods.
-Ask: TypeAlias = Callable[[Shard, bytes], Coroutine[Any, Any, Reading]]
-Way: TypeAlias = Callable[[bytes, Waiters], Coroutine[Any, Any, Stored | None]]
+# One of Coherence's reads, and one of Reads' methods.
+Get: TypeAlias = Callable[[bytes, Waiters], Coroutine[Any, Any, Stored | None]]
+Query: TypeAlias = Callable[[Shard, bytes], Coroutine[Any, Any, Reading]]
 
 
 class Coherence:
-    """What one worker believes; belongs to its event loop.
+    """One worker's reads beyond Redis; belongs to its event loop.
 
-    ``entries`` None: there is no Redis. ``render`` makes a living item's v1 body. The methods
-    that read raise ShardUnavailable, DatabaseTimeout and Overloaded.
+    ``entries`` None: there is no Redis. ``last_seen`` learns the versions that databases say.
+    ``render`` makes a living item's v1 body. All reads raise ShardUnavailable, DatabaseTimeout
+    and Overloaded.
     """
 
     def __init__(
@@ -77,6 +88,7 @@ class Coherence:
         reads: Reads,
         outbox: Outbox,
         entries: Entries | None,
+        last_seen: LastSeen,
         render: Callable[[Item], bytes],
     ) -> None:
         self._shards = shards
@@ -84,32 +96,32 @@ class Coherence:
         self._outbox = outbox
         self._entries = entries
         self._render = render
-        self._last_seen = LastSeen(asyncio.get_running_loop().time)
-        # Whether a database has told this worker of a newer version than a cached one.
-        self.is_behind = self._last_seen.is_behind
+        self._last_seen = last_seen
         # How many reads an entry answered that came while they waited, for metrics.
         self.from_redis = 0
         self._fills: set[asyncio.Task[None]] = set()
 
     def kind(self, item_id: bytes, value: bytes | None) -> int:
-        """0 for nothing, and for what stems from before a failover or a move."""
+        """0 for nothing, and for a value from before a failover or a move."""
         return 0 if value is None else kind_of(value, self._epoch_of(item_id))
 
-    def trusts(self, item_id: bytes) -> bool:
+    def has_read_lease(self, item_id: bytes) -> bool:
         """Whether owners may believe the reply to a GET that is written now.
 
-        To be asked before it is written: a lease that was renewed while the reply was on its
-        way says nothing about it.
+        To be asked before it is written, because a lease that was renewed while the reply was on
+        its way says nothing about it.
         """
         shard = self._shards.owner_of(item_id)
         return shard is not None and self._outbox.trusts(shard)
 
-    async def after(self, seen: bytes | None, item_id: bytes, waiters: Waiters) -> Stored | None:
-        """A miss, a marker or a permit: read as the protocol says, and fill where it allows."""
+    async def get_and_fill(
+        self, seen: bytes | None, item_id: bytes, waiters: Waiters
+    ) -> Stored | None:
+        """After ``seen``, which is no entry: read as the protocol says, and fill if it allows."""
         try:
-            held, trusted = await self._hold(seen, item_id)
+            held, owners_too = await self._hold(seen, item_id)
         except (CacheUnavailable, Overloaded):
-            return await self.without_redis(item_id, waiters)
+            return await self.get_without_redis(item_id, waiters)
         kind = 0 if held is None else held[KIND_AT]
         if held is None:
             reading = await self._read(self._reads.read_fresh, item_id)
@@ -118,48 +130,50 @@ class Coherence:
             return await self._filling(item_id, held, self._reads.read_primary, waiters)
         if kind == PERMIT:
             return await self._filling(item_id, held, self._reads.read_fresh, waiters)
-        found = Stored(ItemEntry(held), "redis") if kind == ITEM else None
-        if self.is_behind(item_id, *numbers_of(held)) or (not trusted and owners(found, waiters)):
-            return await self.of_primary(item_id, waiters)
+        stored = Stored(ItemEntry(held), "redis") if kind == ITEM else None
+        is_behind = self._last_seen.is_behind(item_id, *numbers_of(held))
+        if is_behind or (not owners_too and owners(stored, waiters)):
+            return await self.get_from_primary(item_id, waiters)
         self.from_redis += len(waiters)
-        return found
+        return stored
 
     async def _hold(self, seen: bytes | None, item_id: bytes) -> tuple[bytes | None, bool]:
-        """A marker that is there, or a permit of ours: either gives the right to fill.
+        """An invalidation that is there, or a fill lease of ours: either gives the right to fill.
 
         Else an entry that came in between, and whether owners may believe it, or None after
-        waiting in vain for another's permit.
+        waiting in vain for another's fill lease.
         """
         assert self._entries is not None
-        trusted = False
+        owners_too = False
         for _ in range(_PERMIT_WAITS + 1):
             kind = self.kind(item_id, seen)
             if kind == 0:
-                permit, trusted = new_permit(self._epoch_of(item_id)), self.trusts(item_id)
+                permit = new_permit(self._epoch_of(item_id))
+                owners_too = self.has_read_lease(item_id)
                 there = await self._entries.place_permit(item_id, permit, seen)
                 if there is True:
-                    return permit, trusted
+                    return permit, owners_too
                 seen = there
             elif kind == PERMIT:
                 await asyncio.sleep(_PERMIT_WAIT_S)
-                trusted = self.trusts(item_id)
+                owners_too = self.has_read_lease(item_id)
                 seen = await self._entries.get_again(item_id)
             else:
-                return seen, trusted
+                return seen, owners_too
         return None, False
 
     async def _filling(
-        self, item_id: bytes, held: bytes, ask: Ask, waiters: Waiters
+        self, item_id: bytes, held: bytes, query: Query, waiters: Waiters
     ) -> Stored | None:
-        """Read after what is held was seen; the answer does not wait for the fill.
+        """Read after ``held`` was seen; the answer does not wait for the fill.
 
-        What stems from another timeline than was known then fills nothing: a failover came
+        A reading of another timeline than was known then fills nothing, because a failover came
         between, and its node may be behind.
         """
         assert self._entries is not None
         known = numbers_of(held)[0] if held[KIND_AT] == PERMIT else self._epoch_of(item_id)
         try:
-            reading = await self._read(ask, item_id)
+            reading = await self._read(query, item_id)
             reading = await self._for_owners(item_id, reading, waiters)
         except BaseException:
             self._spawn(self._entries.give_back(item_id, held))
@@ -171,10 +185,11 @@ class Coherence:
             self._spawn(self._entries.give_back(item_id, held))
         return self._noted(item_id, reading, value)
 
-    async def of_primary(self, item_id: bytes, _: Waiters) -> Stored | None:
+    async def get_from_primary(self, item_id: bytes, _: Waiters) -> Stored | None:
+        """What was acknowledged last."""
         return self._noted(item_id, await self._read(self._reads.read_primary, item_id))
 
-    async def without_redis(self, item_id: bytes, waiters: Waiters) -> Stored | None:
+    async def get_without_redis(self, item_id: bytes, waiters: Waiters) -> Stored | None:
         """A replica within the lag limit; the owner's answer is the primary's."""
         reading = await self._read(self._reads.read_any, item_id)
         owned = reading.item is not None and any(w[0] == reading.item.owner_id for w in waiters)
@@ -190,13 +205,13 @@ class Coherence:
             return reading
         return await self._read(self._reads.read_primary, item_id)
 
-    async def _read(self, ask: Ask, item_id: bytes) -> Reading:
+    async def _read(self, query: Query, item_id: bytes) -> Reading:
         try:
-            return await ask(await self._shards.of(item_id), item_id)
+            return await query(await self._shards.of(item_id), item_id)
         except BucketMoved:
             await self._shards.load_map()
         try:
-            return await ask(await self._shards.of(item_id), item_id)
+            return await query(await self._shards.of(item_id), item_id)
         except BucketMoved:
             moving = "This item is moving to another shard."
             raise ShardUnavailable(moving, retry_after_s=1) from None
@@ -226,9 +241,9 @@ class Coherence:
         task.add_done_callback(self._fills.discard)
 
 
-def owners(found: Stored | None, waiters: Waiters) -> Waiters:
-    """Those who may own the item. Whose a missing one would be, nobody knows."""
-    return [w for w in waiters if found is None or w[0] == found.entry.owner_id]
+def owners(stored: Stored | None, waiters: Waiters) -> Waiters:
+    """Those who may own the item; of a missing one, all of them."""
+    return [w for w in waiters if stored is None or w[0] == stored.entry.owner_id]
 
 
 def _epoch(reading: Reading) -> int:
@@ -240,6 +255,6 @@ def _version(reading: Reading) -> int:
 
 
 async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
-    """A fill that Redis does not take is no harm: its permit ends by itself."""
+    """A fill that Redis does not take does no harm, because its lease ends by itself."""
     with contextlib.suppress(CacheUnavailable, Overloaded):
         await work

@@ -1,4 +1,4 @@
-"""The versions that databases gave this worker lately, so that it never answers with an older."""
+"""The versions that databases gave this worker lately, so that it answers with none older."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,28 +12,28 @@ class LastSeen:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heads: OrderedDict[bytes, tuple[tuple[int, int], float]] = OrderedDict()
+        self._versions: OrderedDict[bytes, tuple[tuple[int, int], float]] = OrderedDict()
 
     def note(self, item_id: bytes, epoch: int, version: int) -> None:
         """A database said that the item is at this version (0: that it is not there)."""
         now = self._clock()
-        before = self._heads.pop(item_id, None)
-        head = max((epoch, version), before[0] if before is not None else (0, 0))
-        self._heads[item_id] = (head, now + _REMEMBER_S)
+        before = self._versions.pop(item_id, None)
+        newest = max((epoch, version), before[0] if before is not None else (0, 0))
+        self._versions[item_id] = (newest, now + _REMEMBER_S)
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Up to two whose time is over for each one noted, so that they do not pile up."""
+        """Drop up to two expired ones for each one noted, so that they do not pile up."""
         for _ in range(2):
-            _, ends = self._heads[next(iter(self._heads))]
-            if ends > now and len(self._heads) <= _MAX_IDS:
+            _, ends = self._versions[next(iter(self._versions))]
+            if ends > now and len(self._versions) <= _MAX_IDS:
                 return
-            self._heads.popitem(last=False)
+            self._versions.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return len(self._versions)
 
     def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
         """Whether a cached version is older than what a database has said."""
-        known = self._heads.get(item_id)
+        known = self._versions.get(item_id)
         return known is not None and known[1] > self._clock() and (epoch, version) < known[0]

@@ -8,10 +8,12 @@ created or deleted elsewhere do not shift it.
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from service.flow.bulkhead import Bulkhead
 from service.flow.deadline import within
 from service.flow.retry import retried
 from service.model.errors import DatabaseTimeout, QueryTooExpensive
@@ -36,6 +38,9 @@ T = TypeVar("T")
 
 PAGE_MAX_BYTES = 4 << 20
 
+# So many lists of a caller may wait for each that may be under way.
+_WAITING_A_TURN = 50
+
 # Added to our deadline, because the server's statement timeout has to come first: it tells that
 # the list is too expensive, and not that a server hangs.
 _GRACE_S = 0.25
@@ -56,15 +61,32 @@ class Page:
 
 
 class Pages:
-    """Reads lists. ``declared`` are the attributes that have an index."""
+    """Reads lists. ``declared`` are the attributes that have an index.
+
+    One caller has at most ``per_caller`` lists under way; more wait their turn.
+    """
 
     def __init__(
-        self, shards: Shards, reads: ListReads, declared: frozenset[Path], timeout_s: float
+        self,
+        shards: Shards,
+        reads: ListReads,
+        declared: frozenset[Path],
+        timeout_s: float,
+        per_caller: int,
     ) -> None:
         self._shards = shards
         self._reads = reads
         self._declared = declared
         self._timeout_s = timeout_s
+        self._turns = Bulkhead("lists of yours", per_caller, per_caller * _WAITING_A_TURN)
+
+    def turn(self, caller: str) -> AbstractAsyncContextManager[None]:
+        """A block in which to read and count one list for a caller.
+
+        Entering it raises Overloaded where too many of the caller's lists wait, or this one has
+        waited too long.
+        """
+        return self._turns.entered(caller, self._timeout_s)
 
     async def read(self, query: Query, position: Position | None, limit: int) -> Page:
         """Up to ``limit`` items from the position on, or from the beginning.

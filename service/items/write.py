@@ -4,9 +4,10 @@ A change is decided inside the transaction that makes it, on the locked row (``d
 that no other writer can come between. Writes of one event-loop tick share a transaction.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from service.flow.deadline import within
 from service.flow.tick_batch import TickBatch
@@ -15,18 +16,27 @@ from service.items.planned import Planned, write_of
 from service.items.write_policy import WritePolicy
 from service.model.caller import Caller
 from service.model.change import Outcome
+from service.model.errors import DatabaseTimeout
 from service.observe.metrics import BATCH_SIZE
 from service.store.shards import Shard, Shards
 from service.store.write.change import change_alone, change_group
 from service.store.write.create import create_items
-from service.store.write.request import LeftOut, Result, Write
+from service.store.write.request import LeftOut, Result, Write, raised
 
 # Bounds of one transaction, and how many of a shard may be under way before the next one gathers.
+# 1 MiB of nothing but numbers takes PostgreSQL about two seconds (jsonb, GIN).
 _BATCH_ITEMS = 64
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 _BATCHES = 4
+# Larger payloads go alone, few at a time, because their time would be that of a group's others.
+_LARGE_BYTES = 128 << 10
+_LARGE_AT_ONCE = 2
+_LARGE_WAITING = 32
 
-_Work: TypeAlias = Callable[[Shard, Sequence[Write]], Awaitable[Sequence[Result]]]
+_Work: TypeAlias = Callable[
+    [Shard, Sequence[Write], float | None], Coroutine[Any, Any, Sequence[Result]]
+]
+_Group: TypeAlias = TickBatch[Shard, Write, Outcome]
 
 
 class ItemWriter:
@@ -39,8 +49,9 @@ class ItemWriter:
         self._outbox = outbox
         self._policy = policy
         self._ttl_s = idempotency_ttl_s
-        self._creations = self._grouped(self._create_group)
-        self._changes = self._grouped(self._change_group)
+        self._clock = asyncio.get_running_loop().time
+        self._creations = self._groups(self._create_group)
+        self._changes = self._groups(self._change_group)
 
     async def write(self, caller: Caller, planned: Planned) -> Outcome:
         """The outcome, once it is committed and may be acknowledged.
@@ -58,12 +69,17 @@ class ItemWriter:
 
     async def _create(self, write: Write) -> Outcome:
         shard = await self._shards.of(write.request.item_id)
-        return await self._creations.add(shard, write)
+        try:
+            return await self._creations[_is_large(write)].add(shard, write)
+        except LeftOut:
+            alone = create_items(shard, [write.request], self._ttl_s)
+            [result] = await within(self._policy.timeout_s, alone)
+        return raised(result)
 
     async def _change(self, write: Write) -> Outcome:
         shard = await self._shards.of(write.request.item_id)
         try:
-            outcome = await self._changes.add(shard, write)
+            outcome = await self._changes[_is_large(write)].add(shard, write)
         except LeftOut:
             alone = change_alone(shard, write, self._ttl_s)
             outcome = await within(self._policy.timeout_s, alone)
@@ -71,20 +87,83 @@ class ItemWriter:
             await self._outbox.announce(shard, outcome.invalidation)
         return outcome
 
-    async def _create_group(self, shard: Shard, writes: Sequence[Write]) -> Sequence[Result]:
+    async def _create_group(
+        self, shard: Shard, writes: Sequence[Write], statement_s: float | None
+    ) -> Sequence[Result]:
         requests = [write.request for write in writes]
-        return await within(self._policy.timeout_s, create_items(shard, requests, self._ttl_s))
+        return await create_items(shard, requests, self._ttl_s, statement_s)
 
-    async def _change_group(self, shard: Shard, writes: Sequence[Write]) -> Sequence[Result]:
-        return await within(self._policy.timeout_s, change_group(shard, writes, self._ttl_s))
+    async def _change_group(
+        self, shard: Shard, writes: Sequence[Write], statement_s: float | None
+    ) -> Sequence[Result]:
+        return await change_group(shard, writes, self._ttl_s, statement_s)
 
-    def _grouped(self, work: _Work) -> TickBatch[Shard, Write, Outcome]:
-        return TickBatch(
-            work,
-            lambda write: len(write.request.data),
+    def _groups(self, work: _Work) -> tuple[_Group, _Group]:
+        """Groups of small payloads, and one of large ones."""
+        in_time = partial(self._in_time, work)
+        small: _Group = TickBatch(
+            in_time,
+            _size,
             max_items=_BATCH_ITEMS,
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
             max_waiting=self._shards.max_waiting,
             sizes=BATCH_SIZE.of("write"),
         )
+        large: _Group = TickBatch(
+            in_time,
+            _size,
+            max_items=1,
+            max_bytes=_BATCH_BYTES,
+            max_running=_LARGE_AT_ONCE,
+            max_waiting=_LARGE_WAITING,
+            sizes=BATCH_SIZE.of("write"),
+        )
+        return small, large
+
+    async def _in_time(
+        self, work: _Work, shard: Shard, writes: Sequence[Write]
+    ) -> Sequence[Result]:
+        timeout_s = self._policy.timeout_s
+        if len(writes) == 1:
+            return await within(timeout_s, work(shard, writes, None))
+        halves = self._in_halves(work, shard, writes, self._clock() + timeout_s)
+        return await within(timeout_s, halves)
+
+    async def _in_halves(
+        self, work: _Work, shard: Shard, writes: Sequence[Write], until_s: float
+    ) -> Sequence[Result]:
+        """The results of a group; one that the server cut short runs again as two halves.
+
+        Each statement gets half of the time that is left, so that one slow write does not fail
+        those that came with it; it goes alone at last. All this is safe, because a statement that
+        PostgreSQL has cancelled took its transaction with it.
+        """
+        try:
+            return await work(shard, writes, (until_s - self._clock()) / 2)
+        except DatabaseTimeout:
+            if len(writes) == 1:
+                return [LeftOut()]
+            middle = len(writes) // 2
+            halves = (writes[:middle], writes[middle:])
+        found = await asyncio.gather(
+            *(self._in_halves(work, shard, half, until_s) for half in halves),
+            return_exceptions=True,
+        )
+        results: list[Result] = []
+        for half, outcome in zip(halves, found, strict=True):
+            if isinstance(outcome, Exception):
+                results += [outcome] * len(half)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                results += outcome
+        return results
+
+
+def _size(write: Write) -> int:
+    return len(write.request.data)
+
+
+def _is_large(write: Write) -> bool:
+    return len(write.request.data) > _LARGE_BYTES

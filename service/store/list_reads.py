@@ -15,6 +15,7 @@ from typing import Any
 
 from psycopg.types.numeric import Int4
 
+from service.flow.bulkhead import Bulkhead
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, ShardUnavailable
 from service.observe.metrics import STATEMENT_SECONDS
 from service.observe.tracing import Work
@@ -39,11 +40,22 @@ class Statement:
     prepare: bool | None
 
 
-class ListReads:
-    """One worker's reads of lists. ``guards`` are those of its other reads of the same nodes."""
+# So many lists may wait for each connection that lists may use.
+_WAITING_A_CONNECTION = 20
 
-    def __init__(self, guards: Guards, clock: Callable[[], float] = time.monotonic) -> None:
+
+class ListReads:
+    """One worker's reads of lists. ``guards`` are those of its other reads of the same nodes.
+
+    Lists use at most ``connections`` of a node at a time, because a list may take seconds, and
+    reads by id and writes need the same pool.
+    """
+
+    def __init__(
+        self, guards: Guards, connections: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._guards = guards
+        self._places = Bulkhead("lists", connections, connections * _WAITING_A_CONNECTION)
         self._clock = clock
 
     async def rows(self, shard: Shard, statement: Statement, seconds: float) -> list[Row]:
@@ -60,7 +72,11 @@ class ListReads:
                 proof = await self._proof(shard, until)
                 rows = await self._from_replicas(shard, statement, until, proof)
             if rows is None:
-                async with shard.primary() as connection:
+                # By its number, because the primary may be another node by the next list.
+                async with (
+                    self._places.entered(shard.number, max(0.0, until - self._clock())),
+                    shard.primary() as connection,
+                ):
                     return await _rows(connection, statement)
         except ShardUnavailable as error:
             rows = None if error.run_again else await self._unproved(shard, statement, until)
@@ -92,7 +108,10 @@ class ListReads:
                 continue
             try:
                 with guard.counted(1):
-                    async with node.connection() as connection:
+                    async with (
+                        self._places.entered(node, max(0.0, until - self._clock())),
+                        node.connection() as connection,
+                    ):
                         # Again, because the node may have restarted meanwhile from an older state.
                         [[(fit,)]] = await round_trip(connection, proof)
                         if fit:

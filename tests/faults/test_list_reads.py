@@ -60,8 +60,8 @@ def run(settings: Database, use: Callable[[Worker], Awaitable[None]]) -> None:
         shards = Shards(settings)
         await shards.open()
         guards = Guards(settings.reads_in_flight)
-        reads = ListReads(guards)
-        pages = Pages(shards, reads, frozenset(), settings.timeout_s)
+        reads = ListReads(guards, 5)
+        pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
         try:
             await use(Worker(shards.all[0], guards, reads, pages))
         finally:

@@ -12,6 +12,7 @@ from service.embedded import EmbeddedStack
 from service.embedded.postgres import PostgresNode
 from service.flow.breaker import State
 from service.items.coherence import Coherence
+from service.items.last_seen import LastSeen
 from service.items.outbox import Outbox
 from service.model.errors import DatabaseTimeout, DependencyError, ShardUnavailable
 from service.model.item_json import render
@@ -220,10 +221,13 @@ def test_an_owner_is_not_answered_by_a_replica_while_the_primary_is_slow(
         await shards.open()
         async with connected(small_stack.redis_url, scripts=SCRIPTS) as redis:
             outbox = Outbox(shards.all, Entries(redis))
-            coherence = Coherence(shards, Reads(settings), outbox, Entries(redis), render)
+            last_seen = LastSeen(asyncio.get_running_loop().time)
+            coherence = Coherence(
+                shards, Reads(settings), outbox, Entries(redis), last_seen, render
+            )
             async with AsyncExitStack() as stack:
                 await _held_up(shards.all[0], stack)
-                reading = coherence.after(None, item_id, [(asks, lambda _: None)])
+                reading = coherence.get_and_fill(None, item_id, [(asks, lambda _: None)])
                 if refused:
                     with pytest.raises(DatabaseTimeout):
                         await reading

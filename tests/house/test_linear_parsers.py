@@ -41,7 +41,7 @@ _TEXTS = {"str", "bytes", "str | None", "bytes | None", "str | bytes", "memoryvi
 _TEXTS |= {"Sequence[str]", "Iterable[str]", "Lines"}
 # What takes text and need not be registered, and why.
 _OURS = "the text is our own, or an id"
-_READ = "what is given was read by a registered function"
+_READ = "what is given is read by registered functions"
 _ONE_LOOK = "compared, hashed, or matched against a pattern of fixed length, and no more"
 _SCANNED = "a whole body: the native scanner is linear, and capped by http.body_max_bytes"
 EXEMPT = {
@@ -56,7 +56,8 @@ EXEMPT = {
             "api.represent.batch_results.BatchResults.of_read",
             "api.represent.cursor_profile.media_type",
             "api.represent.fields.select",
-            "api.represent.item_reply.ItemReplies.of_form",
+            "api.represent.item_reply.ItemReplies.of_stored",
+            "api.request.Exchange.response_bytes",
             "api.represent.v1.render_entry",
             "api.represent.v2.render",
             "api.represent.v2.resource",
@@ -69,7 +70,11 @@ EXEMPT = {
         _OURS,
     ),
     **dict.fromkeys(
-        ["api.filter_values.checked_condition", "api.list_query.read_filters"],
+        [
+            "api.filter_values.checked_condition",
+            "api.headers.sections.Sections.parse",
+            "api.list_query.read_filters",
+        ],
         _READ,
     ),
     **dict.fromkeys(
@@ -83,8 +88,7 @@ EXEMPT = {
             "access.tokens.TokenVerifier.remembered",
             "access.tokens.TokenVerifier.verify_waiting",
             "api.filter_values.check_operator",
-            "api.get_item.GetItem.at_once",
-            "api.get_item.GetItem.ask",
+            "api.gate.Gate.remembered",
             "api.headers.cors.with_cors",
             "api.headers.deprecation.is_about_items",
             "api.route_table.RouteTable.find",

@@ -1,7 +1,6 @@
 """An item as an answer: body, entity tag, and the fields that caches and clients go by."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from service import native
 from service.access.credential_kinds import HEADERS
@@ -10,25 +9,17 @@ from service.api.headers.media_types import Representation
 from service.api.represent import v2
 from service.api.represent.fields import select, tag_suffix
 from service.api.request import Reply
-from service.items.coherence import Stored
+from service.items.coherence import Prepared, Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
 from service.model.item_json import id_of, render
 from service.model.resource import ITEMS
 
-# How many of an item's forms are kept at a time, of some thirty that can be asked for: the near
-# cache counts a large body twice, so that its readers cannot make a worker much larger.
-_MAX_FORMS = 4
+# Representations kept per item, of some thirty that can be asked for: the near cache budgets two
+# per large body, so that more would make a worker larger than its setting says.
+_MAX_PREPARED = 4
 
 VARY = ", ".join(("Accept", "Accept-Encoding", *HEADERS))
-
-
-class Form(NamedTuple):
-    """One stored form of an item, ready to be sent; ``validators`` are the fields of a 304."""
-
-    validators: list[tuple[str, str]]
-    headers: list[tuple[str, str]]
-    body: bytes
 
 
 class ItemReplies:
@@ -50,21 +41,23 @@ class ItemReplies:
         self._headers = {1: [*headers, *deprecation], 2: headers}
         self.base_url = public_url.rstrip("/")
 
-    def of_form(
+    def of_stored(
         self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
     ) -> Reply:
-        """The item in this form, or that the client has it already (304).
+        """The item in this representation, or that the client has it already (304).
 
-        The form is made once for as long as this worker keeps the item, if it is one of few.
+        A representation is made once for as long as this worker keeps the item, if it is one of
+        few.
         """
-        form: Form | None = stored.forms.get((wanted, coding))
-        if form is None:
-            if len(stored.forms) >= _MAX_FORMS:
-                stored.forms.clear()
-            form = stored.forms[wanted, coding] = self._made(stored, wanted, coding)
+        prepared = stored.representations.get((wanted, coding))
+        if prepared is None:
+            if len(stored.representations) >= _MAX_PREPARED:
+                stored.representations.clear()
+            prepared = self._prepared(stored, wanted, coding)
+            stored.representations[wanted, coding] = prepared
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
-            return Reply(304, form.validators)
-        return Reply(200, form.headers, form.body)
+            return Reply(304, prepared.validators)
+        return Reply(200, prepared.headers, prepared.body)
 
     def whole(self, item: Item, wanted: Representation, status: int = 200) -> Reply:
         """An item that was just written; with 201 its Location too."""
@@ -98,7 +91,7 @@ class ItemReplies:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
         return Reply(304, self._validators(item, wanted, tag_suffix(fields)))
 
-    def _made(self, stored: Stored, wanted: Representation, coding: str) -> Form:
+    def _prepared(self, stored: Stored, wanted: Representation, coding: str) -> Prepared:
         entry = stored.entry
         body = entry.body
         if wanted.version == 2:
@@ -108,7 +101,7 @@ class ItemReplies:
         headers = [("content-type", wanted.media_type), *validators]
         if coded is not None:
             headers.append(("content-encoding", coding))
-        return Form(validators, headers, body if coded is None else coded)
+        return Prepared(validators, headers, body if coded is None else coded)
 
     def _body(self, item: Item, wanted: Representation) -> bytes:
         return render(item) if wanted.version == 1 else v2.render(item, self.base_url)

@@ -1,7 +1,7 @@
 -- One worker's turn at a leaky bucket: report what was used, keep some, reserve more.
 --
 -- KEYS  the bucket; the birth mark of this Redis's data
--- ARGV  worker, seq, used, keep, now, ahead: tokens of the caller's lease, see leaky_bucket.py
+-- ARGV  worker, seq, used, keep, now, ahead: tokens of the caller's lease, see quota_leases.py
 --       seen: tat of the caller's last reply, 0 for none; debt: tokens passed without Redis
 --       capacity (tokens), tau (microseconds that drain one token), lease (its life in µs)
 -- Reply {n: tokens of the new lease, free, tat, seq, t, others: number of other leases}

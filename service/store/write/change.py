@@ -33,10 +33,10 @@ from service.store.nodes import Connection, Row
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import decided as decisions
-from service.store.write.commit import Transaction, commit, committed, refusals
+from service.store.write.commit import Transaction, commit, committed, limiting, refusals
 from service.store.write.decided import Decided, Pending, Refused, Replay
 from service.store.write.locking import Locked, lock_each, lock_free
-from service.store.write.request import ItemRequest, LeftOut, Result, Write
+from service.store.write.request import ItemRequest, LeftOut, Result, Write, raised
 
 
 class _Way(NamedTuple):
@@ -60,22 +60,25 @@ async def change_alone(shard: Shard, write: Write, ttl_s: float) -> Outcome:
     RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
     ShardUnavailable, Overloaded and DatabaseTimeout.
     """
-    return _raised(*await _change(shard, [write], _ALONE, ttl_s))
+    return raised(*await _change(shard, [write], _ALONE, ttl_s))
 
 
-async def change_group(shard: Shard, writes: Sequence[Write], ttl_s: float) -> list[Result]:
+async def change_group(
+    shard: Shard, writes: Sequence[Write], ttl_s: float, statement_s: float | None = None
+) -> list[Result]:
     """Change items for requests that have nothing to do with each other, waiting for no row.
 
     The results are in order: the outcome, or what ``change_alone`` would raise; LeftOut for
     requests that the group's statements do not fit (a row that is locked or not there, a record,
     a second change of an item), and for all if the database refuses the whole for one's sake.
-    Raises ShardUnavailable, Overloaded, DatabaseTimeout and OutcomeUnknown.
+    Raises ShardUnavailable, Overloaded, OutcomeUnknown, and DatabaseTimeout, if a statement takes
+    longer than ``statement_s`` or the server's own timeout.
     """
     if len(writes) == 1:
-        return await _change(shard, writes, _AT_ONCE, ttl_s)
+        return await _change(shard, writes, _AT_ONCE, ttl_s, statement_s)
     firsts = {write.request.item_id: write for write in reversed(writes)}
     try:
-        found = await _change(shard, list(firsts.values()), _GROUP, ttl_s)
+        found = await _change(shard, list(firsts.values()), _GROUP, ttl_s, statement_s)
     except (InvalidContent, BucketMoved, psycopg.Error):
         return [LeftOut()] * len(writes)
     results = dict(zip(firsts, found, strict=True))
@@ -91,16 +94,16 @@ async def change_atomic(shard: Shard, writes: Sequence[Write], ttl_s: float) -> 
     Raises BatchFailed, which names the operations that cannot be done, and what ``change_alone``
     raises. The writes' items differ from each other.
     """
-    return [_raised(result) for result in await _change(shard, writes, _ATOMIC, ttl_s)]
+    return [raised(result) for result in await _change(shard, writes, _ATOMIC, ttl_s)]
 
 
-def _raised(result: Result) -> Outcome:
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-async def _change(shard: Shard, writes: Sequence[Write], way: _Way, ttl_s: float) -> list[Result]:
+async def _change(
+    shard: Shard,
+    writes: Sequence[Write],
+    way: _Way,
+    ttl_s: float,
+    statement_s: float | None = None,
+) -> list[Result]:
     requests = [write.request for write in writes]
     decided: list[Decided] = []
     transaction: Transaction | None = None
@@ -110,7 +113,7 @@ async def _change(shard: Shard, writes: Sequence[Write], way: _Way, ttl_s: float
             decided = [decisions.decide(*pair) for pair in zip(writes, found, strict=True)]
             if way.atomic:
                 _check_all(decided)
-            return await _write(connection, decided, way, ttl_s)
+            return await _write(connection, decided, way, ttl_s, limiting(statement_s))
     except ShardUnavailable as lost:
         if transaction is None or not any(request.commit_sent for request in requests):
             raise
@@ -140,7 +143,11 @@ def _check_all(decided: Sequence[Decided]) -> None:
 
 
 async def _write(
-    connection: Connection, decided: Sequence[Decided], way: _Way, ttl_s: float
+    connection: Connection,
+    decided: Sequence[Decided],
+    way: _Way,
+    ttl_s: float,
+    first: Sequence[Step],
 ) -> list[Result]:
     pending = [one for one in decided if isinstance(one, Pending)]
     requests = [one.request for one in pending]
@@ -159,7 +166,7 @@ async def _write(
         await commit(connection, requests)
         return results
     else:
-        answers = await commit(connection, requests, *steps)
+        answers = (await commit(connection, requests, *first, *steps))[len(first) :]
     return _results(decided, answers, len(rebuilding))
 
 

@@ -24,6 +24,16 @@ from service.store.write.request import ItemRequest
 _ASK_AGAIN_S = 0.05
 
 
+def limiting(statement_s: float | None) -> list[Step]:
+    """What bounds the time of a transaction's later statements, if it is to be bounded.
+
+    Each of them ends in DatabaseTimeout then, which took the transaction with it.
+    """
+    if statement_s is None:
+        return []
+    return [(statements.LIMIT_STATEMENTS, (str(max(1, round(statement_s * 1000))),))]
+
+
 class Transaction(NamedTuple):
     """Enough to find a transaction again; ``timeline`` is the primary's, in hexadecimal."""
 

@@ -16,7 +16,7 @@ from service.store.nodes import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import statements
-from service.store.write.commit import confirm, refusals
+from service.store.write.commit import confirm, limiting, refusals
 from service.store.write.request import ItemRequest, Result
 
 
@@ -47,15 +47,18 @@ class _Known(NamedTuple):
     is_same: bool | None
 
 
-async def create_items(shard: Shard, requests: Sequence[ItemRequest], ttl_s: float) -> list[Result]:
+async def create_items(
+    shard: Shard, requests: Sequence[ItemRequest], ttl_s: float, statement_s: float | None = None
+) -> list[Result]:
     """Create an item for each request, or replay its record. All have a key and a minted id.
 
     The results are in order: an outcome, RequestInProgress while another request has the key,
     IdempotencyKeyReused, InvalidContent. If the database refuses the whole for one item's sake,
-    each goes alone. Raises ShardUnavailable, Overloaded, DatabaseTimeout and BucketMoved.
+    each goes alone. Raises ShardUnavailable, Overloaded, BucketMoved and DatabaseTimeout, after
+    ``statement_s`` or the server's own timeout.
     """
     try:
-        return await _create_items(shard, requests, ttl_s)
+        return await _create_items(shard, requests, ttl_s, statement_s)
     except (InvalidContent, BucketMoved) as error:
         if len(requests) == 1:
             return [error]
@@ -69,7 +72,7 @@ async def create_items(shard: Shard, requests: Sequence[ItemRequest], ttl_s: flo
 
 
 async def _create_items(
-    shard: Shard, requests: Sequence[ItemRequest], ttl_s: float
+    shard: Shard, requests: Sequence[ItemRequest], ttl_s: float, statement_s: float | None
 ) -> list[Result]:
     claims = [_claim(request) for request in requests]
     locks = arrays.bigints(claim.lock for claim in claims)
@@ -77,7 +80,8 @@ async def _create_items(
     async with shard.primary() as connection:
         parameters = (locks, *columns, float(ttl_s))
         with refusals():
-            [rows] = await round_trip(connection, (statements.CREATE_ITEMS, parameters))
+            create = (statements.CREATE_ITEMS, parameters)
+            *_, rows = await round_trip(connection, *limiting(statement_s), create)
         await confirm(connection)
         made = {row[0]: _Made(*row) for row in rows}
         before = [r for r in requests if made[r.item_id].free and not made[r.item_id].is_made]

@@ -50,3 +50,10 @@ class LeftOut(Exception):
 
 
 Result: TypeAlias = Outcome | Exception
+
+
+def raised(result: Result) -> Outcome:
+    """The outcome. Raises the exception that the result is otherwise."""
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -15,6 +15,9 @@ _RECORD = f"{_KEY_COLUMNS}, fingerprint, outcome, recorded_at"
 _RECORD_OF_ITEM = f"{_RECORD}, item_id, owner_id, version, item_created_at, data_hash, result"
 _RECORD_VALUES = "%b::integer, %b::text, %b::bytea, %b::text, %b::bytea, %b::text, now()"
 
+# Milliseconds, as text. The time of each later statement of this transaction.
+LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', %b::text, true)"
+
 # --- POST: any number of new items in one statement
 
 # Arrays of lock, bucket, caller, key, fingerprint, id, payload; then the records' lifetime.

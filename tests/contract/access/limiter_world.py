@@ -14,9 +14,9 @@ from typing import Any
 
 import hiredis
 
-from service.access.bucket import Call
-from service.access.leaky_bucket import LeakyBuckets
 from service.access.limiter import parse_reply
+from service.access.quota import Call
+from service.access.quota_leases import QuotaLeases
 from service.cache.connection import encode
 from service.cache.pipeline import Script
 from service.model.rate import Admission, Rate
@@ -84,12 +84,12 @@ class World:
         share_of: int = 10**9,
         rate: Rate | None = None,
     ) -> None:
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.client = client
         self.take = client(b"SCRIPT", b"LOAD", take)
         self.faults = faults
         self.share_of = share_of
-        self.rate = rate or self.dice.choice(
+        self.rate = rate or self.rng.choice(
             [Rate(100, 60), Rate(100, 60, 20), Rate(6000, 60), Rate(10, 60), Rate(50, 1, 200)]
         )
         self.keys = (b"bucket:%d" % seed, b"born:%d" % seed)
@@ -107,7 +107,7 @@ class World:
         self.asked = 0
         self.lose_data()
         client(b"SET", self.keys[1], b"0")  # this Redis is old: nothing was lost
-        self.workers = [self.new_worker() for _ in range(self.dice.randint(1, 6))]
+        self.workers = [self.new_worker() for _ in range(self.rng.randint(1, 6))]
 
     def at(self, when: float, event: Callable[[], None]) -> None:
         heapq.heappush(self.events, (when, next(self.order), event))
@@ -118,19 +118,19 @@ class World:
             event()
         self.now = end
 
-    def new_worker(self) -> LeakyBuckets:
-        pace = 1 + self.dice.uniform(-self.faults.drift, self.faults.drift)
-        offset = self.dice.uniform(0, 1000)
-        buckets: list[LeakyBuckets] = []
-        worker = LeakyBuckets(
+    def new_worker(self) -> QuotaLeases:
+        pace = 1 + self.rng.uniform(-self.faults.drift, self.faults.drift)
+        offset = self.rng.uniform(0, 1000)
+        leases: list[QuotaLeases] = []
+        worker = QuotaLeases(
             f"w{next(self.names)}",
             clock=lambda: self.now * pace + offset,
-            wake=lambda: self.at(self.now + 0.0002, lambda: self.send(buckets[0])),
+            wake=lambda: self.at(self.now + 0.0002, lambda: self.send(leases[0])),
             reachable=lambda: self.reachable,
             workers=self.share_of,
-            dice=self.dice,
+            rng=self.rng,
         )
-        buckets.append(worker)
+        leases.append(worker)
 
         def sweep() -> None:
             if worker in self.workers:
@@ -140,14 +140,14 @@ class World:
         self.at(self.now + 0.25, sweep)
         return worker
 
-    def send(self, worker: LeakyBuckets) -> None:
+    def send(self, worker: QuotaLeases) -> None:
         for call in worker.due_calls():
             self.calls += 1
             self.carry(worker, call)
 
-    def carry(self, worker: LeakyBuckets, call: Call) -> None:
-        fate = self.dice.random()
-        there, back = (self.dice.uniform(0.0001, 0.12) ** 2 for _ in range(2))
+    def carry(self, worker: QuotaLeases, call: Call) -> None:
+        fate = self.rng.random()
+        there, back = (self.rng.uniform(0.0001, 0.12) ** 2 for _ in range(2))
         deadline = self.now + DEADLINE_S
         f = self.faults
         if not self.reachable or fate < f.lost_request:
@@ -157,7 +157,7 @@ class World:
             self.at(deadline, lambda: worker.failed(call, sent=True))
         elif fate < f.lost_request + f.lost_reply + f.late:
             self.at(deadline, lambda: worker.failed(call, sent=True))
-            self.at(deadline + self.dice.uniform(0, 12), lambda: self.execute(call))
+            self.at(deadline + self.rng.uniform(0, 12), lambda: self.execute(call))
         else:
             self.at(self.now + there, lambda: self.execute_and_reply(worker, call, back))
 
@@ -169,8 +169,8 @@ class World:
     def lose_data(self) -> None:
         self.client(b"DEL", *self.keys)
 
-    def execute_and_reply(self, worker: LeakyBuckets, call: Call, back: float) -> None:
-        reply = parse_reply(self.execute(call), call.bucket.rate)
+    def execute_and_reply(self, worker: QuotaLeases, call: Call, back: float) -> None:
+        reply = parse_reply(self.execute(call), call.quota.rate)
         self.at(self.now + back, lambda: worker.replied(call, reply))
 
     def ask(
@@ -178,11 +178,11 @@ class World:
     ) -> None:
         """One request at any worker, or at number ``worker``."""
         self.asked += 1
-        if self.dice.random() < self.faults.crash:
-            self.workers[self.dice.randrange(len(self.workers))] = self.new_worker()
-        if self.dice.random() < self.faults.clock_back:
-            self.redis_offset -= self.dice.uniform(0, 30)
-        chosen = self.workers[worker] if worker >= 0 else self.dice.choice(self.workers)
+        if self.rng.random() < self.faults.crash:
+            self.workers[self.rng.randrange(len(self.workers))] = self.new_worker()
+        if self.rng.random() < self.faults.clock_back:
+            self.redis_offset -= self.rng.uniform(0, 30)
+        chosen = self.workers[worker] if worker >= 0 else self.rng.choice(self.workers)
 
         def answered(admission: Admission) -> None:
             self.answers += 1
@@ -206,17 +206,17 @@ class World:
         drain = 1 / self.rate.tau_s
         left = requests
         while left > 0:
-            phase = min(left, self.dice.choice([5, 20, 60, 150]))
-            pace = drain * self.dice.choice([0.3, 0.9, 1.2, 3, 10, 100])
-            sticky = self.dice.choice([-1, -1, self.dice.randrange(len(self.workers))])
+            phase = min(left, self.rng.choice([5, 20, 60, 150]))
+            pace = drain * self.rng.choice([0.3, 0.9, 1.2, 3, 10, 100])
+            sticky = self.rng.choice([-1, -1, self.rng.randrange(len(self.workers))])
             for _ in range(phase):
-                self.run_until(self.now + self.dice.expovariate(pace))
-                large = self.dice.random() < 0.02
-                cost = self.dice.randint(1, max(1, self.rate.capacity // 2)) if large else 1
+                self.run_until(self.now + self.rng.expovariate(pace))
+                large = self.rng.random() < 0.02
+                cost = self.rng.randint(1, max(1, self.rate.capacity // 2)) if large else 1
                 self.ask(cost, worker=sticky)
             left -= phase
-            if self.dice.random() < 0.3:
-                self.run_until(self.now + self.dice.uniform(0, 15))
+            if self.rng.random() < 0.3:
+                self.run_until(self.now + self.rng.uniform(0, 15))
 
     def settle(self) -> None:
         """Let everything under way end; every request must have had its answer."""

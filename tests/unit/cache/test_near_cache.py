@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.cache.near import LIFE_S, OVERHEAD_BYTES, NearCache
+from service.cache.near import OVERHEAD_BYTES, TTL_S, NearCache
 
 ROOM = 10 * (OVERHEAD_BYTES + 100)
 
@@ -16,7 +16,7 @@ class Clock:
 
 
 def near(clock: Clock | None = None, max_bytes: int = ROOM) -> NearCache[str]:
-    cache: NearCache[str] = NearCache(max_bytes, clock or Clock(), dice=lambda: 0.0)
+    cache: NearCache[str] = NearCache(max_bytes, clock or Clock(), rng=lambda: 0.0)
     cache.subscribed(True)
     return cache
 
@@ -50,7 +50,7 @@ def test_a_value_ends_with_its_life_and_frees_its_bytes() -> None:
     clock = Clock()
     cache = near(clock)
     cache.store(key(1), cache.ticket(), "v", 100)
-    clock.now += LIFE_S - 0.001
+    clock.now += TTL_S - 0.001
     assert cache.get(key(1)) == "v"
     clock.now += 0.001
     assert cache.get(key(1)) is None
@@ -102,9 +102,9 @@ def test_nothing_doubtful_is_ever_held(history: list[tuple[str, int]]) -> None:
             for reads in in_flight.values():
                 reads[:] = [(ticket, False) for ticket, _ in reads]
         elif event == "time":
-            clock.now += LIFE_S / 2
+            clock.now += TTL_S / 2
         for number in range(4):
-            expected = number in held and clock.now < held[number] + LIFE_S
+            expected = number in held and clock.now < held[number] + TTL_S
             assert (cache.get(key(number)) is not None) is expected
         assert cache.held_bytes == len(cache) * (OVERHEAD_BYTES + 100)
 
@@ -117,7 +117,7 @@ def test_what_was_stored_at_once_does_not_end_at_once() -> None:
         cache.store(key(number), cache.ticket(), "v", 100)
     left = []
     for _ in range(10):
-        clock.now += LIFE_S / 10
+        clock.now += TTL_S / 10
         left.append(sum(cache.get(key(number)) is not None for number in range(1000)))
     ended = [before - after for before, after in zip([1000, *left], left, strict=False)]
     assert ended[:4] == [0] * 4

@@ -1,11 +1,11 @@
-"""The forms of an item that a worker keeps: made once, and few at a time."""
+"""The representations of an item that a worker keeps: made once, and few at a time."""
 
 from datetime import UTC, datetime
 
 import orjson
 import pytest
 
-from service.api.headers.media_types import OFFERED, Representation
+from service.api.headers.media_types import OFFERED
 from service.api.represent.item_reply import ItemReplies
 from service.cache.layout import ItemEntry, encode_item
 from service.items.coherence import Stored
@@ -33,20 +33,19 @@ def stored() -> Stored:
 
 def test_a_form_is_made_once(replies: ItemReplies, stored: Stored) -> None:
     wanted = OFFERED[1][0]
-    first, again = (replies.of_form(stored, wanted, "br", NO_TAGS) for _ in range(2))
+    first, again = (replies.of_stored(stored, wanted, "br", NO_TAGS) for _ in range(2))
     assert first.body is again.body
 
 
-def test_readers_of_all_forms_do_not_make_a_worker_large(
+def test_readers_of_all_representations_do_not_make_a_worker_large(
     replies: ItemReplies, stored: Stored
 ) -> None:
-    alone = {way: replies.of_form(Stored(stored.entry), *way, NO_TAGS) for way in WAYS}
+    alone = {way: replies.of_stored(Stored(stored.entry), *way, NO_TAGS) for way in WAYS}
     for _ in range(2):
         for way in WAYS:
-            assert replies.of_form(stored, *way, NO_TAGS) == alone[way]
+            assert replies.of_stored(stored, *way, NO_TAGS) == alone[way]
             assert _kept_bytes(stored) <= 4 * len(stored.entry.body)
 
 
 def _kept_bytes(stored: Stored) -> int:
-    forms: dict[tuple[Representation, str], object] = stored.forms
-    return sum(len(getattr(form, "body", b"")) for form in forms.values())
+    return sum(len(prepared.body) for prepared in stored.representations.values())

@@ -2,7 +2,7 @@
 
 import re
 
-from service.http.request_ids import request_ids
+from service.observe.request_ids import request_ids
 
 
 def test_no_two_are_alike() -> None:

@@ -1,4 +1,4 @@
-"""One key as one worker knows it, and the arithmetic of its numbers."""
+"""The quota of one key as one worker knows it, and the arithmetic of its numbers."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from service.model.rate import Admission, Rate
 Waiter = Callable[[Admission], None]
 
 LEASE_S = 10.0
-# Idle for this long, a lease goes back; one that is used up can wait, it keeps nobody's tokens,
-# but its use drains only once it is reported.
+# Idle for this long, a lease goes back. One that is used up can wait longer, because it withholds
+# no tokens from others; but its use drains only once it is reported.
 IDLE_S, REPORT_S = 3.0, 8.0
 AHEAD_S = 3.0
 # Idle workers have given back and reported everything by then, the sweep's period included.
@@ -21,7 +21,7 @@ _GIVEN_BACK_S = REPORT_S + 0.5
 class Call(NamedTuple):
     """One ``take`` to send: ``args`` as the script wants them, the rest for its reply."""
 
-    bucket: "Bucket"
+    quota: "Quota"
     args: tuple[bytes, ...]
     sent_at: float
     used: int
@@ -41,8 +41,8 @@ class Reply(NamedTuple):
 
 
 @dataclass(slots=True)
-class Bucket:
-    """One key as this worker knows it; times are the worker's own clock in seconds."""
+class Quota:
+    """The limit of one key as this worker knows it; times are the worker's own clock in seconds."""
 
     key: str
     rate: Rate
@@ -55,7 +55,7 @@ class Bucket:
     forget_at: float = 0.0  # Redis has charged the lease by then, used or not
     renew_below: int = -1
     renew_at: float = math.inf
-    waiting: list[tuple[int, Waiter]] = field(default_factory=list)  # cost and whom to tell
+    waiting: list[tuple[int, Waiter]] = field(default_factory=list)  # cost and callback
     calling: bool = False  # a take is due or under way
     leaving: bool = False  # the lease is being given back
     refuse_until: float = 0.0
@@ -66,13 +66,13 @@ class Bucket:
     replied_at: float = 0.0
     speed: float = 0.0  # admitted tokens per second, smoothed
     passed: int = 0  # admitted since measured_at
-    debt: float = 0.0  # level of the local bucket at debt_at, see local_level
+    debt: float = 0.0  # level without Redis at debt_at, see local_level
     debt_at: float = 0.0
 
     def wait_s(self, cost: int, now: float) -> float:
-        """Until ``cost`` would pass, if nobody else spends from this bucket."""
-        # Leases do not drain, and another worker may be asked next: what is short either drains
-        # from the level at once, or the leases have come back first, ours too.
+        """Until ``cost`` would pass, if no other request spends of this quota."""
+        # Leases do not drain, and another worker may be asked next: a shortfall above the level
+        # needs leases to be returned first, ours too; otherwise it drains.
         short = cost - self.free
         after_return = max(_GIVEN_BACK_S, (short - self.left) * self.rate.tau_s)
         drained = short * self.rate.tau_s
@@ -94,7 +94,7 @@ class Bucket:
         return int(self.speed * AHEAD_S)
 
     def local_level(self, share: float, now: float) -> float:
-        """Tokens in the bucket that stands in for Redis, draining at ``share`` of the rate."""
+        """The level that counts while Redis is out of reach; it drains at ``share`` of the rate."""
         if not self.debt:
             return 0.0
         drained = (now - self.debt_at) * share / self.rate.tau_s

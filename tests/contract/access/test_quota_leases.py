@@ -165,7 +165,7 @@ def test_the_single_request_after_retry_after_passes(client: Client) -> None:
     for seed in SEEDS:
         world = World(client, seed, Faults())
         for _ in range(8):
-            cost = world.dice.choice([1, 1, 1, max(1, world.rate.capacity // 3)])
+            cost = world.rng.choice([1, 1, 1, max(1, world.rate.capacity // 3)])
             refusal = first_refusal(world, cost)
             if refusal is None:
                 continue

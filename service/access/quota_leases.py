@@ -1,0 +1,299 @@
+"""How often: one worker's side of limits that all workers share, each a leaky bucket.
+
+The level of a quota drains by ``Rate.quota`` tokens per ``window_s`` and reaches ``capacity`` at
+most. Redis keeps it; each worker reserves a few tokens there as a lease and spends them without
+asking. Everything here decides from an injected clock and does no I/O: ``due_calls`` says what
+to ask Redis (the script ``take.lua``), ``replied`` and ``failed`` say what came of it. Of all
+workers' admissions together no more pass than one leaky bucket of that size would let pass.
+"""
+
+import heapq
+import itertools
+import math
+import random
+from collections.abc import Callable, Collection
+
+from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
+from service.model.rate import Admission, Rate
+
+# Clocks of two machines may run apart by two per cent: a lease ends early here, late there.
+_EARLY, _LATE = 0.98, 1.02
+_REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
+_SHARE_MAX = 0.25
+
+
+class QuotaLeases:
+    """The quotas of one worker.
+
+    ``worker`` is unique per process start. ``wake`` is called when the first call became due.
+    ``reachable`` tells whether Redis can be asked at all; without it each worker enforces its
+    share of the limit, a quarter at most. ``workers`` is how many share it, kept up to date by
+    the owner. ``max_keys`` bounds memory: beyond it the key that has waited longest for a look
+    gives its lease back and is forgotten.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+        reachable: Callable[[], bool],
+        *,
+        workers: int = 1,
+        max_keys: int = 100_000,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._worker = worker.encode()
+        self._clock = clock
+        self._wake = wake
+        self._reachable = reachable
+        self.workers = workers
+        self._max_keys = max_keys
+        self._rng = rng or random.SystemRandom()
+        self._quotas: dict[str, Quota] = {}
+        self._due: list[Quota] = []
+        # Heap of (when to look whether it is idle, tie-break, quota)
+        self._looks: list[tuple[float, int, Quota]] = []
+        self._ties = itertools.count()
+
+    @property
+    def quotas(self) -> Collection[Quota]:
+        return self._quotas.values()
+
+    def spend(self, key: str, rate: Rate) -> Admission | None:
+        """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""
+        quota = self._quotas.get(key)
+        if quota is None or quota.rate is not rate or quota.left < 1:
+            return None
+        now = self._clock()
+        if now >= quota.good_until:
+            return None
+        quota.asked_at = now
+        return self._spend(quota, 1, now)
+
+    def admit(self, key: str, rate: Rate, cost: int, waiter: Waiter) -> Admission | None:
+        """The answer, or None: then ``waiter`` is called with it exactly once, later.
+
+        ``cost`` is 1 to ``rate.capacity`` tokens; more could never pass and is a ValueError.
+        """
+        now = self._clock()
+        quota = self._quotas.get(key)
+        if quota is None:
+            quota = self._add(key, rate, now)
+        quota.asked_at = now
+        quota.rate = rate
+        if cost <= quota.left and now < quota.good_until:
+            return self._spend(quota, cost, now)
+        if cost > rate.capacity:
+            raise ValueError("a cost above the capacity can never pass")
+        if now < quota.refuse_until:
+            return self._refuse(quota, cost, now)
+        if not quota.calling and not self._reachable():
+            return self._locally(quota, cost, now)
+        quota.waiting.append((cost, waiter))
+        self._call(quota)
+        return None
+
+    def give_back(self, key: str) -> None:
+        """Undo the admission of one token; nothing is done if Redis has been told of it already."""
+        quota = self._quotas.get(key)
+        if quota is None:
+            return
+        now = self._clock()
+        if quota.used and not quota.calling and now < quota.good_until:
+            quota.used -= 1
+            quota.left += 1
+        elif quota.debt:
+            quota.debt, quota.debt_at = max(0.0, quota.local_level(self._share(), now) - 1), now
+
+    def due_calls(self) -> list[Call]:
+        """The calls to send now, at most one per quota at a time. Each must end in ``replied``
+        or ``failed``."""
+        due, self._due = self._due, []
+        now = self._clock()
+        return [self._prepare(quota, now) for quota in due]
+
+    def replied(self, call: Call, reply: Reply) -> None:
+        """Redis ran the call."""
+        now = self._clock()
+        quota = call.quota
+        quota.calling = quota.leaving = False
+        quota.used -= call.used
+        quota.left = max(0, reply.n - quota.used)
+        quota.good_until = call.sent_at + _EARLY * LEASE_S
+        quota.forget_at = now + _LATE * LEASE_S
+        quota.renew_below = quota.left // 2
+        quota.renew_at = call.sent_at + LEASE_S / 2
+        quota.seq, quota.seen = reply.seq, reply.tat
+        quota.free, quota.level, quota.replied_at = reply.free, reply.level, now
+        # Others may take from what is free at any time: promise no more than our own share.
+        share = 2 * (reply.others + 1) if reply.others else 1
+        quota.spare = max(0, math.floor(reply.free / share))
+        quota.debt, quota.debt_at = (
+            max(0.0, quota.local_level(self._share(), now) - call.debt),
+            now,
+        )
+        answers: list[tuple[Waiter, Admission]] = []
+        late: list[tuple[int, Waiter]] = []
+        refused = False
+        waiting, quota.waiting = quota.waiting, []
+        for position, (cost, waiter) in enumerate(waiting):
+            if cost <= quota.left:
+                answers.append((waiter, self._spend(quota, cost, now)))
+            elif position < call.waiting or refused:
+                refused = True
+                answers.append((waiter, self._refuse(quota, cost, now)))
+            else:
+                late.append((cost, waiter))
+        if refused:
+            wait = quota.wait_s(1, now)
+            quota.refuse_until = now + max(_REFUSE_MIN_S, min(wait, _REFUSE_MAX_S))
+        if late:
+            quota.waiting = late
+            self._call(quota)
+        _notify(answers)
+
+    def failed(self, call: Call, *, sent: bool) -> None:
+        """No reply came, or with ``sent`` False the call never left: decide without Redis."""
+        now = self._clock()
+        quota = call.quota
+        quota.calling = quota.leaving = False
+        if sent:
+            # It may have been carried out or not, now or later. A number that Redis has not
+            # given makes it charge whatever it holds for us.
+            quota.left = 0
+            quota.seq = self._random_seq()
+        waiting, quota.waiting = quota.waiting, []
+        _notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
+
+    def sweep(self) -> None:
+        """Give back the leases of idle keys and forget those that have nothing left."""
+        now = self._clock()
+        while self._looks and self._looks[0][0] <= now:
+            _, _, quota = heapq.heappop(self._looks)
+            if self._quotas.get(quota.key) is not quota:
+                continue
+            if quota.calling or quota.asked_at + IDLE_S > now:
+                self._look_at(quota, max(now + 0.25, quota.asked_at + IDLE_S))
+            elif quota.owes_nothing(self._share(), now):
+                del self._quotas[quota.key]
+            elif quota.only_reports(now) and quota.asked_at + REPORT_S > now:
+                self._look_at(quota, quota.asked_at + REPORT_S)
+            else:
+                self._give_back(quota)
+                self._look_at(quota, now + 1.0)
+
+    def give_all_back(self) -> None:
+        """Make a call due for every lease, for a worker that is about to end."""
+        for quota in self._quotas.values():
+            if not quota.calling and (quota.left or quota.used):
+                self._give_back(quota)
+
+    def _add(self, key: str, rate: Rate, now: float) -> Quota:
+        if len(self._quotas) >= self._max_keys:
+            self._make_room()
+        quota = Quota(key, rate, self._random_seq(), measured_at=now, asked_at=now)
+        self._quotas[key] = quota
+        self._look_at(quota, now + IDLE_S)
+        return quota
+
+    def _make_room(self) -> None:
+        while self._looks:
+            _, _, oldest = heapq.heappop(self._looks)
+            if self._quotas.get(oldest.key) is oldest:
+                del self._quotas[oldest.key]
+                if not oldest.calling and (oldest.left or oldest.used):
+                    self._give_back(oldest)
+                return
+
+    def _look_at(self, quota: Quota, when: float) -> None:
+        heapq.heappush(self._looks, (when, next(self._ties), quota))
+
+    def _give_back(self, quota: Quota) -> None:
+        if self._reachable():
+            quota.leaving = True
+            self._call(quota)
+
+    def _call(self, quota: Quota) -> None:
+        if not quota.calling:
+            quota.calling = True
+            self._due.append(quota)
+            if len(self._due) == 1:
+                self._wake()
+
+    def _prepare(self, quota: Quota, now: float) -> Call:
+        if now >= quota.forget_at:
+            quota.used = 0
+        if quota.leaving or now >= quota.good_until:
+            quota.left = 0
+        wanted = sum(cost for cost, _ in quota.waiting)
+        numbers = (
+            quota.used,
+            quota.left,
+            max(0, wanted - quota.left),
+            0 if quota.leaving else quota.ahead(now),
+        )
+        debt = quota.local_level(self._share(), now)
+        rate = quota.rate
+        args = (
+            self._worker,
+            b"%d" % quota.seq,
+            *(b"%d" % number for number in numbers),
+            quota.seen,
+            b"%.6f" % debt,
+            b"%d" % rate.capacity,
+            b"%.17g" % (rate.tau_s * 1e6),
+            b"%d" % (LEASE_S * 1e6),
+        )
+        return Call(quota, args, now, quota.used, debt, len(quota.waiting))
+
+    def _spend(self, quota: Quota, cost: int, now: float) -> Admission:
+        quota.left = left = quota.left - cost
+        quota.used += cost
+        quota.passed += cost
+        if left <= quota.renew_below or now >= quota.renew_at:
+            self._renew(quota)
+        rate = quota.rate
+        return Admission(True, rate, left + quota.spare, rate.reset_s, 0)
+
+    def _renew(self, quota: Quota) -> None:
+        quota.renew_below, quota.renew_at = -1, math.inf
+        if quota.reserves_ahead and self._reachable():
+            self._call(quota)
+
+    def _refuse(self, quota: Quota, cost: int, now: float) -> Admission:
+        # A hundredth on top, lest rounding find the last token not quite drained.
+        seconds = max(1, math.ceil(quota.wait_s(cost, now) + 0.01))
+        return Admission(False, quota.rate, quota.left, seconds, seconds)
+
+    def _without_redis(self, quota: Quota, cost: int, now: float) -> Admission:
+        if cost <= quota.left and now < quota.good_until:
+            return self._spend(quota, cost, now)
+        return self._locally(quota, cost, now)
+
+    def _locally(self, quota: Quota, cost: int, now: float) -> Admission:
+        rate, share = quota.rate, self._share()
+        level = quota.local_level(share, now)
+        room = share * rate.capacity - level
+        if cost <= room:
+            quota.debt, quota.debt_at = level + cost, now
+            return Admission(True, rate, int(room - cost), rate.reset_s, 0)
+        seconds = max(1, math.ceil((cost - room) * rate.tau_s / share))
+        return Admission(False, rate, max(0, int(room)), seconds, seconds)
+
+    def _share(self) -> float:
+        return min(_SHARE_MAX, 1 / self.workers)
+
+    def _random_seq(self) -> int:
+        return self._rng.getrandbits(50)
+
+
+def _notify(answers: list[tuple[Waiter, Admission]]) -> None:
+    errors: list[Exception] = []
+    for waiter, admission in answers:
+        try:
+            waiter(admission)
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("waiters of the limiter failed", errors)

@@ -1,0 +1,95 @@
+"""Header sections that many requests share, remembered with what they ask for."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from service.api.headers.content_codings import coding_for
+from service.api.headers.media_types import Representation, negotiate
+from service.model.entity_tag import NO_TAGS, TagCondition, parse_tag_condition
+
+Lines = tuple[tuple[str, str], ...]
+
+# Fields that a plain GET of one item does not need.
+_SPECIAL: Final = frozenset(
+    {
+        "content-length",
+        "expect",
+        "if-match",
+        "origin",
+        "prefer",
+        "traceparent",
+        "transfer-encoding",
+        "x-request-id",
+    }
+)
+# What is remembered stays below 8 MB.
+_MAX_SECTIONS, _MAX_CHARACTERS, _MAX_FIELDS = 2048, 4096, 99
+
+
+class Terms(NamedTuple):
+    """What the fields ask for, and which tags the client has."""
+
+    wanted: Representation
+    coding: str
+    known: TagCondition
+
+
+class Section:
+    """A header section. ``terms`` None: not parsed yet, because only callers may cost that.
+
+    ``token`` is the bearer token, or empty where it takes more of ``fields`` to know the caller.
+    """
+
+    __slots__ = ("fields", "terms", "token")
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.fields = fields
+        credentials = fields.get("authorization", "")
+        is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
+        self.token = credentials[7:] if is_alone else ""
+        self.terms: Terms | None = None
+
+
+class Sections(dict[Lines, Section | None]):
+    """One worker's memory of header sections, by their lines as Granian has them.
+
+    ``sections[lines]`` of what is not remembered is not parsed; None where it is long, or holds
+    more than a plain GET of an item needs.
+    """
+
+    def __missing__(self, lines: Lines) -> Section | None:
+        # No more than this is copied and nothing is parsed, because the caller is not known yet.
+        if sum(len(name) + len(value) for name, value in lines) > _MAX_CHARACTERS:
+            return None
+        fields = dict(lines)
+        is_plain = len(fields) == len(lines) <= _MAX_FIELDS and _SPECIAL.isdisjoint(fields)
+        return Section(fields) if is_plain and "host" in fields else None
+
+    def parse(self, lines: Lines, section: Section) -> Terms | None:
+        """Set the terms, and remember a section that other requests are likely to bring.
+
+        None where it has to be refused.
+        """
+        field = section.fields.get
+        tags = field("if-none-match", "")
+        section.terms = _terms(field("accept", ""), field("accept-encoding", ""), tags)
+        # Tags are of one version of one item, so that hardly another request has the same.
+        if section.terms is not None and not tags:
+            if len(self) >= _MAX_SECTIONS:
+                self.clear()
+            self[lines] = section
+        return section.terms
+
+
+# Few, because every version of every item has a tag of its own.
+@lru_cache(maxsize=256)
+def _terms(accept: str, accept_encoding: str, if_none_match: str) -> Terms | None:
+    wanted, coding = negotiate(accept), coding_for(accept_encoding)
+    if wanted is None or coding is None:
+        return None
+    try:
+        known = parse_tag_condition(if_none_match) if if_none_match else NO_TAGS
+    except ValueError:
+        return None
+    return Terms(wanted, coding, known)

@@ -1,0 +1,55 @@
+"""A bound on work of one kind, so that it cannot take all of what other work needs as well."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.model.errors import Overloaded
+
+
+@dataclass(slots=True)
+class _Line:
+    places: asyncio.Semaphore
+    inside: int = 0
+
+
+class Bulkhead:
+    """At most ``at_once`` pieces of work for each key; ``max_waiting`` more wait, in order.
+
+    ``work`` names it in messages ("lists"). A key costs memory only while it has work.
+    """
+
+    def __init__(self, work: str, at_once: int, max_waiting: int) -> None:
+        self._work = work
+        self._at_once = at_once
+        self._max_waiting = max_waiting
+        self._lines: dict[Hashable, _Line] = {}
+
+    @asynccontextmanager
+    async def entered(self, key: Hashable, wait_s: float) -> AsyncIterator[None]:
+        """Do one piece of the key's work in this block.
+
+        Raises Overloaded at once where too many wait, and after ``wait_s``.
+        """
+        line = self._lines.setdefault(key, _Line(asyncio.Semaphore(self._at_once)))
+        if line.inside >= self._at_once + self._max_waiting:
+            raise self._overloaded()
+        line.inside += 1
+        try:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await line.places.acquire()
+            except TimeoutError:
+                raise self._overloaded() from None
+            try:
+                yield
+            finally:
+                line.places.release()
+        finally:
+            line.inside -= 1
+            if not line.inside:
+                del self._lines[key]
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(f"Too many {self._work} are under way.")
