@@ -8,7 +8,7 @@ from typing import Any, Final
 _KINDS: Final = (
     ("COMMIT", "commit"),
     ("ROLLBACK", "rollback"),
-    ("FROM owned_buckets", "outbox"),
+    ("SELECT bucket, cache_epoch(bucket) FROM owned_buckets", "outbox"),
     ("DELETE FROM cache_outbox", "outbox"),
     ("INSERT INTO items", "create"),
     ("UPDATE items", "change"),
