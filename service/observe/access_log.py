@@ -10,8 +10,6 @@ import math
 import random
 import time
 
-from service.observe.logs import fields
-
 _logger = logging.getLogger("hotshelf.access")
 
 # Lines a second beyond those that were drawn.
@@ -69,7 +67,11 @@ class AccessLog:
         if self._left_out:
             said["left_out"], self._left_out = self._left_out, 0
         level = logging.ERROR if status >= 500 else logging.INFO
-        _logger.log(level, "request", **fields(**{k: v for k, v in said.items() if v != ""}))
+        # Made here and not by the logger, which would look through the stack for the caller.
+        record = logging.LogRecord(_logger.name, level, "", 0, "request", (), None)
+        record.fields = {name: value for name, value in said.items() if value != ""}
+        if _logger.isEnabledFor(level):
+            _logger.handle(record)
 
     def must(self, status: int, took_s: float) -> bool:
         """Whether it is told without being drawn."""

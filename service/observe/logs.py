@@ -31,6 +31,8 @@ def configure(level: str, form: str, worker: int | None = None) -> None:
     ``form`` is json or text; empty: text where standard error is a terminal. ``worker`` is the
     number that lines carry.
     """
+    # No line names them, and each record would ask for them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(form, worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
