@@ -1,4 +1,4 @@
-"""`hotshelf import` against psql's \\copy of the same rows: ``python -m bench.bench_import``.
+r"""`hotshelf import` against psql's \\copy of the same rows: ``python -m bench.bench_import``.
 
 Both fill the same two empty shards of a durable development stack, in turn, pair by pair; psql
 gets the rows prepared in COPY's text form and runs once a shard, at the same time. Prints the

@@ -99,12 +99,12 @@ def _perf(worker: int, seconds: int, picture: Path, folder: Path) -> str | None:
     command = ["perf", "record", "-e", "cpu-clock", "-F", str(_PERF_HZ), "-o", str(data)]
     command += ["--call-graph", f"dwarf,{_STACK_BYTES}", "-p", str(worker)]
     recorded = subprocess.run(
-        [*command, "--", "sleep", str(seconds)], capture_output=True, text=True
+        [*command, "--", "sleep", str(seconds)], capture_output=True, text=True, check=False
     )
     if recorded.returncode:
         return f"perf does not work here: {recorded.stderr.strip()[-300:]}"
     script = ["perf", "script", "-i", str(data), "--no-inline", "-F", "comm,tid,ip,sym,dso"]
-    done = subprocess.run(script, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(script, capture_output=True, text=True, errors="replace", check=False)
     stacks = stacks_of(done.stdout)
     if not stacks:
         return f"perf saw nothing: {done.stderr.strip()[-300:]}"
@@ -139,7 +139,7 @@ def _py_spy(worker: int, seconds: int, picture: Path, _folder: Path) -> str | No
         return "py-spy is not installed (pip install -e '.[bench]')"
     command = [program, "record", "--native", "--rate", str(_PY_SPY_HZ), "--pid", str(worker)]
     command += ["--duration", str(seconds), "--format", "flamegraph", "--output", str(picture)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"py-spy does not work here: {done.stderr.strip()[-300:]}" if done.returncode else None
 
 

@@ -52,7 +52,12 @@ def _output(command: list[str]) -> str:
     """What it prints, on either stream; nothing if it cannot be run."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10
+            command,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent,
+            timeout=10,
+            check=False,
         )
     except OSError:
         return ""

@@ -179,6 +179,7 @@ def _built_go() -> Path | str:
             capture_output=True,
             text=True,
             timeout=_GO_BUILD_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"go build took longer than {_GO_BUILD_S} s"

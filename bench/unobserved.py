@@ -44,7 +44,7 @@ def _nothing(_: object) -> None:
     pass
 
 
-get_item.GetItem._send = _send  # type: ignore[method-assign, assignment]
+get_item.GetItem._send = _send  # type: ignore[method-assign, assignment]  # noqa: SLF001
 for part in (Pauses, HostHistory, HostNumbers):
     part.start = _nothing  # type: ignore[method-assign, assignment]
 

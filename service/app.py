@@ -6,10 +6,11 @@ is opened on that worker's own event loop and closed on it.
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -69,6 +70,8 @@ from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
 
+T = TypeVar("T")
+
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
 
@@ -96,15 +99,12 @@ async def open_worker() -> Worker:
         )
         limiter = _open_limiter(settings, limits_redis or redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        deprecation = _deprecation(settings)
+        deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
-        policy = WritePolicy(shards, settings.database.timeout_s)
-        write_ways = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
-        writer = ItemWriter(*write_ways)
-        schema = _schema(settings)
+        writer, atomic = _writers(settings, shards, outbox)
+        schema = _checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        atomic = AtomicWriter(*write_ways)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
@@ -217,9 +217,22 @@ async def _open_access(
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     base_url = settings.http.public_url or settings.auth.issuer
     return (
-        Gate(authenticator, limiter, rate, _trusted_proxies(settings)),
+        Gate(
+            authenticator,
+            limiter,
+            rate,
+            _checked(
+                "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
+            ),
+        ),
         OAuth2(issuer, records, base_url, list(key_sets)),
     )
+
+
+def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
+    policy = WritePolicy(shards, settings.database.timeout_s)
+    shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
+    return ItemWriter(*shared), AtomicWriter(*shared)
 
 
 def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
@@ -275,25 +288,12 @@ def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
 
 
-def _schema(settings: Settings) -> DataSchema:
+def _checked(name: str, make: Callable[[], T]) -> T:
+    """What is made of the setting. Raises SettingsError."""
     try:
-        return DataSchema.in_file(settings.data.schema)
+        return make()
     except (ValueError, OSError) as error:
-        raise SettingsError(f"data.schema: {error}") from None
-
-
-def _deprecation(settings: Settings) -> list[tuple[str, str]]:
-    try:
-        return deprecation_fields(settings.versions)
-    except ValueError as error:
-        raise SettingsError(f"versions: {error}") from None
-
-
-def _trusted_proxies(settings: Settings) -> TrustedProxies:
-    try:
-        return TrustedProxies(settings.http.trusted_proxies)
-    except ValueError as error:
-        raise SettingsError(f"http.trusted_proxies: {error}") from None
+        raise SettingsError(f"{name}: {error}") from None
 
 
 application = Application(open_worker)

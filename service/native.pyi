@@ -15,6 +15,7 @@ __all__ = [
     "hash_bytes",
     "mint_in_bucket",
     "parse_id",
+    "scan_elements",
     "scan_envelope",
     "scan_value",
 ]

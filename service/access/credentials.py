@@ -1,5 +1,6 @@
 """The credentials of a request: ``Authorization: Bearer`` (RFC 9110 section 11, RFC 6750) and
-``X-API-Key``."""
+``X-API-Key``.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -108,7 +108,8 @@ class QuotaLeases:
 
     def due_calls(self) -> list[Call]:
         """The calls to send now, at most one per quota at a time. Each must end in ``replied``
-        or ``failed``."""
+        or ``failed``.
+        """
         due, self._due = self._due, []
         now = self._clock()
         return [self._prepare(quota, now) for quota in due]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from service.access import scopes
 from service.api.batch_body import BatchOperation, parse
-from service.api.change_item import PATCHES, check_precondition_sent
+from service.api.change_item import PATCHES, check_precondition_sent, offloaded
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
@@ -90,9 +90,8 @@ class Batch:
     async def _as_one(
         self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
     ) -> list[bytes]:
-        planned = [
-            self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)
-        ]
+        size_bytes = sum(len(one.text) for one in operations)
+        planned = await offloaded(size_bytes, self._all_planned, caller, operations)
         outcomes = await self._atomic_writer.write(caller, planned)
         return [shown.of_write(outcome) for outcome in outcomes]
 
@@ -118,7 +117,8 @@ class Batch:
         try:
             if one.name == "get":
                 return shown.of_read(one.item_id, await self._read(caller, one))
-            return shown.of_write(await self._writer.write(caller, self._planned(caller, one)))
+            planned = await offloaded(len(one.text), self._planned, caller, one)
+            return shown.of_write(await self._writer.write(caller, planned))
         except HotshelfError as error:
             return shown.of_error(error)
         except Exception:
@@ -130,6 +130,9 @@ class Batch:
         if stored is None:
             raise ItemNotFound
         return stored
+
+    def _all_planned(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[Planned]:
+        return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)]
 
     def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:
         """``where`` is the operation's place in the body, if the batch as a whole is refused."""
@@ -144,16 +147,15 @@ class Batch:
         if one.name == "replace":
             decide = decision.replacing(caller, one.text, tags)
             return Planned(one.item_id, decide, key, one.text)
-        return Planned(one.item_id, decision.patching(caller, self._patched(one), tags), key)
+        decide = decision.patching(caller, self._patched(one), tags)
+        return Planned(one.item_id, decide, key, patch_bytes=len(one.text))
 
     def _patched(self, one: BatchOperation) -> Callable[[Item], bytes]:
         """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
-        check, apply = PATCHES[JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH]
-        check(one.text, v1.PATCH_MAX_DEPTH)
+        kind = JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH
+        patch = PATCHES[kind](one.text, v1.PATCH_MAX_DEPTH)
         max_bytes = self._body_max_bytes
-        return lambda item: self._schema.check_patched(
-            v1.patched(item, one.text, apply, max_bytes), "/data"
-        )
+        return lambda item: self._schema.check_patched(v1.patched(item, patch, max_bytes), "/data")
 
 
 _SCOPES = dict.fromkeys(("create", "replace", "patch", "delete"), scopes.WRITE) | {

@@ -1,6 +1,7 @@
 """POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from service.access import scopes
 from service.api.fingerprint import fingerprinted, keyed
@@ -20,6 +21,7 @@ from service.api.query import parameters
 from service.api.represent import v1, v2_body, v2_patch
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
+from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.items import decision
 from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
@@ -29,19 +31,15 @@ from service.model.caller import Caller
 from service.model.change import Outcome
 from service.model.errors import Place, PreconditionRequired
 from service.model.item import Item
-from service.model.json_patch import (
-    apply_json_patch,
-    apply_merge_patch,
-    check_json_patch,
-    check_merge_patch,
-)
+from service.model.json_patch import JsonPatch, MergePatch, Patch
+
+T = TypeVar("T")
 
 # Where the data is in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}
-# How a patch of each media type is checked by itself, and applied.
-PATCHES: dict[str, tuple[Callable[[bytes, int], None], Callable[..., bytes]]] = {
-    MERGE_PATCH: (check_merge_patch, apply_merge_patch),
-    JSON_PATCH: (check_json_patch, apply_json_patch),
+PATCHES: dict[str, Callable[[bytes, int], Patch]] = {
+    MERGE_PATCH: MergePatch,
+    JSON_PATCH: JsonPatch,
 }
 
 
@@ -96,10 +94,11 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        patched = self._patched(sent, body, item_id)
         caller = _writer(context)
+        patched = await offloaded(len(body), self._patched, sent, body, item_id)
         key = keyed(context, item_id, sent.media_type, body)
-        planned = Planned(item_id, decision.patching(caller, patched, conditions), key)
+        decide = decision.patching(caller, patched, conditions)
+        planned = Planned(item_id, decide, key, patch_bytes=len(body))
         return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def delete(self, context: RequestContext) -> Reply:
@@ -128,12 +127,12 @@ class ChangeItem:
         if sent.media_type not in PATCHES:
             attributes = v2_body.parse_update(body, item_id)
             return lambda item: v2_patch.updated(item, attributes, max_bytes)
-        check, apply = PATCHES[sent.media_type]
-        check(body, v1.PATCH_MAX_DEPTH if sent.version == 1 else v2_patch.PATCH_MAX_DEPTH)
         if sent.version == 1:
-            return lambda item: v1.patched(item, body, apply, max_bytes)
+            patch = PATCHES[sent.media_type](body, v1.PATCH_MAX_DEPTH)
+            return lambda item: v1.patched(item, patch, max_bytes)
+        patch = PATCHES[sent.media_type](body, v2_patch.PATCH_MAX_DEPTH)
         base_url = self._replies.base_url
-        return lambda item: v2_patch.patched(item, body, apply, max_bytes, base_url)
+        return lambda item: v2_patch.patched(item, patch, max_bytes, base_url)
 
     def _reply(
         self, context: RequestContext, wanted: Representation | None, outcome: Outcome
@@ -163,6 +162,13 @@ def check_precondition_sent(conditions: Conditions, may_create: bool, place: Pla
             "or If-None-Match: * to create.",
             place,
         )
+
+
+async def offloaded(size_bytes: int, work: Callable[..., T], *arguments: Any) -> T:
+    """What ``work`` makes of so much text: on the event loop only if that takes no time."""
+    if size_bytes <= LONG_BYTES:
+        return work(*arguments)
+    return await BESIDE_THE_LOOP.run(work, *arguments)
 
 
 def _writer(context: RequestContext) -> Caller:

@@ -1,5 +1,6 @@
 """The built-in issuer over HTTP: the token endpoint (RFC 6749 section 4.4), its keys and the two
-metadata documents (RFC 8414, RFC 9728)."""
+metadata documents (RFC 8414, RFC 9728).
+"""
 
 import base64
 import hmac
@@ -78,12 +79,12 @@ class OAuth2:
         return _json(200, granted, _NO_STORE)
 
     async def jwks(self, _: RequestContext) -> Reply:
-        """GET /.well-known/jwks.json"""
+        """GET /.well-known/jwks.json."""
         issuer = self._built_in()
         return Reply(200, [("content-type", "application/jwk-set+json"), *_PUBLIC], issuer.jwks)
 
     async def authorization_server(self, _: RequestContext) -> Reply:
-        """GET /.well-known/oauth-authorization-server"""
+        """GET /.well-known/oauth-authorization-server."""
         issuer = self._built_in()
         methods = ["client_secret_basic", "client_secret_post"]
         document = {
@@ -98,7 +99,7 @@ class OAuth2:
         return _json(200, document, _PUBLIC)
 
     async def protected_resource(self, _: RequestContext) -> Reply:
-        """GET /.well-known/oauth-protected-resource"""
+        """GET /.well-known/oauth-protected-resource."""
         document = {
             "resource": self._base_url,
             "authorization_servers": self._issuers,

@@ -109,7 +109,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
             yield Block(first, line, b"", ("record-too-long", detail))
         elif quotes % 2 and (len(held) > 1 or _ends_in_quotes(text)):
             continue
-        elif held != [b"\n"] and held != [b"\r\n"]:
+        elif held not in ([b"\n"], [b"\r\n"]):
             yield Block(first, line, b"".join(held))
         held, size, quotes = [], 0, 0
     if held:

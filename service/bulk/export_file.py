@@ -1,6 +1,6 @@
 """The file of an export, plain or gzip, that a later run can go on with.
 
-A packed one is a row of gzip members that each hold whole lines, so whatever a run was cut off in,
+A compressed one is a series of gzip members of whole lines each, so whatever a run was cut off in,
 everything up to the last whole member is good.
 """
 
@@ -86,21 +86,21 @@ def _plain_end(file: BinaryIO) -> tuple[int, bytes]:
 def _gzip_end(file: BinaryIO) -> tuple[int, bytes]:
     """Where the last whole member ends, and its last line; 0 and no bytes if there is none."""
     end, line = 0, b""
-    packed = file.read(_STEP_BYTES)
-    while packed:
+    compressed = file.read(_STEP_BYTES)
+    while compressed:
         member, tail = zlib.decompressobj(wbits=_GZIP_WBITS), b""
         while not member.eof:
-            if not packed:
+            if not compressed:
                 return end, line
             try:
-                tail = _last_line(tail) + _rest(tail) + member.decompress(packed)
+                tail = _last_line(tail) + _rest(tail) + member.decompress(compressed)
             except zlib.error:
                 return end, line
-            packed = b"" if member.eof else file.read(_STEP_BYTES)
-        packed = member.unused_data
-        end = file.tell() - len(packed)
+            compressed = b"" if member.eof else file.read(_STEP_BYTES)
+        compressed = member.unused_data
+        end = file.tell() - len(compressed)
         line = _last_line(tail) or line
-        packed = packed or file.read(_STEP_BYTES)
+        compressed = compressed or file.read(_STEP_BYTES)
     return end, line
 
 

@@ -48,8 +48,8 @@ class Source:
             self.size = os.fstat(self._raw.fileno()).st_size
             self._counted = _Counted(self._raw)
             peekable = io.BufferedReader(self._counted, _BLOCK_BYTES)
-            packed = peekable.peek(2).startswith(_GZIP)
-            self._stream = gzip.GzipFile(fileobj=peekable) if packed else peekable
+            compressed = peekable.peek(2).startswith(_GZIP)
+            self._stream = gzip.GzipFile(fileobj=peekable) if compressed else peekable
             self.sample = self._read()
         except OSError as error:
             raise SourceBroken(f"{path}: {error.strerror or error}") from None

@@ -91,7 +91,8 @@ class Subscription:
             # A PING that is not answered in time ends the connection.
             connection.write([encode((b"PING",))], [_ignore])
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), self._ping_s)
+                async with asyncio.timeout(self._ping_s):
+                    await self._lost.wait()
 
     def _forget(self, connection: Connection) -> None:
         if connection is self._connection:

@@ -1,9 +1,9 @@
 """Whether a dependency is worth asking: closed, open, half-open.
 
 Decides from an injected clock and does no I/O. Closed, it counts; when too large a share of the
-calls in a sliding window failed or was slow, it opens and nobody asks. After a jittered pause a
-few probes may pass; all must come back well, else the next pause is twice as long. So it is where
-it opens again soon after it closed.
+calls in a sliding window failed or was slow, it opens and refuses all calls. After a jittered pause
+a few probes may pass; if one fails, the next pause is twice as long. The pause also doubles if it
+reopens soon after closing.
 """
 
 import enum
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SLOTS = 10
-# Closed for as many longest pauses, it is forgotten that it was ever open.
+# After being closed for so many of the longest pauses, the next pause is a first one again.
 _CALM = 4
 
 
@@ -50,8 +50,8 @@ class Policy:
 class Status:
     """For /readyz and metrics: the state, the window's counts, openings since the start.
 
-    ``left_s`` is how long it still rests or waits for its probes: 0 where it is closed, or open
-    for no other reason than that nobody has asked since.
+    ``left_s`` is how long it still refuses calls or waits for probes: 0 where it is closed, or
+    where the pause is over and no call has come since.
     """
 
     state: State
@@ -63,19 +63,19 @@ class Status:
 
 
 class Breaker:
-    """One dependency as one worker sees it. ``on_change`` is told each new state."""
+    """One dependency as one worker sees it. ``on_change`` is called with each new state."""
 
     def __init__(
         self,
         clock: Callable[[], float],
         policy: Policy | None = None,
         *,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
         on_change: Callable[[State], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._policy = policy or Policy()
-        self._dice = dice or random.SystemRandom()
+        self._rng = rng or random.SystemRandom()
         self._on_change = on_change
         self._slow_s = self._policy.slow_s
         self._slot_s = self._policy.window_s / _SLOTS
@@ -133,7 +133,7 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """Open stays open until somebody asks after the pause."""
+        """Stays open after the pause until the next call asks to be admitted."""
         return self._state
 
     @property
@@ -167,7 +167,7 @@ class Breaker:
             self._open(now)
 
     def _slide(self, slot: int) -> None:
-        # A clock may stand still but not go back: what is counted late joins the newest slot.
+        # A call that is counted late joins the newest slot, because slots are never reopened.
         if slot <= self._newest:
             return
         fresh = min(slot - self._newest, _SLOTS)
@@ -194,7 +194,7 @@ class Breaker:
         self._pauses += 1
         self._openings += 1
         self._probes_left = 0
-        self._until = now + pause_s * self._dice.uniform(0.5, 1.0)
+        self._until = now + pause_s * self._rng.uniform(0.5, 1.0)
         self._enter(State.OPEN, now)
 
     def _enter(self, state: State, now: float) -> None:

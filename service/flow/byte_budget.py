@@ -1,6 +1,7 @@
 """How many bytes of one kind a worker holds at a time, and who has to wait when it is too many."""
 
 from types import TracebackType
+from typing import Self
 
 from service.model.errors import Overloaded
 
@@ -53,7 +54,7 @@ class Lease:
         """Give all of it back; may be called again."""
         self.shrink(self.held_bytes)
 
-    def __enter__(self) -> "Lease":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""An end to every wait, also where cleaning up after a cancellation takes time of its own."""
+"""Deadlines, also for work that takes long to be cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -68,12 +68,12 @@ class _Wait:
     ) -> None:
         if not self._is_over:
             del self._waits[self]
-        # Somebody else may have cancelled the task too, which then goes on being cancelled.
+        # Not if the task was cancelled by someone else as well: then it stays cancelled.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
-# Cancelled work that is still tidying up; the loop alone would hold it weakly.
+# Cancelled work that is still cleaning up, kept here because the loop holds tasks weakly.
 _leaving: set[asyncio.Task[Any]] = set()
 
 
@@ -86,7 +86,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
-    # What asyncio.wait does, at half its price: this is on the way of every write.
+    # Instead of asyncio.wait, at half its price, because every write passes here.
     woken: asyncio.Future[None] = loop.create_future()
     timer = loop.call_later(seconds, _wake, woken)
     task.add_done_callback(partial(_wake, woken))

@@ -9,7 +9,6 @@ service therefore refuses too.
 only where it was.
 """
 
-import asyncio
 from collections.abc import Mapping
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
@@ -17,6 +16,7 @@ from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __al
 from service import native
 from service.api.request import Exchange
 from service.flow.deadline import TimeLimit
+from service.flow.offload import BESIDE_THE_LOOP
 from service.model.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -28,7 +28,7 @@ from service.model.errors import (
 
 # Deflate (RFC 1951) makes at most so many bytes of one.
 _MAX_EXPANSION = 1032
-# Bytes read and written by unpacking on the event loop, about 0.3 ms: more is left to a thread,
+# Bytes read and written by unpacking on the event loop, about 0.3 ms. More is left to a thread,
 # because other requests would wait for it.
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
@@ -54,7 +54,7 @@ class Body:
         """The whole content, unpacked.
 
         Raises BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it
-        says so) or UnsupportedMediaType (another content coding).
+        says so), UnsupportedMediaType (another content coding) or Overloaded.
         """
         packed = _is_gzip(self._headers)
         announced = self._headers.get("content-length")
@@ -97,7 +97,7 @@ class Body:
         try:
             if most <= _ON_LOOP_BYTES:
                 return native.gunzip(packed, self._max_bytes)
-            return await asyncio.to_thread(native.gunzip, packed, self._max_bytes)
+            return await BESIDE_THE_LOOP.run(native.gunzip, packed, self._max_bytes)
         except native.GunzipTooLarge:
             raise _too_large(self._max_bytes) from None
         except native.GunzipMalformed:

@@ -1,8 +1,8 @@
 """Cursors: positions in a list that clients hand back to us.
 
-A cursor is the position and a message authentication code over it and over what it belongs to,
-so one that was not made here, for this list and this caller, cannot be told from a forged one.
-Its form is part of the contract between releases: clients keep cursors across deploys.
+A cursor is the position with a message authentication code over it, the list and the caller; one
+of another list or caller is refused like a forged one. Its form must not change between releases,
+because clients keep cursors across deploys.
 """
 
 import base64
@@ -69,7 +69,7 @@ class Cursors:
 
 
 def _identity(query: Query) -> list[bytes]:
-    """What tells one list from another, whatever the order of its filters."""
+    """The identity of a list: its order and its filters, sorted."""
     sort = ("-" if query.sort.descending else "") + format_path(query.sort.path)
     conditions = sorted(
         "\0".join((format_path(one.path), one.operator, *map(str, one.values)))
@@ -83,9 +83,9 @@ def _text(content: bytes) -> str:
 
 
 def _content(cursor: str) -> bytes:
-    """The bytes of a cursor; none where it is not spelled as we spell it."""
+    """The bytes of a cursor; empty unless it is spelled exactly as ``_text`` does."""
     if len(cursor) > _MAX_CHARACTERS or not _ALPHABET.fullmatch(cursor) or len(cursor) % 4 == 1:
         return b""
     content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    # The last character may hold bits that are not used: only one spelling is ours.
+    # Unused bits of the last character would allow several spellings of one cursor.
     return content if _text(content) == cursor else b""

@@ -1,4 +1,4 @@
-"""Forgetting what need not be known any more: idempotency records and tombstones.
+"""Deleting idempotency records and tombstones whose retention time is over.
 
 Every worker does it, each shard one at a time. What it costs is in docs/operations.md.
 """
@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 BATCH = 500
-# Between two batches the shard belongs to requests.
+# Between two batches, so that requests of the shard are not held up.
 _PAUSE_S = 0.2
 _TIMEOUT_S = 5.0
-# Whether a record counts is decided by its age alone; the sweep keeps well away from that line.
+# Whether a record counts is decided by its age alone. Records are deleted an hour later, so that
+# none is deleted while it counts.
 MARGIN_S = 3600.0
 
 
@@ -50,7 +51,7 @@ class Expiry:
             await asyncio.wait({self._task})
 
     async def sweep(self, shard: Shard) -> int:
-        """Remove everything that is due in a shard; how many rows that was."""
+        """Delete everything that is due in a shard; the number of rows."""
         removed = 0
         for delete, older_than_s in (
             (expire_records, self._records_s),
@@ -66,7 +67,7 @@ class Expiry:
 
     async def _run(self) -> None:
         while True:
-            # Workers that were started together take turns.
+            # Random, because workers are started together and would all try at once.
             await asyncio.sleep(random.uniform(0.5, 1.5) * self._interval_s)  # noqa: S311
             for shard in self._shards.all:
                 try:

@@ -1,9 +1,9 @@
-"""Telling caches of committed changes: at once by the writer, or by any worker's relay.
+"""Invalidating caches after a COMMIT: at once by the writer, or later by any worker's relay.
 
 The writer's side of the cache protocol (docs/cache-protocol.md). A change is acknowledged when
-Redis has taken its marker, or when ``ACKNOWLEDGE_LATE_S`` have passed since its COMMIT: by then
-no worker's lease of trust, renewed only by polls that began before it, lives any more, so that
-owners ask the primary until a relay has told Redis.
+Redis has taken its invalidation, or ``ACKNOWLEDGE_LATE_S`` after its COMMIT, because all read
+leases have ended by then: they are renewed only by polls of the outbox that found it relayed.
+Without a lease, owners are answered from the primary.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ LEASE_S = 0.3
 ACKNOWLEDGE_LATE_S = 0.31
 _CLEAR_S = 0.05
 _STEP_TIMEOUT_S = 1.0
-# What one poll takes on; a backlog is worked off without pauses.
+# Rows of one poll; after a full one the next begins without a pause.
 _BATCH = 1000
 
 
 class Outbox:
-    """One worker's share in telling caches. ``entries`` None: there is no Redis to be told."""
+    """One worker's invalidations and its relay. ``entries`` None: there is no Redis."""
 
     def __init__(self, shards: Sequence[Shard], entries: Entries | None) -> None:
         self._shards = shards
         self._entries = entries
         self._clock = asyncio.get_running_loop().time
-        self._trusted_until_s = [0.0 for _ in shards]
+        self._lease_until_s = [0.0 for _ in shards]
         self._epochs: dict[int, int] = {}
-        self._told: list[list[Committed]] = [[] for _ in shards]
+        self._announced: list[list[Committed]] = [[] for _ in shards]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to relay what others left behind and to clear what was told."""
+        """Begin to relay what dead writers left, and to delete rows of announced changes."""
         for shard in self._shards:
             self._tasks += [
                 asyncio.create_task(_every(POLL_S, partial(self._relay, shard))),
@@ -50,21 +50,21 @@ class Outbox:
             ]
 
     async def close(self) -> None:
-        """Stop, and clear what is left; before the shards are closed."""
+        """Stop, and delete the remaining rows; call it before the shards are closed."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*map(self._clear, self._shards), return_exceptions=True)
 
     def trusts(self, shard: Shard) -> bool:
-        """Whether Redis is known to have been told of all changes acknowledged by now.
+        """Whether this worker has a read lease: Redis holds nothing older than acknowledged.
 
-        Holds for a poll's ``LEASE_S`` from when it was sent, if all its marks succeeded.
+        A poll gives one, for ``LEASE_S`` from when it was sent, if all it found was relayed.
         """
-        return self._clock() < self._trusted_until_s[shard.number]
+        return self._clock() < self._lease_until_s[shard.number]
 
     def epoch_of(self, bucket: int) -> int:
-        """The bucket's epoch as the last poll told it; 0, below all, before the first."""
+        """The bucket's epoch as of the last poll; 0, below all, before the first."""
         return self._epochs.get(bucket, 0)
 
     async def announce(self, shard: Shard, change: Committed) -> None:
@@ -77,7 +77,7 @@ class Outbox:
         except (CacheUnavailable, Overloaded):
             await asyncio.sleep(acknowledge_at_s - self._clock())
         else:
-            self._told[shard.number].append(change)
+            self._announced[shard.number].append(change)
 
     async def _relay(self, shard: Shard) -> None:
         """One poll, and more at once while there is more than a poll takes on."""
@@ -89,7 +89,7 @@ class Outbox:
                 with Root("relay", {"hotshelf.shard": shard.number, "hotshelf.rows": len(left)}):
                     await self._tell(shard, left)
             if len(left) < _BATCH:
-                self._trusted_until_s[shard.number] = sent_s + LEASE_S
+                self._lease_until_s[shard.number] = sent_s + LEASE_S
                 return
 
     async def _tell(self, shard: Shard, left: Sequence[Committed]) -> None:
@@ -99,10 +99,10 @@ class Outbox:
         await clear_outbox(shard, left)
 
     async def _clear(self, shard: Shard) -> None:
-        told, self._told[shard.number] = self._told[shard.number], []
-        if told:
-            # What fails is left to the relays, of which one will tell it again.
-            await clear_outbox(shard, told)
+        announced, self._announced[shard.number] = self._announced[shard.number], []
+        if announced:
+            # Where this fails, a relay finds the rows and announces the changes again.
+            await clear_outbox(shard, announced)
 
 
 async def _every(interval_s: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -20,6 +20,7 @@ from service.model.errors import DatabaseTimeout, QueryTooExpensive
 from service.model.item import Item
 from service.model.json_order import sort_key
 from service.model.query import CREATED_AT, Path, Position, Query, Sort
+from service.store.connection import Row
 from service.store.list_reads import ListReads, Statement
 from service.store.lists import (
     ListedItem,
@@ -31,7 +32,6 @@ from service.store.lists import (
     rough_count_statement,
     shard_page,
 )
-from service.store.nodes import Row
 from service.store.shards import Shard, Shards
 
 T = TypeVar("T")

@@ -19,13 +19,14 @@ class IdempotencyKey(NamedTuple):
 class Planned(NamedTuple):
     """One change. ``item_id`` None is a creation, whose id is minted; it has a key then.
 
-    ``data`` is the payload of a creation or replacement.
+    ``data`` is the payload of a creation or replacement; ``patch_bytes`` the size of a patch.
     """
 
     item_id: bytes | None
     decide: Decide
     key: IdempotencyKey | None
     data: bytes = b""
+    patch_bytes: int = 0
 
 
 def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
@@ -34,7 +35,7 @@ def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
     The id of a creation is minted into the bucket that the key chooses, so that all requests with
     the key find the same record.
     """
-    item_id, decide, key, data = planned
+    item_id, decide, key, data, patch_bytes = planned
     if item_id is None:
         assert key is not None
         bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
@@ -44,4 +45,4 @@ def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
     claim = None
     if key is not None:
         claim = Claim(bucket, caller.subject, scope, key.key, key.fingerprint)
-    return Write(ItemRequest(item_id, bucket, claim, data), decide)
+    return Write(ItemRequest(item_id, bucket, claim, data, patch_bytes), decide)

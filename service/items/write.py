@@ -6,6 +6,7 @@ that no other writer can come between. Writes of one event-loop tick share a tra
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ from service.observe.metrics import BATCH_SIZE
 from service.store.shards import Shard, Shards
 from service.store.write.change import change_alone, change_group
 from service.store.write.create import create_items
-from service.store.write.request import LeftOut, Result, Write, raised
+from service.store.write.request import LargePatch, LeftOut, Result, Write, raised
 
 # Bounds of one transaction, and how many of a shard may be under way before the next one gathers.
 # 1 MiB of nothing but numbers takes PostgreSQL about two seconds (jsonb, GIN).
@@ -80,12 +81,20 @@ class ItemWriter:
         shard = await self._shards.of(write.request.item_id)
         try:
             outcome = await self._changes[_is_large(write)].add(shard, write)
-        except LeftOut:
-            alone = change_alone(shard, write, self._ttl_s)
-            outcome = await within(self._policy.timeout_s, alone)
+        except LeftOut as left_out:
+            outcome = await self._change_alone(shard, write, isinstance(left_out, LargePatch))
         if outcome.invalidation is not None:
             await self._outbox.announce(shard, outcome.invalidation)
         return outcome
+
+    async def _change_alone(self, shard: Shard, write: Write, is_large: bool) -> Outcome:
+        timeout_s = self._policy.timeout_s
+        if not is_large:
+            with suppress(LargePatch):
+                return await within(timeout_s, change_alone(shard, write, self._ttl_s))
+        async with self._policy.aside():
+            aside = change_alone(shard, write, self._ttl_s, aside=True)
+            return await within(timeout_s, aside)
 
     async def _create_group(
         self, shard: Shard, writes: Sequence[Write], statement_s: float | None

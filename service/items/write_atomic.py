@@ -14,7 +14,7 @@ from service.model.change import Outcome
 from service.model.errors import Place, SeveralShards
 from service.store.shards import Shard, Shards
 from service.store.write.change import change_atomic
-from service.store.write.request import Write
+from service.store.write.request import LargePatch, Write
 
 
 class AtomicWriter:
@@ -36,7 +36,13 @@ class AtomicWriter:
 
     async def _attempt(self, writes: Sequence[Write]) -> list[Outcome]:
         shard = await self._shard(writes)
-        outcomes = await within(self._policy.timeout_s, change_atomic(shard, writes, self._ttl_s))
+        timeout_s = self._policy.timeout_s
+        try:
+            outcomes = await within(timeout_s, change_atomic(shard, writes, self._ttl_s))
+        except LargePatch:
+            async with self._policy.aside():
+                aside = change_atomic(shard, writes, self._ttl_s, aside=True)
+                outcomes = await within(timeout_s, aside)
         changes = [o.invalidation for o in outcomes if o.invalidation is not None]
         await asyncio.gather(*(self._outbox.announce(shard, change) for change in changes))
         return outcomes

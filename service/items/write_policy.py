@@ -3,9 +3,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from service.flow.bulkhead import Bulkhead
 from service.flow.deadline import TimeLimit
 from service.flow.retry import retried
 from service.items.single_flight import SingleFlight
@@ -32,15 +34,20 @@ _RESULTS: Mapping[type[object], str] = {
     IdempotencyKeyReused: "mismatch",
 }
 
+# Of each worker. As objects an item and its patch, 2 MiB at most, take about 40 times as much.
+_PATCHING = 2
+_PATCHING_WAITING = 16
+
 
 class WritePolicy:
-    """One worker's policy:
+    """One worker's policy.
 
     * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
       COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and what has not been
       decided about them yet is left undone.
     * An attempt that fails with ``run_again`` is repeated, with growing random pauses.
     * Where a bucket has moved to another shard, the map is loaded and the attempt repeated.
+    * Large patches are decided in a thread, ``_PATCHING`` of them at a time.
     * Requests with the same key run one at a time. In this worker the first one's outcome
       answers the others; for one in another worker they wait ``_PATIENCE_S``, then get
       RequestInProgress.
@@ -55,6 +62,11 @@ class WritePolicy:
         self._clock = asyncio.get_running_loop().time
         self._limit = TimeLimit(timeout_s)
         self._flights = SingleFlight()
+        self._patching = Bulkhead("large patches", _PATCHING, _PATCHING_WAITING)
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """A block in which to change something with large patches. Raises Overloaded."""
+        return self._patching.entered(None, self.timeout_s)
 
     async def once(self, request: ItemRequest, attempt: Attempt[Outcome]) -> Outcome:
         """The outcome of one request, or of a concurrent one with the same key."""

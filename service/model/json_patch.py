@@ -6,10 +6,10 @@ InvalidSyntax or InvalidContent, with pointers into the patch; what the item's s
 PatchTestFailed, PatchConflict or PatchResultInvalid.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
+import jsonpatch
 import orjson
-from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
 from jsonpointer import EndOfList, JsonPointer, JsonPointerException
 
 from service import native
@@ -25,8 +25,9 @@ from service.model.json_text import places_of, problem_of, text_of, value_of
 from service.model.places import Places
 
 MAX_BYTES = 1 << 20
-# Each operation may shift a long array, and all of them run on the event loop.
+# Each operation may shift a long array.
 MAX_OPERATIONS = 1000
+_KEPT_BYTES = 64 << 10
 _MAX_DEPTH = 64
 _NOT_A_PATCH = "The body is not a JSON Patch (RFC 6902)."
 
@@ -41,50 +42,58 @@ _OPERANDS = {
 }
 
 
-def check_merge_patch(patch: bytes, max_depth: int = _MAX_DEPTH) -> None:
-    """Whether it is one, whatever the item. Raises InvalidSyntax, InvalidContent."""
-    if found := native.scan_value(patch, max_depth):
-        raise problem_of(found)
+class Patch(Protocol):
+    """A patch that was found sound, whatever the item."""
+
+    def apply(self, data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH) -> bytes:
+        """The text of ``data`` after the patch.
+
+        It is an object that the scanner passes, of at most ``max_bytes`` unless ``data`` is
+        larger already (jsonb writes numbers out). Raises PatchResultInvalid, PatchTestFailed,
+        PatchConflict.
+        """
 
 
-def check_json_patch(patch: bytes, max_depth: int = _MAX_DEPTH) -> None:
-    """The same of a JSON Patch."""
-    _operations(patch, max_depth)
+class MergePatch:
+    """RFC 7396: null removes, objects merge, all else replaces."""
+
+    def __init__(self, text: bytes, max_depth: int = _MAX_DEPTH) -> None:
+        """Raises InvalidSyntax, InvalidContent."""
+        if found := native.scan_value(text, max_depth):
+            raise problem_of(found)
+        self._text = text
+
+    def apply(self, data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH) -> bytes:
+        merged = _merged(value_of(data), value_of(self._text))
+        return _storable(merged, max(max_bytes, len(data)), max_depth)
 
 
-def apply_merge_patch(
-    data: bytes, patch: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH
-) -> bytes:
-    """The text of ``data`` merged with ``patch``: null removes, objects merge, all else replaces.
+class JsonPatch:
+    """RFC 6902: operations in turn, of which all copies together add ``max_bytes`` at most.
 
-    The result is an object that the scanner passes, of at most ``max_bytes`` unless ``data`` is
-    larger already (jsonb writes numbers out). Raises InvalidSyntax, InvalidContent,
-    PatchResultInvalid.
+    Its operations are parsed once. They serve one application only, because the values they add
+    become parts of the document, which later operations change; and those of a long patch serve
+    none, because as objects they take 40 times their text and may have to wait.
     """
-    check_merge_patch(patch, max_depth)
-    return _storable(_merged(value_of(data), value_of(patch)), max(max_bytes, len(data)), max_depth)
 
+    def __init__(self, text: bytes, max_depth: int = _MAX_DEPTH) -> None:
+        """Raises InvalidSyntax, InvalidContent."""
+        operations = _operations(text, max_depth)
+        self._text = text
+        self._parsed = operations if len(text) <= _KEPT_BYTES else None
 
-def apply_json_patch(
-    data: bytes, patch: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH
-) -> bytes:
-    """The text of ``data`` after all operations of ``patch`` in turn.
-
-    The result is bounded as that of a merge patch, and all copies together add no more than
-    ``max_bytes``. Raises InvalidSyntax, InvalidContent, PatchTestFailed,
-    PatchConflict, PatchResultInvalid.
-    """
-    operations = _operations(patch, max_depth)
-    document, room = value_of(data), max_bytes
-    for index, operation in enumerate(operations):
-        room -= _copied_bytes(document, operation)
-        if room < 0:
-            raise PatchResultInvalid(
-                f"The patch copies more than {max_bytes} bytes.",
-                Place("copies too much", pointer=f"/{index}"),
-            )
-        document = _apply(document, index, operation)
-    return _storable(document, max(max_bytes, len(data)), max_depth)
+    def apply(self, data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH) -> bytes:
+        operations, self._parsed = self._parsed, None
+        document, room = value_of(data), max_bytes
+        for index, operation in enumerate(operations or value_of(self._text)):
+            room -= _copied_bytes(document, operation)
+            if room < 0:
+                raise PatchResultInvalid(
+                    f"The patch copies more than {max_bytes} bytes.",
+                    Place("copies too much", pointer=f"/{index}"),
+                )
+            document = _apply(document, index, operation)
+        return _storable(document, max(max_bytes, len(data)), max_depth)
 
 
 def apply_members(data: bytes, members: bytes, max_bytes: int = MAX_BYTES) -> bytes:
@@ -141,7 +150,7 @@ def _wrong_places(pointer: str, operation: Any) -> list[Place]:
     if not isinstance(operation, dict):
         return [Place("is not an operation object", pointer=pointer)]
     if isinstance(operation, _Repeating):
-        # RFC 6902 appendix A.13: which of two "op" is meant, nobody can say.
+        # RFC 6902 appendix A.13: it is not defined which of two "op" counts.
         return [Place("holds a member twice", pointer=pointer)]
     name = operation.get("op")
     if not isinstance(name, str) or name not in _OPERANDS:
@@ -178,10 +187,10 @@ def _copied_bytes(document: Any, operation: dict[str, Any]) -> int:
 
 def _apply(document: Any, index: int, operation: dict[str, Any]) -> Any:
     try:
-        return JsonPatch([operation]).apply(document, in_place=True)
-    except JsonPatchTestFailed:
+        return jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    except jsonpatch.JsonPatchTestFailed:
         raise _refused(PatchTestFailed, "A test of the patch failed.", index) from None
-    except (JsonPatchException, JsonPointerException):
+    except (jsonpatch.JsonPatchException, JsonPointerException):
         detail = "An operation of the patch does not fit the item."
         raise _refused(PatchConflict, detail, index) from None
 

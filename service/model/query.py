@@ -1,7 +1,7 @@
-"""A list as plain data: which items, in which order, from where on.
+r"""A list as plain data: which items, in which order, from where on.
 
 Names of attributes are paths into an item's data, written with dots between members' names;
-``\\.`` is a dot inside a name, ``\\\\`` a backslash before one.
+``\.`` is a dot inside a name, ``\\`` a backslash before one.
 """
 
 import re

@@ -30,7 +30,8 @@ class Rate:
 class Admission(NamedTuple):
     """An answer. ``remaining`` is a lower bound of what would pass now, while nobody else
     spends; after ``reset_s`` it has grown. ``retry_after_s`` is 0 when allowed, else at least 1:
-    the same cost passes then if the key is left alone until then."""
+    the same cost passes then if the key is left alone until then.
+    """
 
     allowed: bool
     rate: Rate

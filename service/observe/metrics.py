@@ -94,6 +94,11 @@ PRIMARIES_IGNORED = _sampled(
     ("shard",),
     Merge.MAX,
 )
+COMMITS_HANGING = _sampled(
+    "hotshelf_commits_hanging",
+    "Writes that were given up and that the primary has not ended: a missing standby, mostly.",
+    ("shard",),
+)
 REDIS_CONNECTED = _sampled(
     "hotshelf_redis_connected", "1 while a connection is in use for commands.", merge=Merge.EACH
 )

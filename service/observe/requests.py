@@ -30,7 +30,8 @@ class RequestTimes:
         trace_id: str = "",
     ) -> None:
         """``method`` and ``route`` as ``known`` gives them; ``source`` is one of SOURCES, or
-        empty; with a ``trace_id`` it becomes an exemplar."""
+        empty; with a ``trace_id`` it becomes an exemplar.
+        """
         spread = REQUEST_SECONDS.of(method, route, _class(status), source)
         if trace_id:
             spread.observe_traced(took_s, trace_id)

@@ -58,7 +58,8 @@ class Totals:
     @classmethod
     def taken(cls, registry: Registry, samples: Iterable[Sample]) -> "Totals":
         """Everything that the registry counts now, and the samples. Raises KeyError for one
-        whose metric the registry does not know."""
+        whose metric the registry does not know.
+        """
         totals = cls()
         for counter in registry.counters:
             name = counter.described.name
@@ -122,7 +123,8 @@ def merged(
     described: Mapping[str, Described], living: Mapping[int, Totals], ended: Iterable[Totals]
 ) -> Totals:
     """What the host shows: ``living`` are by their workers' numbers; those that ended still
-    count, but have no gauges. A gauge of each worker gets its number as a further label."""
+    count, but have no gauges. A gauge of each worker gets its number as a further label.
+    """
     host = Totals()
     for number, totals in living.items():
         host.grow(totals)

@@ -90,7 +90,8 @@ class WorkerBoard:
 
     def write(self, text: bytes) -> None:
         """What the others read from now on, instead of what was there. Raises ValueError for
-        more than fits."""
+        more than fits.
+        """
         self._write(self._place, text)
 
     def notices(self) -> dict[int, Notice]:

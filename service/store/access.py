@@ -13,7 +13,7 @@ from typing import Any
 
 from service.flow.deadline import within
 from service.model.errors import DependencyError, ShardUnavailable
-from service.store.nodes import Connection
+from service.store.connection import Connection
 from service.store.shards import Shard
 
 _READ_TIMEOUT_S = 1.0
@@ -167,14 +167,14 @@ class AccessRecords:
 
     async def _read(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         try:
-            return await _rows(self._shard.primary(), statement, parameters)
-        except ShardUnavailable as unavailable:
+            return await _rows(self._shard.primary(reading=True), statement, parameters)
+        except ShardUnavailable:
             for node in self._shard.nodes:
                 try:
-                    return await _rows(node.connection(), statement, parameters)
+                    return await _rows(node.connection(reading=True), statement, parameters)
                 except DependencyError:
                     continue
-            raise unavailable
+            raise
 
 
 async def _rows(

@@ -16,9 +16,9 @@ from psycopg.pq import Format
 
 from service.model.item import Item
 from service.settings import Database
+from service.store.connection import Row
 from service.store.item_rows import ITEM_COLUMNS
 from service.store.migrate import connect_primary
-from service.store.nodes import Row
 from service.store.statements import SHARD_MAP
 
 # Rows whose ids may be taken, numbered from 1 in the order in which they arrive.

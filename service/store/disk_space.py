@@ -10,8 +10,8 @@ from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
 from service.settings import Database
+from service.store.connection import Row, conninfo
 from service.store.copy import copy_rows_into
-from service.store.nodes import Row, conninfo
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -19,7 +19,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @dataclass(frozen=True, slots=True)
 class Disk:
     """The disk below one node. ``device`` tells disks of this machine apart, ``free_bytes`` is
-    what an ordinary user may still fill, ``wal_bytes`` what the node keeps for its log."""
+    what an ordinary user may still fill, ``wal_bytes`` what the node keeps for its log.
+    """
 
     device: int
     free_bytes: int

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from service.model.finding import Finding, Level
 from service.settings import Database
-from service.store.nodes import conninfo
+from service.store.connection import conninfo
 
 _VERSION_MIN = 150000
 _COLLATIONS = ("C", "C.UTF-8", "C.utf8", "POSIX")

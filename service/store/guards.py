@@ -10,7 +10,8 @@ from service.flow.breaker import Breaker, Policy, State, Status
 from service.flow.deadline import within
 from service.model.errors import DatabaseTimeout, Overloaded, ShardUnavailable
 from service.store import statements
-from service.store.nodes import Node, Row
+from service.store.connection import Row
+from service.store.nodes import Node
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
 
@@ -114,7 +115,7 @@ class Guards:
         guard = self.of_primary(shard)
 
         async def ask() -> list[list[Row]]:
-            async with shard.primary() as connection:
+            async with shard.primary(reading=True) as connection:
                 return await round_trip(connection, (statements.WAL_POSITION, ()), *steps)
 
         try:

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from service.model.query import Path
 from service.store.attributes import declared
-from service.store.nodes import Row
+from service.store.connection import Row
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
@@ -148,7 +148,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _patiently(connection: Connection, statement: sql.Composed) -> None:
-    """Run a statement that locks a whole table for an instant, once nobody holds it long."""
+    """Run a statement that locks a whole table for an instant, as soon as its lock is free."""
     for attempt in range(_ATTEMPTS):
         try:
             with connection.transaction():

@@ -20,8 +20,9 @@ from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, S
 from service.observe.metrics import STATEMENT_SECONDS
 from service.observe.tracing import Work
 from service.store import statements
+from service.store.connection import Connection, Row
 from service.store.guards import Guard, Guards
-from service.store.nodes import Connection, Node, Row
+from service.store.nodes import Node
 from service.store.reads import ASK_AGAIN_S, CATCH_UP_S, PRIMARY_S, REPLICA_S
 from service.store.round_trip import Step, round_trip
 from service.store.shards import Shard
@@ -75,7 +76,7 @@ class ListReads:
                 # By its number, because the primary may be another node by the next list.
                 async with (
                     self._places.entered(shard.number, max(0.0, until - self._clock())),
-                    shard.primary() as connection,
+                    shard.primary(reading=True) as connection,
                 ):
                     return await _rows(connection, statement)
         except ShardUnavailable as error:
@@ -110,7 +111,7 @@ class ListReads:
                 with guard.counted(1):
                     async with (
                         self._places.entered(node, max(0.0, until - self._clock())),
-                        node.connection() as connection,
+                        node.connection(reading=True) as connection,
                     ):
                         # Again, because the node may have restarted meanwhile from an older state.
                         [[(fit,)]] = await round_trip(connection, proof)
@@ -137,7 +138,7 @@ class ListReads:
 
     async def _caught_up(self, node: Node, proof: Step) -> bool:
         until = self._clock() + CATCH_UP_S
-        async with node.connection() as connection:
+        async with node.connection(reading=True) as connection:
             while True:
                 [[(fit,)]] = await round_trip(connection, proof)
                 if fit or self._clock() >= until:

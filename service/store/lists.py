@@ -20,8 +20,8 @@ from service.model.item import Item
 from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
+from service.store.connection import Row
 from service.store.list_reads import ListReads, Statement
-from service.store.nodes import Row
 from service.store.shards import Shard
 
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")

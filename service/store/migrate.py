@@ -15,9 +15,9 @@ from psycopg import Connection, sql
 
 from service.model.query import Path
 from service.settings import Database
+from service.store.connection import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.examine import migration_names, refusal, traits_of
 from service.store.indexes import build_indexes, declare_indexes
-from service.store.nodes import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.shards import ShardMapError
 from service.store.timelines import NODE_STATE, REMEMBERED, NodeState
 
@@ -80,7 +80,7 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
     nodes = list(zip(urls, states, strict=False))
     remembered = (s.remembered.get(number, 0) for s in states if isinstance(s, NodeState))
     seen = (s.timeline for _, s in nodes if isinstance(s, NodeState))
-    highest = max(0, *remembered, *seen)
+    highest = max([0, *remembered, *seen])
     for url, state in nodes:
         if isinstance(state, NodeState) and state.takes_writes and state.timeline == highest:
             connection = psycopg.connect(conninfo(url, settings), **_PATIENT)

@@ -1,4 +1,4 @@
-"""Committed changes that caches may not have been told of, one shard's table of them."""
+"""The outbox of one shard: committed changes that may not have been announced to caches."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -21,21 +21,25 @@ CLEAR_OUTBOX = """
        AND cache_outbox.version = ANY (ARRAY[announced.version])"""
 
 
+# A row that comes back in a failover is announced once more, so no standby is waited for.
+COMMIT_LOCALLY = "SELECT set_config('synchronous_commit', 'local', true)"
+
+
 async def read_outbox(shard: Shard, at_most: int) -> tuple[list[Committed], dict[int, int]]:
     """Rows in no order, and the epoch of each bucket that the shard owns.
 
     Locked rows too: a relay that stalls must not hide what it holds. Raises ShardUnavailable,
     Overloaded, DatabaseTimeout.
     """
-    async with shard.primary() as connection:
+    async with shard.primary(reading=True) as connection:
         rows, epochs = await round_trip(connection, (READ_OUTBOX, (Int8(at_most),)), (EPOCHS, ()))
     left = [Committed(item_id.bytes, epoch, version) for item_id, version, epoch in rows]
     return left, {bucket: epoch for bucket, epoch in epochs}  # noqa: C416  # names the columns
 
 
-async def clear_outbox(shard: Shard, told: Sequence[Committed]) -> None:
-    """Delete the rows of changes that caches were told of; raises as ``read_outbox`` does."""
-    ids = [UUID(bytes=change.item_id) for change in told]
-    versions = [Int8(change.version) for change in told]
-    async with shard.primary() as connection:
-        await round_trip(connection, (CLEAR_OUTBOX, (ids, versions)))
+async def clear_outbox(shard: Shard, announced: Sequence[Committed]) -> None:
+    """Delete the rows of announced changes; raises as ``read_outbox`` does."""
+    ids = [UUID(bytes=change.item_id) for change in announced]
+    versions = [Int8(change.version) for change in announced]
+    async with shard.primary(reading=True) as connection:
+        await round_trip(connection, (COMMIT_LOCALLY, ()), (CLEAR_OUTBOX, (ids, versions)))

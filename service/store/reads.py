@@ -27,8 +27,9 @@ from service.model.item import Item
 from service.observe.metrics import BATCH_SIZE
 from service.settings import Database
 from service.store import statements
+from service.store.connection import Row
 from service.store.guards import Guards
-from service.store.nodes import Node, Row
+from service.store.nodes import Node
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 
@@ -223,7 +224,7 @@ class Reads:
         proof = (statements.HAS_REPLAYED, (position.lsn, Int4(position.timeline)))
 
         async def read() -> list[Row] | None:
-            async with node.connection() as connection:
+            async with node.connection(reading=True) as connection:
                 while True:
                     [[(caught_up,)], rows] = await round_trip(connection, proof, batch.read)
                     if caught_up:
@@ -286,7 +287,7 @@ def _read_step(ids: list[bytes], buckets: int) -> Step:
 
 def _rows_of(node: Node, batch: _Batch) -> Callable[[], Coroutine[Any, Any, list[Row]]]:
     async def read() -> list[Row]:
-        async with node.connection() as connection:
+        async with node.connection(reading=True) as connection:
             [rows] = await round_trip(connection, batch.read)
             return rows
 

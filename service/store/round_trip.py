@@ -20,7 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from service.observe.metrics import STATEMENT_SECONDS
 from service.observe.tracing import Work
-from service.store.nodes import Connection, Row
+from service.store.connection import Connection, Row
 from service.store.statement_kinds import kind_of
 
 Step: TypeAlias = tuple[str, Sequence[Any]]

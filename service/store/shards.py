@@ -17,7 +17,8 @@ from service.model.errors import ShardUnavailable
 from service.observe.events import map_changed, primary_changed, rival_primaries
 from service.settings import Database
 from service.store import statements
-from service.store.nodes import WAITING_A_CONNECTION, Connection, Node
+from service.store.connection import Connection
+from service.store.nodes import WAITING_A_CONNECTION, Node
 from service.store.timelines import NodeState, Timelines
 
 _WATCH_INTERVAL_S = 1.0
@@ -87,19 +88,25 @@ class Shard:
         return self._primary is not None
 
     @property
+    def hanging(self) -> int:
+        """Writes that were given up, of which the primary still does something."""
+        return 0 if self._primary is None else self._primary.hanging
+
+    @property
     def replicas(self) -> list[Node]:
         """The nodes that said they were replicas when last asked."""
         return self._replicas
 
     @asynccontextmanager
-    async def primary(self) -> AsyncIterator[Connection]:
-        """A connection to the primary. Raises ShardUnavailable at once while there is none.
+    async def primary(self, *, reading: bool = False) -> AsyncIterator[Connection]:
+        """A connection to the primary. Raises ShardUnavailable at once while there is none, and
+        where as many COMMITs hang as may be under way, unless it is for ``reading``.
 
         Only just after a failure it waits, for the nodes to say who is the primary now.
         """
         node = self._primary or await self._new_primary()
         try:
-            async with node.connection() as connection:
+            async with node.connection(reading=reading) as connection:
                 yield connection
         except ShardUnavailable as error:
             # Not where no connection was free: that says nothing about the server.
@@ -122,8 +129,10 @@ class Shard:
 
     async def _watch_roles(self) -> None:
         while True:
+            # Not wait_for, which swallows a cancellation that comes just as the event is set.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ask_now.wait(), _WATCH_INTERVAL_S)
+                async with asyncio.timeout(_WATCH_INTERVAL_S):
+                    await self._ask_now.wait()
             self._ask_now.clear()
             await self._ask_roles()
             if self._primary is None:
@@ -273,6 +282,6 @@ class Shards:
 
 
 async def _read_map(shard: Shard) -> list[tuple[int, int, int]]:
-    async with shard.primary() as connection:
+    async with shard.primary(reading=True) as connection:
         cursor = await connection.execute(statements.SHARD_MAP)
         return [(int(b), int(s), int(e)) for b, s, e in await cursor.fetchall()]

@@ -191,7 +191,7 @@ def test_a_shard_without_replicas_has_only_its_primary(small_stack: EmbeddedStac
 async def _held_up(shard: Shard, stack: AsyncExitStack) -> None:
     """All connections to the primary are in use; it lives, and is asked by none of them."""
     for _ in range(2):
-        await stack.enter_async_context(shard.primary())
+        await stack.enter_async_context(shard.primary(reading=True))
 
 
 def test_a_slow_primary_is_not_one_that_is_away(small_stack: EmbeddedStack) -> None:

@@ -9,13 +9,14 @@ import pytest
 
 from service.embedded import EmbeddedStack
 from service.items.decision import Conditions
-from service.model.change import Outcome
+from service.model.change import Committed, Outcome
 from service.model.entity_tag import parse_tag_condition
-from service.model.errors import OutcomeUnknown
+from service.model.errors import HotshelfError, OutcomeUnknown, ShardUnavailable
 from service.settings import Database
 from service.store.migrate import migrate
+from service.store.outbox import clear_outbox
 from tests.fixtures.stack import eventually, execute
-from tests.fixtures.writers import ALICE, key, workers
+from tests.fixtures.writers import ALICE, key, opened, settled, workers, writer
 
 DATA = b'{"n": 1}'
 ANY = Conditions(if_match=parse_tag_condition("*"))
@@ -105,3 +106,40 @@ def test_a_wait_that_never_ends_is_not_acknowledged(
     assert code == "outcome-unknown"
     assert changed.item is not None
     assert changed.item.version in (2, 3)
+
+
+def test_commits_that_hang_are_bounded_and_leave_connections_to_reads(
+    small_stack: EmbeddedStack, settings: Database
+) -> None:
+    """Their server processes do not notice that nobody waits for them any more."""
+    url = settings.shards[0][0]
+    few = replace(settings, timeout_s=0.5, pool_size=4)
+
+    async def run() -> str:
+        async with opened(few) as shards:
+            [shard] = shards.all
+            writes = writer(shards, few)
+            assert (await writes.create(ALICE, key(), DATA)).item is not None
+            with _frozen(small_stack):
+                for _ in range(6):
+                    outcomes = await settled(*(writes.create(ALICE, key(), DATA) for _ in range(8)))
+                    assert all(isinstance(outcome, HotshelfError) for outcome in outcomes)
+                [[waiting]] = await asyncio.to_thread(execute, url, f"SELECT count(*) {WAITING}")
+                assert waiting == 3
+                assert shard.hanging == 3
+                with pytest.raises(ShardUnavailable, match="standby"):
+                    async with shard.primary():
+                        pytest.fail("one more may hang")
+                async with shard.primary(reading=True) as connection:
+                    rows = await (await connection.execute("SELECT count(*) FROM items")).fetchall()
+                    assert rows == [(1,)]
+                change = Committed(bytes(16), 1, 1)
+                await asyncio.wait_for(clear_outbox(shard, [change]), 30)
+            await asyncio.to_thread(eventually, url, f"SELECT count(*) {WAITING}", 0)
+            for _ in range(500):
+                if not shard.hanging:
+                    break
+                await asyncio.sleep(0.02)
+            return (await writes.create(ALICE, key(), DATA)).kind
+
+    assert asyncio.run(run()) == "created"

@@ -20,17 +20,14 @@ from service.api.request import Reply
 from service.api.routes import documented
 from service.items.filters import check_allowed
 from service.model.errors import InvalidHeader, Place
-from service.model.query import OPERATORS, OWNER_ID, Condition, Query
+from service.model.query import OPERATORS, Condition, Query
 from service.model.query import Path as AttributePath
 from service.model.resource import ITEMS
 from service.settings import Cors, Settings
-from service.store.conditions import Parameters, condition
 from tests.fixtures.tokens import verifier
 
 ROOT = Path(__file__).parents[2]
 NAME: AttributePath = ("name",)
-# How an attribute is looked up in SQL: declared, not declared, and a column of its own.
-WAYS = [(NAME, frozenset({NAME})), (NAME, frozenset[AttributePath]()), (OWNER_ID, frozenset())]
 
 
 def _value(operator: str) -> str:
@@ -52,18 +49,6 @@ def test_an_operator_is_allowed_beside_an_indexed_one(operator: str) -> None:
     equal = Condition(NAME, "eq", ('"a"',), Place(""))
     one = Condition(NAME, operator, (_value(operator),), Place(""))
     check_allowed(Query((equal, one)), frozenset({NAME}), Place(""))
-
-
-@pytest.mark.parametrize(("path", "declared"), WAYS, ids=["declared", "undeclared", "column"])
-def test_every_operator_has_sql_of_its_own(
-    path: AttributePath, declared: frozenset[AttributePath]
-) -> None:
-    made: set[str] = set()
-    for operator in OPERATORS:
-        one, parameters = Condition(path, operator, (_value(operator),), Place("")), Parameters()
-        text = condition(one, declared, parameters).as_string()
-        made.add(f"{text} {parameters.values}")
-    assert len(made) == len(OPERATORS), made
 
 
 def test_every_operator_is_documented() -> None:

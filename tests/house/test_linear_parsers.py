@@ -60,6 +60,7 @@ EXEMPT = {
             "api.request.Exchange.response_bytes",
             "api.represent.v1.render_entry",
             "api.represent.v2.render",
+            "api.represent.v2_patch.patched",
             "api.represent.v2.resource",
             "api.represent.v2_errors.error_document",
             "access.tokens.words",
@@ -99,12 +100,10 @@ EXEMPT = {
     **dict.fromkeys(
         [
             "api.represent.v1.parse_body",
-            "api.represent.v1.patched",
             "api.represent.v2_body.parse_body",
             "api.represent.v2_body.parse_update",
             "api.represent.v2_body.resource_members",
             "api.represent.v2_patch.updated",
-            "api.represent.v2_patch.patched",
         ],
         _SCANNED,
     ),

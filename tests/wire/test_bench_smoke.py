@@ -4,8 +4,8 @@ import json
 import shutil
 import statistics
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 

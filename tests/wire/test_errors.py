@@ -90,7 +90,7 @@ def test_invalid_parameter(client: httpx.Client, method: str, query: str) -> Non
     headers = JSON | {"if-match": "*"} if method == "PUT" else {}
     content = b'{"data":{}}' if method == "PUT" else b""
     answer = client.request(method, f"{NOBODY}?{query}", headers=headers, content=content)
-    _check(answer, 400, "invalid-parameter", {"parameter": query.split("=")[0]})
+    _check(answer, 400, "invalid-parameter", {"parameter": query.split("=", maxsplit=1)[0]})
 
 
 @pytest.mark.parametrize("name", ["if-match", "if-none-match"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -43,7 +44,7 @@ class Sender:
         self.url = new_item(self._client)
         self.connection = Connection(httpx.URL(service.url).port or 0)
 
-    def __enter__(self) -> "Sender":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

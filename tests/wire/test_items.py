@@ -43,7 +43,7 @@ def test_a_created_item_is_read_back(service: RunningService) -> None:
     assert list(item) == ["id", "owner_id", "version", "created_at", "updated_at", "data"]
     assert (item["owner_id"], item["version"]) == ("alice", 1)
     assert item["created_at"] == item["updated_at"]
-    assert datetime.strptime(item["created_at"], "%Y-%m-%dT%H:%M:%S.%fZ")
+    assert datetime.strptime(item["created_at"], "%Y-%m-%dT%H:%M:%S.%f%z")
 
 
 @pytest.mark.parametrize("prefix", ["/v1", ""])

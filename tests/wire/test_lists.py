@@ -174,7 +174,7 @@ def test_who_may_list(listing: RunningService) -> None:
 def test_what_is_refused(client: httpx.Client, query: str, code: str) -> None:
     answer = client.get(f"/v1/items?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, code)
-    assert answer.json()["errors"][0]["parameter"] == query.split("=")[0]
+    assert answer.json()["errors"][0]["parameter"] == query.split("=", maxsplit=1)[0]
 
 
 def test_negotiation(client: httpx.Client) -> None:

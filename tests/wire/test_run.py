@@ -79,7 +79,7 @@ def _processes_of(data_dir: Path) -> list[str]:
             places = [
                 command,
                 (proc / "environ").read_bytes(),
-                os.fsencode(os.readlink(proc / "cwd")),
+                os.fsencode((proc / "cwd").readlink()),
             ]
         except OSError:
             continue

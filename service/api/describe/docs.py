@@ -56,17 +56,17 @@ class Docs:
         self._document = document
 
     async def openapi(self, context: RequestContext) -> Reply:
-        """GET /openapi.json"""
+        """GET /openapi.json."""
         return _packed(context, "application/json", self._document, "no-cache")
 
     async def page(self, context: RequestContext) -> Reply:
-        """GET /docs"""
+        """GET /docs."""
         reply = _packed(context, "text/html; charset=utf-8", _PAGE, "no-cache")
         reply.headers.append(("content-security-policy", _POLICY))
         return reply
 
     async def asset(self, context: RequestContext) -> Reply:
-        """GET /docs/{asset}"""
+        """GET /docs/{asset}."""
         name = context.path_params["asset"]
         if name not in _ASSETS:
             raise NoSuchRoute("There is nothing at this path.")

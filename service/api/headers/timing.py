@@ -30,7 +30,8 @@ def timing_fields(
     spent_s: Mapping[str, float], took_s: float, source: str
 ) -> list[tuple[str, str]]:
     """Both fields. ``spent_s`` are parts of ``took_s``, all in seconds; ``source`` is what
-    answered a read of one item, or empty."""
+    answered a read of one item, or empty.
+    """
     parts = [f"{name};dur={seconds * 1000:.3f}" for name, seconds in spent_s.items()]
     parts.append(f"total;dur={took_s * 1000:.3f}")
     fields = [("server-timing", ", ".join(parts))]

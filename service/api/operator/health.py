@@ -56,6 +56,9 @@ class Health:
             for node in s.unsafe
         ]
         degraded += [
+            f"shard {s.number}: {s.hanging} commits hang" for s in self._shards.all if s.hanging
+        ]
+        degraded += [
             f"{name}: breaker {status.state}"
             for name, status in self._breakers().items()
             if status.left_s > 0

@@ -10,7 +10,8 @@ from service.process.host_numbers import HostNumbers
 
 class Metrics:
     """For whoever asks from this machine, and callers with the scope items:admin: who may not
-    is turned away by the gate (api/routes.py) or here."""
+    is turned away by the gate (api/routes.py) or here.
+    """
 
     def __init__(self, numbers: HostNumbers) -> None:
         self._numbers = numbers

@@ -25,6 +25,7 @@ from service.store.shards import Shards
 
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROLES = {"primary": 2, "replica": 1, "unknown": 0}
+_DESCRIPTORS = Path("/proc/self/fd")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,6 +53,7 @@ def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterato
         yield Sample(metrics.BREAKER_STATE, _STATES[status.state], (node,))
         yield Sample(metrics.BREAKER_OPENINGS, status.openings, (node,))
     for shard in parts.shards.all:
+        yield Sample(metrics.COMMITS_HANGING, shard.hanging, (str(shard.number),))
         yield Sample(metrics.PRIMARIES_IGNORED, len(shard.rivals), (str(shard.number),))
     yield Sample(metrics.LIMITER_LOCAL, parts.limiter.local)
     yield Sample(metrics.LIMITER_WORKERS, parts.limiter.workers)
@@ -123,7 +125,7 @@ def _of_process() -> Iterator[Sample]:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     yield Sample(metrics.MEMORY, pages * _PAGE_BYTES)
     # Linux tells the number of open files as the directory's size, older ones 0.
-    files = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
+    files = _DESCRIPTORS.stat().st_size or sum(1 for _ in _DESCRIPTORS.iterdir())
     yield Sample(metrics.OPEN_FILES, files)
     yield Sample(metrics.BUILD, 1, _build())
 

@@ -60,7 +60,7 @@ class Status:
         self._parts = parts
 
     async def page(self, context: RequestContext) -> Reply:
-        """GET /status"""
+        """GET /status."""
         return await _sent(context, "text/html; charset=utf-8", _content("page.html"))
 
     async def asset(self, context: RequestContext) -> Reply:
@@ -71,7 +71,7 @@ class Status:
         return await _sent(context, _ASSETS[name], _content(name))
 
     async def data(self, context: RequestContext) -> Reply:
-        """GET /status/data"""
+        """GET /status/data."""
         return await _sent(context, "application/json", orjson.dumps(self._data()))
 
     def _data(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _nodes(host: Totals) -> Iterator[dict[str, Any]]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """0-3, 7, 9-12"""
+    """0-3, 7, 9-12."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number - 1:

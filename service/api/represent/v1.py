@@ -1,6 +1,6 @@
 """Version 1 of the representation: an envelope around the item's own JSON text."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -8,6 +8,7 @@ from service import native
 from service.model.errors import InvalidContent, PatchResultInvalid, Place
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH, MEMBERS, render
+from service.model.json_patch import Patch
 from service.model.json_text import places_of, problem_of
 
 MEDIA_TYPE = "application/json"
@@ -46,18 +47,18 @@ def parse_body(body: bytes) -> bytes:
     return data
 
 
-def patched(item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: int) -> bytes:
-    """The JSON text of ``data`` after ``apply`` changed the item's whole representation.
+def patched(item: Item, patch: Patch, max_bytes: int) -> bytes:
+    """The JSON text of ``data`` after a patch of the item's whole representation.
 
     That is what a patch is of (RFC 5789 section 2): paths begin with ``/data``, and a test may
     look at the other members, which cannot be changed. The result may be as large as the body of
-    a PUT, which is ``max_bytes``. Raises PatchResultInvalid and what ``apply`` raises.
+    a PUT, which is ``max_bytes``. Raises PatchResultInvalid and what the patch raises.
     """
     whole = render(item)
     assert item.data is not None
     max_bytes += len(whole) - len(item.data) - len(b'{"data":}')
     before = native.scan_envelope(whole, MEMBERS)
-    text = apply(whole, patch, max_bytes=max_bytes, max_depth=PATCH_MAX_DEPTH)
+    text = patch.apply(whole, max_bytes, PATCH_MAX_DEPTH)
     after = native.scan_envelope(text, MEMBERS)
     assert isinstance(before, dict)
     if isinstance(after, list):

@@ -1,6 +1,5 @@
 """Patches of version 2: of the whole document, of which only the attributes can be changed."""
 
-from collections.abc import Callable
 from typing import Any
 
 from service import native
@@ -9,7 +8,7 @@ from service.api.represent.v2_body import resource_members
 from service.model.errors import PatchResultInvalid, Place
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH
-from service.model.json_patch import apply_members
+from service.model.json_patch import Patch, apply_members
 from service.model.json_text import places_of, value_of
 from service.model.resource import ITEMS
 
@@ -25,21 +24,15 @@ def updated(item: Item, attributes: bytes, max_bytes: int) -> bytes:
     return apply_members(item.data, attributes, max_bytes)
 
 
-def patched(
-    item: Item, patch: bytes, apply: Callable[..., bytes], max_bytes: int, base_url: str
-) -> bytes:
-    """The JSON text of the data after ``apply`` changed the item's whole document.
+def patched(item: Item, patch: Patch, max_bytes: int, base_url: str) -> bytes:
+    """The JSON text of the data after a patch of the item's whole document.
 
     As in version 1, but paths begin with ``/data/attributes``.
     """
     whole = render(item, base_url)
     assert item.data is not None
-    text = apply(
-        whole,
-        patch,
-        max_bytes=max_bytes + len(whole) - len(item.data) - len(_ENVELOPE),
-        max_depth=PATCH_MAX_DEPTH,
-    )
+    max_bytes += len(whole) - len(item.data) - len(_ENVELOPE)
+    text = patch.apply(whole, max_bytes, PATCH_MAX_DEPTH)
     before, after = value_of(whole), value_of(text)
     changed = _changed(before, after)
     if changed:

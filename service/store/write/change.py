@@ -3,7 +3,7 @@
 Two round trips, whatever the way and however many requests:
 
 1. BEGIN, lock the rows, read the idempotency records (``locking``);
-2. after every decision was made without waiting (``decided``), write changes, outbox rows and
+2. decide (``decided``), without waiting except for large patches; write changes, outbox rows and
    records, and COMMIT. Only an atomic group sends COMMIT apart, in a third round trip, once it
    is known that each change found its row.
 
@@ -11,6 +11,7 @@ Where the answer to COMMIT is lost, requests with a key run again, because their
 what happened; about others the server is asked (``commit.committed``).
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,9 +19,11 @@ from typing import NamedTuple
 
 import psycopg
 
+from service.flow.offload import Offload
 from service.model.change import Outcome, key_reused
 from service.model.errors import (
     BatchFailed,
+    DatabaseTimeout,
     HotshelfError,
     InvalidContent,
     OutcomeUnknown,
@@ -29,22 +32,26 @@ from service.model.errors import (
     ShardUnavailable,
 )
 from service.model.item import Item
-from service.store.nodes import Connection, Row
+from service.store.connection import Connection, Row
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import decided as decisions
 from service.store.write.commit import Transaction, commit, committed, limiting, refusals
 from service.store.write.decided import Decided, Pending, Refused, Replay
-from service.store.write.locking import Locked, lock_each, lock_free
+from service.store.write.locking import Found, Locked, lock_each, lock_free
 from service.store.write.request import ItemRequest, LeftOut, Result, Write, raised
 
 
 class _Way(NamedTuple):
-    """How rows are locked, how changes are written, and whether they are done all or none."""
+    """How rows are locked, how changes are written, and whether they are done all or none.
+
+    ``aside``: decisions are made in a thread, because they have large patches.
+    """
 
     lock: Callable[[Connection, Sequence[ItemRequest], float], Awaitable[Locked]]
     writing: Callable[[Sequence[Pending], float], list[Step]]
     atomic: bool = False
+    aside: bool = False
 
 
 _ALONE = _Way(lock_each, decisions.writing_each)
@@ -52,15 +59,21 @@ _AT_ONCE = _Way(partial(lock_each, waits=False), decisions.writing_each)
 _GROUP = _Way(lock_free, decisions.writing_group)
 _ATOMIC = _Way(lock_each, decisions.writing_each, atomic=True)
 
+# As many threads as WritePolicy lets be at work. What a request that was given up has left behind
+# may still run, so that two more have to wait; after that it is 503.
+_THREADS = Offload(threads=2, max_waiting=2, deadline_s=10.0)
 
-async def change_alone(shard: Shard, write: Write, ttl_s: float) -> Outcome:
+
+async def change_alone(shard: Shard, write: Write, ttl_s: float, *, aside: bool = False) -> Outcome:
     """Change one item, waiting for its row if another transaction has it.
+
+    Raises LargePatch, unless it is decided ``aside``, in a thread.
 
     Raises what the decision raises, unless it is recorded and so the outcome's ``error``; and
     RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
     ShardUnavailable, Overloaded and DatabaseTimeout.
     """
-    return raised(*await _change(shard, [write], _ALONE, ttl_s))
+    return raised(*await _change(shard, [write], _ALONE._replace(aside=aside), ttl_s))
 
 
 async def change_group(
@@ -70,7 +83,8 @@ async def change_group(
 
     The results are in order: the outcome, or what ``change_alone`` would raise; LeftOut for
     requests that the group's statements do not fit (a row that is locked or not there, a record,
-    a second change of an item), and for all if the database refuses the whole for one's sake.
+    a second change of an item), and for all if the database refuses the whole for one's sake; and
+    LargePatch.
     Raises ShardUnavailable, Overloaded, OutcomeUnknown, and DatabaseTimeout, if a statement takes
     longer than ``statement_s`` or the server's own timeout.
     """
@@ -88,13 +102,16 @@ async def change_group(
     ]
 
 
-async def change_atomic(shard: Shard, writes: Sequence[Write], ttl_s: float) -> list[Outcome]:
+async def change_atomic(
+    shard: Shard, writes: Sequence[Write], ttl_s: float, *, aside: bool = False
+) -> list[Outcome]:
     """Change several items, all or none; if every request has a record, all are replayed.
 
     Raises BatchFailed, which names the operations that cannot be done, and what ``change_alone``
     raises. The writes' items differ from each other.
     """
-    return [raised(result) for result in await _change(shard, writes, _ATOMIC, ttl_s)]
+    results = await _change(shard, writes, _ATOMIC._replace(aside=aside), ttl_s)
+    return [raised(result) for result in results]
 
 
 async def _change(
@@ -110,7 +127,7 @@ async def _change(
     try:
         async with shard.primary() as connection, _rolled_back(connection):
             found, transaction = await way.lock(connection, requests, ttl_s)
-            decided = [decisions.decide(*pair) for pair in zip(writes, found, strict=True)]
+            decided = await _decided(writes, found, way.aside)
             if way.atomic:
                 _check_all(decided)
             return await _write(connection, decided, way, ttl_s, limiting(statement_s))
@@ -118,6 +135,20 @@ async def _change(
         if transaction is None or not any(request.commit_sent for request in requests):
             raise
         return await _after_loss(shard, decided, transaction, way.atomic, lost)
+
+
+async def _decided(
+    writes: Sequence[Write], found: Sequence[Found | None], aside: bool
+) -> list[Decided]:
+    if not aside:
+        return decisions.decide_all(writes, found)
+    decided = [
+        await _THREADS.run(decisions.decide, write, one, math.inf)
+        for write, one in zip(writes, found, strict=True)
+    ]
+    # Again, because the deadline may have passed meanwhile.
+    given_up = [write.request.given_up for write in writes]
+    return [DatabaseTimeout() if late else one for one, late in zip(decided, given_up, strict=True)]
 
 
 def _check_all(decided: Sequence[Decided]) -> None:
@@ -233,7 +264,7 @@ async def _as_committed(
     answers: list[list[Row]] = []
     try:
         if changed:
-            async with shard.primary() as connection:
+            async with shard.primary(reading=True) as connection:
                 steps = [decisions.rebuilding(one.change.data) for one in changed]
                 answers = await round_trip(connection, *steps)
     except HotshelfError:

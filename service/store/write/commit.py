@@ -15,7 +15,7 @@ from service.model.errors import (
     Overloaded,
     Place,
 )
-from service.store.nodes import Connection, Row, is_lost
+from service.store.connection import Connection, Row, is_lost
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import statements
@@ -93,7 +93,7 @@ async def committed(shard: Shard, transaction: Transaction) -> bool:
     asked = (statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid))
     while True:
         try:
-            async with shard.primary() as connection:
+            async with shard.primary(reading=True) as connection:
                 [[[status]]] = await round_trip(connection, asked)
         except HotshelfError as error:
             if not error.run_again:

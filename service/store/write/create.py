@@ -12,7 +12,7 @@ from service.model.errors import HotshelfError, InvalidContent, RequestInProgres
 from service.model.item import Item
 from service.store import arrays
 from service.store.arrays import Array
-from service.store.nodes import Connection
+from service.store.connection import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import statements

@@ -22,13 +22,18 @@ from service.model.change import (
 from service.model.errors import HotshelfError, Overloaded, RequestInProgress
 from service.model.item import Item
 from service.store import arrays
+from service.store.connection import Row
 from service.store.item_rows import item_of
-from service.store.nodes import Row
 from service.store.round_trip import Step
 from service.store.shards import BucketMoved
 from service.store.write import statements
 from service.store.write.locking import Found, Record, fingerprints, record_keys
-from service.store.write.request import ItemRequest, LeftOut, Result, Write
+from service.store.write.request import ItemRequest, LargePatch, LeftOut, Result, Write
+
+# What a patch and its item may have together to be decided about on the event loop, and what all
+# patches of a transaction may have. 64 KiB of JSON Patch take up to 50 ms.
+LARGE_PATCH_BYTES = 64 << 10
+_TURN_BYTES = 256 << 10
 
 
 class Pending(NamedTuple):
@@ -75,8 +80,22 @@ class Replay(NamedTuple):
 Decided: TypeAlias = Pending | Refused | Replay | Exception
 
 
-def decide(write: Write, found: Found | None) -> Decided:
-    """Replay the record, or decide about the item as it is, be it a tombstone or none."""
+def decide_all(writes: Sequence[Write], found: Sequence[Found | None]) -> list[Decided]:
+    """The decisions of a transaction, on the event loop: large patches are LargePatch."""
+    decided: list[Decided] = []
+    room = _TURN_BYTES
+    for write, one in zip(writes, found, strict=True):
+        decided.append(decide(write, one, min(room, LARGE_PATCH_BYTES)))
+        if not isinstance(decided[-1], LargePatch):
+            room -= _patching_bytes(write, one)
+    return decided
+
+
+def decide(write: Write, found: Found | None, patching_max_bytes: float) -> Decided:
+    """Replay the record, or decide about the item as it is, be it a tombstone or none.
+
+    LargePatch, if a patch and its item are larger together than ``patching_max_bytes``.
+    """
     request, claim = write.request, write.request.claim
     if found is None:
         return LeftOut()
@@ -88,6 +107,8 @@ def decide(write: Write, found: Found | None) -> Decided:
         return RequestInProgress()
     if found.epoch is None:
         return BucketMoved()
+    if _patching_bytes(write, found) > patching_max_bytes:
+        return LargePatch()
     try:
         change = write.decided(found.item)
     except Exception as error:
@@ -97,13 +118,21 @@ def decide(write: Write, found: Found | None) -> Decided:
     return Pending(request, found.item, change, found.epoch)
 
 
+def _patching_bytes(write: Write, found: Found | None) -> int:
+    """How much text there is to patch; 0 for what is no patch."""
+    patch_bytes = write.request.patch_bytes
+    if not patch_bytes or found is None or found.item is None:
+        return 0
+    return patch_bytes + len(found.item.data or b"")
+
+
 def writing_each(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
     """One statement a change, with its outbox row and its record."""
     return [_writing(one, ttl_s) for one in pending]
 
 
 def writing_group(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
-    """One statement for all changes and deletions of items that live."""
+    """One statement for all changes and deletions of living items."""
     if not pending:
         return []
     changes = [one.change for one in pending]

@@ -15,8 +15,8 @@ from service.model.change import Claim
 from service.model.item import Item
 from service.store import arrays
 from service.store.arrays import Array
+from service.store.connection import Connection, Row
 from service.store.item_rows import item_of
-from service.store.nodes import Connection, Row
 from service.store.round_trip import Step, round_trip
 from service.store.write import statements
 from service.store.write.commit import Transaction

@@ -13,6 +13,8 @@ from service.model.item import Item
 class ItemRequest:
     """``data`` is the payload, from which a creation is made and a replay is rebuilt.
 
+    ``patch_bytes`` is the size of a patch, 0 for other requests.
+
     ``commit_sent`` is true from when COMMIT is sent until its outcome is known; ``given_up`` once
     the client has been answered, because the deadline passed.
     """
@@ -21,6 +23,7 @@ class ItemRequest:
     bucket: int
     claim: Claim | None
     data: bytes = b""
+    patch_bytes: int = 0
     commit_sent: bool = False
     given_up: bool = False
 
@@ -47,6 +50,10 @@ class Write(NamedTuple):
 
 class LeftOut(Exception):
     """Nothing was done for this request: it has to go alone."""
+
+
+class LargePatch(LeftOut):
+    """The patch and its item are so large that the event loop must not work through them."""
 
 
 Result: TypeAlias = Outcome | Exception

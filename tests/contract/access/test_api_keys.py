@@ -183,7 +183,7 @@ def test_a_leaked_key_ends_at_once(
 
 
 def _header(token: str) -> bytes:
-    return base64url_decode(token.split(".")[0])
+    return base64url_decode(token.split(".", maxsplit=1)[0])
 
 
 def test_a_printed_token_is_one_that_workers_accept(

@@ -133,7 +133,7 @@ def test_what_was_answered_for_lack_of_time_is_left_out(fresh: Database) -> None
             writes = writer(shards, fresh)
             late, *ids = await made(writes, 7)
             for _ in range(fresh.pool_size):
-                await held.enter_async_context(shards.all[0].primary())
+                await held.enter_async_context(shards.all[0].primary(reading=True))
             patient, writes.policy._limit = writes.policy._limit, TimeLimit(0.2)
             too_late = asyncio.ensure_future(writes.replace(ALICE, late, NEW, ANY))
             await asyncio.sleep(0)

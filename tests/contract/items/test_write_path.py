@@ -65,7 +65,7 @@ async def _on_every_connection(shards: Shards, pool_size: int, statement: bytes)
     node = shards.all[0].nodes[0]
 
     async def one(everybody: asyncio.Barrier) -> None:
-        async with node.connection() as connection:
+        async with node.connection(reading=True) as connection:
             await everybody.wait()
             await connection.execute(statement)
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.settings import Database
 from service.store import copy, expiry, outbox, statements
-from service.store.nodes import conninfo
+from service.store.connection import conninfo
 from service.store.write import statements as write_statements
 
 Connection = psycopg.Connection[tuple[Any, ...]]

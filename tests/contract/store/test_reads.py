@@ -9,7 +9,7 @@ from service import native
 from service.embedded import EmbeddedStack
 from service.model.errors import Overloaded
 from service.store import statements
-from service.store.nodes import conninfo
+from service.store.connection import conninfo
 from service.store.reads import Reading, Reads
 from service.store.shards import BucketMoved, Shard
 from tests.fixtures.reading import (
@@ -125,7 +125,7 @@ def test_a_replica_of_another_history_proves_nothing(small_stack: EmbeddedStack)
 
     async def use(shard: Shard, reads: Reads) -> None:
         node = shard.replicas[0]
-        async with node.connection() as connection:
+        async with node.connection(reading=True) as connection:
             for timeline, proved in ((1, True), (2, False)):
                 cursor = await connection.execute(
                     statements.HAS_REPLAYED.replace("%b", "%s"), ("0/1", timeline)

@@ -3,9 +3,9 @@
 import http.server
 import os
 import threading
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 

@@ -20,7 +20,7 @@ class Clock:
 
 
 def new(clock: Clock, seed: int = 1) -> Breaker:
-    return Breaker(clock, POLICY, dice=random.Random(seed))
+    return Breaker(clock, POLICY, rng=random.Random(seed))
 
 
 def call(breaker: Breaker, *, ok: bool = True, took_s: float = 0.001) -> bool:
@@ -199,7 +199,7 @@ def test_a_hopeless_failure_opens_it_at_once() -> None:
 
 def test_changes_are_told_in_order() -> None:
     clock, told = Clock(), list[State]()
-    breaker = Breaker(clock, POLICY, dice=random.Random(1), on_change=told.append)
+    breaker = Breaker(clock, POLICY, rng=random.Random(1), on_change=told.append)
     for _ in range(POLICY.calls_min):
         call(breaker, ok=False)
     clock.now += POLICY.pause_s

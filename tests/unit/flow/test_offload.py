@@ -12,9 +12,7 @@ from service.model.errors import Overloaded
 def test_work_is_done_in_daemon_threads_of_its_own() -> None:
     async def scenario() -> None:
         offload = Offload(threads=2, max_waiting=4, deadline_s=30)
-        threads = await asyncio.gather(
-            *(offload.run(lambda: threading.current_thread()) for _ in range(6))
-        )
+        threads = await asyncio.gather(*(offload.run(threading.current_thread) for _ in range(6)))
         assert all(thread.daemon for thread in threads)
         assert 1 <= len({thread.ident for thread in threads}) <= 2
         assert offload.running == 0

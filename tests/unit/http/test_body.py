@@ -49,6 +49,7 @@ class Sent:
         (EMPTY_MEMBER * 1_000, ITEM_MAX_BYTES, True),
         (EMPTY_MEMBER * 10_000, ITEM_MAX_BYTES, False),
     ],
+    ids=["item", "batch", "expanding", "members", "very many members"],
 )
 def test_only_short_work_is_done_on_the_loop(
     packed: bytes, max_bytes: int, on_loop: bool, monkeypatch: pytest.MonkeyPatch

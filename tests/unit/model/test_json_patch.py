@@ -12,8 +12,8 @@ from service.model.errors import (
     PatchResultInvalid,
     PatchTestFailed,
 )
-from service.model.json_patch import apply_merge_patch
-from tests.fixtures.patches import patched, refused
+from service.model.json_patch import JsonPatch
+from tests.fixtures.patches import apply_merge_patch, patched, refused
 
 
 def _value(text: bytes | str) -> Any:
@@ -270,3 +270,17 @@ def test_the_whole_data_may_be_replaced_by_another_object() -> None:
     for value in ("[]", "null", "1", '"x"'):
         replaced = f'{{"op":"replace","path":"","value":{value}}}'
         assert refused(PatchResultInvalid, "{}", replaced) == [""]
+
+
+@pytest.mark.parametrize("padding", [0, 70_000])
+def test_a_patch_is_the_same_each_time_it_is_applied(padding: int) -> None:
+    """Later operations change what earlier ones added, and must not change the patch."""
+    operations = [
+        {"op": "add", "path": "/a", "value": [0]},
+        {"op": "add", "path": "/a/-", "value": {"b": "x" * padding}},
+        {"op": "add", "path": "/a/1/c", "value": 1},
+        {"op": "remove", "path": "/a/0"},
+    ]
+    patch = JsonPatch(json.dumps(operations).encode())
+    assert patch.apply(b"{}") == patch.apply(b"{}") == patch.apply(b"{}")
+    assert _value(patch.apply(b"{}")) == {"a": [{"b": "x" * padding, "c": 1}]}

