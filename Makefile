@@ -9,7 +9,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
   model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
-  bench-scale bench-codings bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
+  bench-scale bench-codings bench-observe bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
 help: ## What there is to make
@@ -77,6 +77,9 @@ bench-lists-skew: need-bench ## Every kind of allowed list over a million skewed
 bench-scale: need-bench ## Pages at 100,000 and at 10 million items: half an hour, about 30 GB
 	$(BIN)/python -m bench.bench_lists --sizes 100000 10000000 $(ARGS)
 
+bench-observe: need-bench ## What histograms, access log and traces cost a read
+	$(BIN)/python -m bench.bench_observe $(ARGS)
+
 bench-codings: need-bench ## Every level of zstd, gzip and br: ratio and time
 	$(BIN)/python -m bench.bench_codings
 
@@ -97,6 +100,7 @@ docs: need-docs ## Write the pages that are made from code; build the site in ta
 	sed -i '/^| /d;/^|--/d' docs/settings.md
 	$(BIN)/hotshelf settings --markdown >> docs/settings.md
 	env -u HOTSHELF_DATA_DIR $(BIN)/python -m service.cli.reference > docs/cli.md
+	$(BIN)/python -m service.observe.metrics > docs/metrics.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@! grep -rlE '<(script|img|iframe)[^>]+src="?(https?:)?//|<link[^>]+href="?(https?:)?//' target/site
 

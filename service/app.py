@@ -5,7 +5,6 @@ is opened on that worker's own event loop and closed on it.
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -28,17 +27,16 @@ from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
-from service.api.finish import finished
 from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
-from service.api.operator.metrics import Metrics, samples
+from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
-from service.api.routes import ROUTES, Router, documented, endpoints
+from service.api.routes import Router, documented, endpoints
 from service.cache import entries
 from service.cache.entries import Entries
 from service.cache.near import NearCache
@@ -60,9 +58,8 @@ from service.items.write_atomic import AtomicWriter
 from service.items.write_policy import WritePolicy
 from service.model.item_json import render
 from service.model.rate import Rate
-from service.model.resource import ITEMS
+from service.observation import Observation
 from service.observe.events import breaker_changed
-from service.observe.requests import RequestCounts
 from service.process.drain import DrainFlag
 from service.process.kept_numbers import KeptNumbers
 from service.setting_sources import SettingsError, declared_attributes
@@ -87,9 +84,9 @@ robyn_app = new_app()
 async def open_worker() -> Worker:
     """Build one worker from the environment's settings. Raises SettingsError, ShardMapError."""
     settings, _ = setting_sources.load(os.environ)
-    logging.basicConfig(level=settings.log.level.upper())
     drain = DrainFlag.inherited(os.environ)
     async with AsyncExitStack() as opened:
+        observation = Observation(settings, opened)
         shards = await _open_shards(settings, opened)
         redis, limits_redis = await _open_redis(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
@@ -107,18 +104,17 @@ async def open_worker() -> Worker:
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        requests = RequestCounts((route.path for route in ROUTES), hot_path=ITEMS.path(1, ":id"))
-        metrics = Metrics(partial(samples, requests, shards, reader, reads, near, redis, limiter))
-        opened.push_async_callback(metrics.close)
-        metrics.start()
-        get = GetItem(gate, reader, replies, lambda: bool(drain), requests.hot)
-        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs)
+        parts = Parts(reader, reads, near, redis, limits_redis, limiter, shards)
+        metrics, status = await observation.look(parts, health)
+        get = GetItem(*(gate, reader, replies), lambda: bool(drain), observation.access_log)
+        finish = observation.finish(deprecation)
+        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
-            hot_get=None if bridge.has_middleware else get.hot,
+            hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
             draining=lambda: bool(drain),
@@ -126,7 +122,7 @@ async def open_worker() -> Worker:
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
-            on_reply=partial(finished, settings.cors, deprecation, requests),
+            on_reply=finish,
         )
 
 
@@ -279,10 +275,13 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
             raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
         name, jwks = entry
         source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
-        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s)
+        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
     if issuer is not None:
         key_sets[issuer.name] = KeySet(
-            issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S
+            issuer.load,
+            refresh_s=auth.refresh_s,
+            cooldown_s=_OWN_KEYS_COOLDOWN_S,
+            name=issuer.name,
         )
     return key_sets
 

@@ -22,6 +22,7 @@ from service.settings import Settings
 ENV_PREFIX = "HOTSHELF_"
 # Read by the programs that need them, not settings of the service.
 OTHER_ENV = {
+    "HOTSHELF_BOARD_FILE",
     "HOTSHELF_CONFIG",
     "HOTSHELF_DATA_DIR",
     "HOTSHELF_DRAIN_FILE",
@@ -77,7 +78,14 @@ def load(
         )
         for section, cls in _sections()
     }
-    return Settings(**sections), sources
+    settings = Settings(**sections)
+    if settings.log.format not in ("", "json", "text"):
+        raise SettingsError("log.format: it is json, text or empty")
+    if settings.http.timing not in ("asked", "always"):
+        raise SettingsError("http.timing: it is asked or always")
+    if settings.log.level.lower() not in ("debug", "info", "warning", "error"):
+        raise SettingsError("log.level: it is debug, info, warning or error")
+    return settings, sources
 
 
 def declared_attributes(settings: Settings) -> tuple[AttributePath, ...]:

@@ -38,6 +38,11 @@ class Http:
     )
     public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
+    timing: str = _setting(
+        "asked",
+        "Server-Timing and Cache-Status: asked (by Prefer: timing) or always, which costs the hot "
+        "path",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,36 @@ class Versions:
 @dataclass(frozen=True, slots=True)
 class Log:
     level: str = _setting("info", "debug, info, warning or error")
+    format: str = _setting(
+        "", "json (one object a line) or text; empty: text on a terminal, else json"
+    )
+    access_sample: float = _setting(
+        0.01, "share of requests that get a line; answers of class 5xx always do", ge=0, le=1
+    )
+    slow_s: float = _setting(0.5, "requests that take as long always get a line", ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Otel:
+    traces: bool = _setting(False, "send spans of sampled requests by OTLP; needs hotshelf[otel]")
+    metrics: bool = _setting(False, "send what /metrics shows by OTLP too; needs hotshelf[otel]")
+    logs: bool = _setting(False, "send log lines by OTLP too; needs hotshelf[otel]")
+    endpoint: str = _setting(
+        "", "URL of the collector, without /v1/…; empty: OTEL_EXPORTER_OTLP_ENDPOINT says it"
+    )
+    sample: float = _setting(
+        0.01, "share of requests without traceparent that is sampled", ge=0, le=1
+    )
+    per_s: int = _setting(10, "requests a worker samples a second at most", ge=0)
+    metrics_every_s: float = _setting(60.0, "pause between two exports of metrics", ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    host: str = _setting("127.0.0.1", "address of the operators' port")
+    port: int = _setting(
+        0, "TCP port of its own for probes, metrics and status; 0: none", ge=0, le=65535
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +220,5 @@ class Settings:
     data: Data = field(default_factory=Data)
     versions: Versions = field(default_factory=Versions)
     log: Log = field(default_factory=Log)
+    otel: Otel = field(default_factory=Otel)
+    admin: Admin = field(default_factory=Admin)

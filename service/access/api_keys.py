@@ -19,6 +19,7 @@ from service.flow.deadline import within
 from service.model.caller import Caller
 from service.model.errors import AccessUnavailable, InvalidApiKey
 from service.model.rate import Rate
+from service.observe.logs import fields
 from service.store.access import ApiKey
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class ApiKeys:
             async with self._slots:
                 found = await self._find(secret_hash(key))
         except Exception as error:  # whatever ails the database, known keys go on
-            logger.warning("API key not looked up: %s", type(error).__name__)
+            logger.warning("api-key-not-looked-up", **fields(reason=type(error).__name__))
             known = self._good.get(key)
             if known is not None:
                 known.failed_s = self._now_s()

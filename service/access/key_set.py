@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
 from service.flow.deadline import within
+from service.observe.events import keys_changed
+from service.observe.logs import fields
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,11 @@ class KeySet:
         cooldown_s: float = 10.0,
         timeout_s: float = 5.0,
         now_s: Callable[[], float] = time.monotonic,
+        name: str = "",
     ) -> None:
+        """``name`` is the issuer's, for the log."""
         self._source = source
+        self._name = name
         self._refresh_s = refresh_s
         self._cooldown_s = cooldown_s
         self._timeout_s = timeout_s
@@ -118,14 +123,17 @@ class KeySet:
         try:
             keys = parse_jwks(await within(self._timeout_s, _awaited(self._source)))
         except KeySetError as error:
-            logger.warning("key set not loaded: %s", error)
+            logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=str(error)))
             return
         except Exception as error:  # whatever ails a source, the keys we have stay good
-            logger.warning("key set not loaded: %s", type(error).__name__)
+            reason = type(error).__name__
+            logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=reason))
             return
         finally:
             self._loading = None
         old, self._keys = self._keys, keys
+        if old.keys() != keys.keys():
+            keys_changed(self._name, len(keys.keys() - old.keys()), len(old.keys() - keys.keys()))
         if any(kid not in keys or keys[kid].key != key.key for kid, key in old.items()):
             self.on_key_gone()
 

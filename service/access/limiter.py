@@ -5,6 +5,7 @@ import secrets
 from functools import partial
 from typing import Any
 
+from service.access.busiest import busiest
 from service.access.quota import Call, Reply
 from service.access.quota_leases import QuotaLeases
 from service.cache.pipeline import RedisPipeline, Script
@@ -44,6 +45,15 @@ class Limiter:
     def workers(self) -> int:
         """How many workers share the limits, as Redis last said."""
         return self.leases.workers
+
+    @property
+    def keys(self) -> int:
+        """How many keys this worker keeps in memory."""
+        return len(self.leases.quotas)
+
+    def busiest(self, at_most: int) -> list[tuple[str, float, float]]:
+        """See access/busiest.py."""
+        return busiest(self.leases.quotas, asyncio.get_running_loop().time(), at_most)
 
     @property
     def local(self) -> bool:

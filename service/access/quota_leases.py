@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
 from service.model.rate import Admission, Rate
@@ -56,8 +56,9 @@ class QuotaLeases:
         self._looks: list[tuple[float, int, Quota]] = []
         self._ties = itertools.count()
 
-    def __len__(self) -> int:
-        return len(self._quotas)
+    @property
+    def quotas(self) -> Collection[Quota]:
+        return self._quotas.values()
 
     def spend(self, key: str, rate: Rate) -> Admission | None:
         """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""

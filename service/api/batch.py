@@ -122,7 +122,7 @@ class Batch:
         except HotshelfError as error:
             return shown.of_error(error)
         except Exception:
-            logger.exception("an operation of a batch failed")
+            logger.exception("batch-operation-failed")
             return shown.of_error(InternalError())
 
     async def _read(self, caller: Caller, one: BatchOperation) -> Stored:

@@ -1,35 +1,67 @@
 """What every answer carries, whatever it is."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from service.api.headers.cors import with_cors
 from service.api.headers.deprecation import is_about_items
 from service.api.headers.media_types import preferred
+from service.api.headers.timing import timing_fields, wants_timing
 from service.api.request import Reply, RequestContext
-from service.observe.requests import RequestCounts
+from service.observe.access_log import AccessLog
+from service.observe.metrics import SENT_BYTES
+from service.observe.requests import RequestTimes
 from service.settings import Cors
 
+_SENT = SENT_BYTES.of()
 
-def finished(
-    cors: Cors,
-    deprecation: Sequence[tuple[str, str]],
-    requests: RequestCounts,
-    context: RequestContext,
-    reply: Reply,
-) -> Reply:
-    """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
 
-    It is counted here, since nothing passes by.
-    """
-    requests.count(context.method, context.path, reply.status)
-    more: list[tuple[str, str]] = []
-    if context.admission is not None:
-        more += context.admission.fields()
-    if deprecation and _is_version_1(context) and deprecation[0] not in reply.headers:
-        more += deprecation
-    if more:
-        reply = Reply(reply.status, reply.headers + more, reply.body)
-    return with_cors(cors, context.method, context.headers, reply)
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """``deprecation`` are the fields of version 1; ``always_timing`` tells all where time went."""
+
+    cors: Cors
+    deprecation: Sequence[tuple[str, str]]
+    times: RequestTimes
+    access_log: AccessLog
+    always_timing: bool = False
+
+    def __call__(self, context: RequestContext, reply: Reply) -> Reply:
+        """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
+
+        It is timed, counted and logged here, since nothing passes by.
+        """
+        took_s = time.perf_counter() - context.began_s
+        self._observe(context, reply, took_s)
+        more: list[tuple[str, str]] = []
+        if self.always_timing or wants_timing(context.headers):
+            more += timing_fields(context.spent_s, took_s, context.source)
+        if context.admission is not None:
+            more += context.admission.fields()
+        deprecation = self.deprecation
+        if deprecation and _is_version_1(context) and deprecation[0] not in reply.headers:
+            more += deprecation
+        if more:
+            reply = Reply(reply.status, reply.headers + more, reply.body)
+        return with_cors(self.cors, context.method, context.headers, reply)
+
+    def _observe(self, context: RequestContext, reply: Reply, took_s: float) -> None:
+        method, context.route = self.times.known(context.method, context.path)
+        trace_id = "" if context.trace is None else context.trace.trace_id
+        self.times.observe(method, context.route, reply.status, took_s, context.source, trace_id)
+        _SENT.value += len(reply.body)
+        self.access_log.observe(
+            request_id=context.request_id,
+            trace_id=trace_id,
+            method=method,
+            route=context.route,
+            status=reply.status,
+            took_s=took_s,
+            source=context.source,
+            caller="" if context.caller is None else context.caller.limit_key,
+            sent_bytes=len(reply.body),
+        )
 
 
 def _is_version_1(context: RequestContext) -> bool:

@@ -1,6 +1,7 @@
 """The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
 
 from collections.abc import Mapping
+from time import perf_counter
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
@@ -19,6 +20,8 @@ from service.model.errors import (
     Unauthenticated,
 )
 from service.model.rate import Admission, Rate
+from service.observe.metrics import LIMITER
+from service.observe.tracing import Work
 
 _PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
@@ -36,6 +39,7 @@ class Gate:
         self._leases = limiter.leases
         self._rate = rate
         self._proxies = proxies
+        self._passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
         """The caller, also put into ``context`` beside what the answer says of the limit.
@@ -47,8 +51,10 @@ class Gate:
         paid = self._authenticator.must_look_up(context.headers)
         if paid:
             await self.enter_unknown(context)
+        began = perf_counter()
         try:
             caller = await self._authenticator.authenticate(context.headers)
+            context.spent_s["auth"] = perf_counter() - began
         except _REFUSED:
             if not paid:
                 await self.enter_unknown(context)
@@ -83,11 +89,15 @@ class Gate:
 
     def spend(self, caller: Caller) -> Admission | None:
         """Count a request if the lease at hand pays for it; else None, and nothing is counted."""
-        return self._leases.spend(caller.limit_key, caller.rate or self._rate)
+        admission = self._leases.spend(caller.limit_key, caller.rate or self._rate)
+        if admission is not None:
+            self._passed.value += 1
+        return admission
 
     async def admission(self, caller: Caller) -> Admission:
         """Count a request, whatever it takes; the answer may be no."""
-        return await self._limiter.admission(caller.limit_key, caller.rate or self._rate)
+        rate = caller.rate or self._rate
+        return self._counted(await self._limiter.admission(caller.limit_key, rate))
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
@@ -108,11 +118,19 @@ class Gate:
         address = self._proxies.client_address(context.peer, forwarded_for)
         return f"address:{network_of(address)}"
 
+    def _counted(self, admission: Admission, cost: int = 1) -> Admission:
+        decision = "passed" if admission.allowed else "refused"
+        LIMITER.add(cost, decision, "local" if self._limiter.local else "shared")
+        return admission
+
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
+        began = perf_counter()
         admission = self._leases.spend(key, rate) if cost == 1 else None
         if admission is None:
-            admission = await self._limiter.admission(key, rate, cost)
-        context.admission = admission
+            with Work("limiter"):
+                admission = await self._limiter.admission(key, rate, cost)
+        context.spent_s["limit"] = perf_counter() - began
+        context.admission = self._counted(admission, cost)
         if not admission.allowed:
             raise rate_limited(admission)
 

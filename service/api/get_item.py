@@ -7,6 +7,7 @@ Both ask the same Reader and send the same representations: there is one way to 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final, NamedTuple
 
 from service import native
@@ -27,11 +28,15 @@ from service.model.entity_tag import NO_TAGS, precondition_failed
 from service.model.errors import ItemNotFound
 from service.model.rate import Admission
 from service.model.resource import DEFAULT_VERSION, ITEMS
+from service.observe.access_log import AccessLog
+from service.observe.metrics import SENT_BYTES
 from service.observe.request_ids import request_ids
+from service.observe.requests import SOURCES, of_route
 
 # The canonical URL; others take the general path.
 _PREFIX: Final = f"{ITEMS.path(DEFAULT_VERSION)}/"
 _LENGTH: Final = len(_PREFIX) + 26
+_ROUTE: Final = f"{_PREFIX}{{id}}"
 
 
 class Asked(NamedTuple):
@@ -46,7 +51,7 @@ class Asked(NamedTuple):
 class GetItem:
     """One worker's reads by id; belongs to its event loop.
 
-    ``sent`` counts the answers of ``hot`` by the first digit of their status.
+    ``log`` is told of the answers of ``hot``, which are timed and counted here as well.
     """
 
     def __init__(
@@ -55,13 +60,15 @@ class GetItem:
         reader: Reader,
         replies: ItemReplies,
         draining: Callable[[], bool],
-        sent: list[int],
+        log: AccessLog,
     ) -> None:
         self._gate = gate
         self._reader = reader
         self._replies = replies
         self._draining = draining
-        self._sent = sent
+        self._log = log
+        self._sent = SENT_BYTES.of()
+        self._times = {source: of_route("GET", _ROUTE, source) for source in ("", *SOURCES)}
         self._sections = Sections()
         self._new_id = request_ids()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,15 +76,16 @@ class GetItem:
 
     def hot(self, scope: Scope, exchange: Exchange, general: GeneralPath) -> Awaitable[None]:
         """Answer a GET; returns what Granian is to await."""
+        began_s = perf_counter()
         found = self._hit(scope)
         if isinstance(found, Asked):
-            return self._later(found, scope, exchange, general)
+            return self._later(found, scope, exchange, general, began_s)
         if found is None or isinstance(found, Admitted):
             return general.answer(scope, exchange, found)
-        self._send(exchange, *found)
+        self._send(exchange, *found, "near", began_s)
         return self._done
 
-    def _hit(self, scope: Scope) -> tuple[Reply, Admission] | Asked | Admitted | None:
+    def _hit(self, scope: Scope) -> tuple[Reply, Admission, Caller] | Asked | Admitted | None:
         """The answer, if it is at hand; Admitted and None are for the general path.
 
         Credentials come first, then the limit, then whatever needs to be parsed.
@@ -105,11 +113,11 @@ class GetItem:
         if admission is not None:
             stored = self._reader.get_near(item_id, caller.subject)
             if stored is not None:
-                return self._replies.of_stored(stored, *terms), admission
+                return self._replies.of_stored(stored, *terms), admission, caller
         return Asked(caller, item_id, terms, admission)
 
     async def _later(
-        self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath
+        self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
     ) -> None:
         """Answer from Redis or a database, or from near once the limiter has asked Redis."""
         caller, item_id, terms, admission = asked
@@ -118,28 +126,46 @@ class GetItem:
                 admission = await self._gate.admission(caller)
                 if not admission.allowed:
                     raise rate_limited(admission)
-                stored = await self._reader.get(item_id, caller.subject)
+                stored, source = await self._reader.get_where(item_id, caller.subject)
             else:
                 stored = await self._reader.get_remote(item_id, caller.subject)
+                source = "" if stored is None else stored.source
             if stored is None:
                 raise ItemNotFound
             reply = self._replies.of_stored(stored, *terms)
         except Exception as error:
-            general.send_error(scope, exchange, error, admission)
+            general.send_error(scope, exchange, error, admission, began_s)
             return
-        self._send(exchange, reply, admission)
+        self._send(exchange, reply, admission, caller, source, began_s)
 
-    def _send(self, exchange: Exchange, reply: Reply, admission: Admission) -> None:
+    def _send(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        admission: Admission,
+        caller: Caller,
+        source: str,
+        began_s: float,
+    ) -> None:
         """Send the reply with what is this request's alone."""
         status, headers, body = reply
-        self._sent[status // 100] += 1
-        headers = [*headers, ("x-request-id", self._new_id()), *admission.fields()]
+        request_id = self._new_id()
+        headers = [*headers, ("x-request-id", request_id), *admission.fields()]
         if self._draining():
             headers.append(("connection", "close"))
         if body:
             exchange.response_bytes(status, headers, body)
         else:
             exchange.response_empty(status, headers)
+        took_s = perf_counter() - began_s
+        self._times[source][status // 100].observe(took_s)
+        self._sent.value += len(body)
+        log = self._log
+        if log.left > 0 and took_s < log.slow_s:
+            log.left -= 1
+        else:
+            key, size = caller.limit_key, len(body)
+            log.observe(request_id, "", "GET", _ROUTE, status, took_s, source, key, size)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The answer on the general path; raises the errors that a read can end with."""
@@ -150,7 +176,9 @@ class GetItem:
         fields = chosen_fields(sent, wanted.version)
         coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
-        stored = await self._reader.get(item_id, context.caller.subject)
+        began_s = perf_counter()
+        stored, context.source = await self._reader.get_where(item_id, context.caller.subject)
+        context.spent_s["read"] = perf_counter() - began_s
         if stored is None:
             raise ItemNotFound
         entry = stored.entry

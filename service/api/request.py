@@ -3,6 +3,7 @@
 Also what is used of the objects that Granian hands over (RSGI 1.6).
 """
 
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -28,8 +29,11 @@ class RequestContext:
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
     without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
     BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
-    ``caller`` is None until the credentials were checked, ``admission`` until the request was
-    counted against a limit. ``trace`` is the caller's, if any.
+    ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
+    (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
+    is None until the credentials were checked, ``admission`` until the request was counted
+    against a limit; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
+    any, or ours where the lot fell on it.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -46,6 +50,10 @@ class RequestContext:
     admission: Admission | None = None
     trace: TraceContext | None = None
     robyn_request: Any = None
+    source: str = ""
+    spent_s: dict[str, float] = field(default_factory=dict)
+    route: str = ""
+    began_s: float = field(default_factory=time.perf_counter)
 
 
 class Admitted(NamedTuple):
@@ -95,5 +103,10 @@ class GeneralPath(Protocol):
         self, scope: Scope, exchange: Exchange, admitted: Admitted | None
     ) -> Awaitable[None]: ...
     def send_error(
-        self, scope: Scope, exchange: Exchange, error: Exception, admission: Admission | None
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        error: Exception,
+        admission: Admission | None,
+        began_s: float | None = None,
     ) -> None: ...

@@ -16,6 +16,7 @@ from service.api.list_items import ListItems
 from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics
+from service.api.operator.status import Status
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.api.route_table import Endpoint, RoutedEndpoints
@@ -24,6 +25,7 @@ from service.model.resource import ITEMS, VERSIONS
 PROBES = ("/livez", "/readyz")
 # Open to requests from this machine; others need the scope items:admin.
 METRICS_PATH = "/metrics"
+STATUS_PATH = "/status"
 # Open without credentials, as is whatever is below /.well-known/ (RFC 8615) and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 _OPEN_BELOW = ("/.well-known/", "/docs/")
@@ -56,6 +58,9 @@ _OTHERS = [
     Route("GET", "/livez", operations.LIVEZ),
     Route("GET", "/readyz", operations.READYZ),
     Route("GET", METRICS_PATH, operations.METRICS),
+    Route("GET", STATUS_PATH, operations.STATUS),
+    Route("GET", f"{STATUS_PATH}/data", operations.STATUS_DATA),
+    Route("GET", f"{STATUS_PATH}/:asset", operations.STATUS_ASSET),
     Route("GET", "/openapi.json", operations.OPENAPI),
     Route("GET", "/docs", operations.DOCS),
     Route("GET", "/docs/:asset", operations.DOCS_ASSET),
@@ -81,6 +86,7 @@ def endpoints(
     metrics: Metrics,
     oauth2: OAuth2,
     docs: Docs,
+    status: Status,
 ) -> dict[str, Endpoint]:
     """The endpoint of each operation, by the operation's id."""
     by_operation: list[tuple[Operation, Endpoint]] = [
@@ -95,6 +101,9 @@ def endpoints(
         (operations.LIVEZ, health.livez),
         (operations.READYZ, health.readyz),
         (operations.METRICS, metrics.get),
+        (operations.STATUS, status.page),
+        (operations.STATUS_DATA, status.data),
+        (operations.STATUS_ASSET, status.asset),
         (operations.OPENAPI, docs.openapi),
         (operations.DOCS, docs.page),
         (operations.DOCS_ASSET, docs.asset),
@@ -142,11 +151,15 @@ class Router:
             # The hot path has let it in; probes must always get through; and a browser's
             # preflight never carries credentials.
             return
-        if path == METRICS_PATH and self._gate.is_local(context):
+        if _is_for_operators(path) and self._gate.is_local(context):
             return
         # CONNECT names a host, not a path, so there is nothing that credentials could open.
         is_open = path in OPEN_PATHS or path.startswith(_OPEN_BELOW) or context.method == "CONNECT"
         await (self._gate.enter_unknown if is_open else self._gate.enter)(context)
+
+
+def _is_for_operators(path: str) -> bool:
+    return path in (METRICS_PATH, STATUS_PATH) or path.startswith(f"{STATUS_PATH}/")
 
 
 def _checked(route: Route, endpoint: Endpoint) -> Endpoint:

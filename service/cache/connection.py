@@ -14,12 +14,14 @@ from typing import Any, cast
 from hiredis import ProtocolError, PushNotification, Reader, ReplyError, pack_command
 
 from service.model.errors import CacheUnavailable
+from service.observe.metrics import REDIS_SECONDS
 
 Command = tuple[bytes, ...]
 Callback = Callable[[Any], None]
 # hiredis declares a tuple of one; it takes any number.
 encode = cast(Callable[[Command], bytes], pack_command)
 
+_REPLY = REDIS_SECONDS.of()
 # False and None are replies of their own in RESP3.
 _INCOMPLETE = object()
 # uvloop runs timers before it reads sockets: after a stall of our own process the replies may
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
         if deadlines and deadlines[0][0] <= self._answered:
             took_s = self._loop.time() - deadlines.popleft()[1] + self._timeout_s
             self._forget_answered()
+            _REPLY.observe(took_s)
             if self._on_answered is not None and not self.lost:
                 self._on_answered(took_s)
 

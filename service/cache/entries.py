@@ -15,6 +15,7 @@ from service.cache.connection import Callback, Command
 from service.cache.layout import ITEM, KIND_AT, MARKER, PERMIT, ItemEntry, head_of, new_marker
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
+from service.observe.metrics import CACHE_EVENTS
 
 MARKER_MS = 30_000
 PERMIT_MS = 10_000
@@ -81,16 +82,23 @@ class Entries:
         Returns when Redis has said yes. Every call draws a marker of its own.
         """
         marker = new_marker(epoch, version)
-        await self._pipeline.run_future(
-            _MARK, (self._key(item_id),), (marker, b"%d" % MARKER_MS, CHANNEL, item_id)
-        )
+        try:
+            await self._pipeline.run_future(
+                _MARK, (self._key(item_id),), (marker, b"%d" % MARKER_MS, CHANNEL, item_id)
+            )
+        except (CacheUnavailable, Overloaded):
+            CACHE_EVENTS.add(1, "mark_failed")
+            raise
+        CACHE_EVENTS.add(1, "mark")
 
     async def place_permit(self, item_id: bytes, permit: bytes, seen: bytes | None) -> Any:
         """Put a permit where GET found nothing, or ``seen`` of kind 0.
 
         True where it is placed; else what is there instead as GET would return it.
         """
-        return await self._swap(item_id, seen or b"", permit, b"%d" % PERMIT_MS)
+        there = await self._swap(item_id, seen or b"", permit, b"%d" % PERMIT_MS)
+        CACHE_EVENTS.add(1, "permit" if there is True else "permit_lost")
+        return there
 
     async def fill(self, item_id: bytes, held: bytes, entry: bytes) -> bool:
         """Store what was read after ``held``, a marker met or a permit placed, was seen.
@@ -105,13 +113,16 @@ class Entries:
             await self.give_back(item_id, held)
             return False
         ttl_ms = self._ttl_ms if entry[KIND_AT] == ITEM else b"%d" % MISSING_MS
-        return await self._swap(item_id, held, entry, ttl_ms) is True
+        stored = await self._swap(item_id, held, entry, ttl_ms) is True
+        CACHE_EVENTS.add(1, "fill" if stored else "fill_refused")
+        return stored
 
     async def give_back(self, item_id: bytes, held: bytes) -> None:
         """Remove one's own permit, so that nobody waits for a fill that will not come.
 
         A marker stays: it is not a reader's to remove.
         """
+        CACHE_EVENTS.add(1, "fill_given_back")
         if held[KIND_AT] == PERMIT:
             await self._swap(item_id, held, b"", b"0")
 

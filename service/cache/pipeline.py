@@ -16,6 +16,12 @@ from service.cache.connection import Callback, Command, Connection, encode
 from service.cache.link import Link
 from service.flow.breaker import State, Status
 from service.model.errors import CacheUnavailable, Overloaded
+from service.observe import tracing
+from service.observe.instruments import OTHER, Count
+from service.observe.metrics import REDIS_COMMANDS
+
+_SENT = {name: REDIS_COMMANDS.of(name.decode().lower()) for name in (b"GET", b"INFO", b"ZREM")}
+_OTHER = REDIS_COMMANDS.of(OTHER)
 
 # Enough to tell two runs apart.
 _RUN_CHARACTERS = 12
@@ -24,10 +30,11 @@ _WRITE_NOTHING: Command = (b"SETRANGE", b"probe", b"0", b"")
 
 
 class Script:
-    """A Lua script and its SHA-1, by which EVALSHA calls it."""
+    """A Lua script and its SHA-1, by which EVALSHA calls it; ``name`` is for metrics."""
 
-    def __init__(self, source: bytes) -> None:
+    def __init__(self, source: bytes, name: str = "script") -> None:
         self.source = source
+        self.sent = REDIS_COMMANDS.of(name)
         self.sha1 = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Command, args: Command) -> Command:
@@ -37,7 +44,7 @@ class Script:
     @classmethod
     def load(cls, name: str) -> "Script":
         """The script ``lua/<name>.lua`` of this package."""
-        return cls((files(__package__) / "lua" / f"{name}.lua").read_bytes())
+        return cls((files(__package__) / "lua" / f"{name}.lua").read_bytes(), name)
 
 
 class RedisPipeline:
@@ -122,13 +129,20 @@ class RedisPipeline:
         Raises CacheUnavailable while there is no connection and Overloaded when too many
         commands wait; then the callback is never called.
         """
+        self._send(_SENT.get(command[0], _OTHER), command, callback)
+
+    def _send(self, sent: Count, command: Command, callback: Callback) -> None:
         connection = self._connection
         if connection is None:
             raise CacheUnavailable("The cache cannot be reached.")
         if connection.in_flight + len(self._callbacks) >= self._max_in_flight:
             raise Overloaded("Too many cache commands are waiting.", retry_after_s=1)
+        span = tracing.current()
+        if span is not None:
+            callback = _ending(span.child("redis", {"db.operation.name": sent.name}), callback)
         self._packed.append(encode(command))
         self._callbacks.append(callback)
+        sent.value += 1
         self._schedule()
 
     def run(self, script: Script, keys: Command, args: Command, callback: Callback) -> None:
@@ -139,7 +153,7 @@ class RedisPipeline:
         """
         command = script.call(keys, args)
         whole = (b"EVAL", script.source, *command[2:])
-        self.send_callback(command, partial(self._unless_forgotten, whole, callback))
+        self._send(script.sent, command, partial(self._unless_forgotten, whole, callback))
 
     def run_future(self, script: Script, keys: Command, args: Command) -> asyncio.Future[Any]:
         """``run`` for coroutines."""
@@ -199,6 +213,14 @@ class RedisPipeline:
             self.run_name = connection.run_id[:_RUN_CHARACTERS] + b":"
         if self._on_state is not None:
             self._on_state(connection is not None)
+
+
+def _ending(span: tracing.Span, callback: Callback) -> Callback:
+    def replied(reply: Any) -> None:
+        span.end({}, reply if isinstance(reply, CacheUnavailable) else None)
+        callback(reply)
+
+    return replied
 
 
 def _settle(future: asyncio.Future[Any], reply: Any) -> None:

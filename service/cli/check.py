@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
-import sys
-from collections.abc import Iterable
+import logging
 
 from service.cache import examine as redis
 from service.cli.options import add_common, load_settings
 from service.model.finding import Finding, Level
+from service.observe.logs import fields
 from service.setting_sources import SettingsError
 from service.settings import Settings
 from service.store import examine as postgres
+
+logger = logging.getLogger(__name__)
 
 
 class ServerUnfit(Exception):
@@ -26,14 +28,16 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def refuse_unfit_servers(settings: Settings) -> None:
-    """Say on stderr what is not right; raise ServerUnfit where the service must not start.
+    """Log what is not right; raise ServerUnfit where the service must not start.
 
     A server that is not reached refuses nothing: the service starts without it, and its workers
     look again at the encoding of each database that they connect to.
     """
     findings = [finding for finding in _examine(settings) if finding.level is not Level.OK]
     unfit = [finding for finding in findings if finding.level is Level.ERROR]
-    _print(finding for finding in findings if finding not in unfit)
+    for finding in findings:
+        if finding not in unfit:
+            logger.warning("server-check", **fields(finding=str(finding)))
     if unfit:
         raise ServerUnfit("\nhotshelf: ".join(map(str, unfit)))
 
@@ -56,8 +60,3 @@ def _examine(settings: Settings) -> list[Finding]:
         url = settings.limits.redis_url
         findings += asyncio.run(redis.examine(url, "limits.redis_url", evicts=False))
     return findings
-
-
-def _print(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        print(f"hotshelf: {finding}", file=sys.stderr)

@@ -17,6 +17,7 @@ from service.cli.check import ServerUnfit, refuse_unfit_servers
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
+from service.observe import logs
 from service.process.serve import serve
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
@@ -80,6 +81,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise SettingsError(
             "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
         )
+    logs.configure(settings.log.level, settings.log.format)
     refuse_unfit_servers(settings)
     export_sources(args.data_dir, args.config)
     return serve(serve_options(settings))

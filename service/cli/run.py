@@ -21,6 +21,7 @@ from service.cli.options import add_common
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
 from service.model.resource import ITEMS
+from service.observe import logs
 from service.process.serve import ServeOptions, serve
 from service.settings import Http, Settings
 from service.store.migrate import migrate
@@ -54,7 +55,8 @@ def serve_options(settings: Settings) -> ServeOptions:
         drain_s=http.drain_s,
         grace_s=http.grace_s,
         idle_timeout_s=http.idle_timeout_s,
-        log_level=settings.log.level,
+        log_level=settings.log.level.lower(),
+        log_format=settings.log.format,
     )
 
 
@@ -75,6 +77,7 @@ def _run(args: argparse.Namespace) -> int:
                 _load_sample(settings, args.data_dir)
             token = _write_token(args.data_dir, settings)
             _say("starting the service")
+            logs.configure(settings.log.level, settings.log.format)
             return serve(
                 serve_options(settings),
                 lambda: _welcome(settings.http, token, args.data_dir / "dev-token"),

@@ -7,19 +7,26 @@ are allowed are under way, what comes next gathers: the slower the work, the lar
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from service.model.errors import Overloaded
+from service.observe.instruments import Distribution
+from service.observe.tracing import current
 
 G = TypeVar("G")
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+# The context is that of a request that is traced.
+_Waiting: TypeAlias = tuple[T, asyncio.Future[R], Context | None]
+
+
 @dataclass(slots=True)
 class _Group(Generic[T, R]):
-    waiting: deque[tuple[T, asyncio.Future[R]]] = field(default_factory=deque)
+    waiting: deque[_Waiting[T, R]] = field(default_factory=deque)
     running: int = 0
     leaves: bool = False
 
@@ -30,7 +37,7 @@ class TickBatch(Generic[G, T, R]):
     ``work`` gets a group and its items, and returns for each, in order, a result or the
     exception that ends it; what it raises ends all of them. It is not cancelled by a caller
     that gives up, since others share it. ``size`` tells an item's size in bytes; ``max_waiting``
-    counts a group's items that have not left yet.
+    counts a group's items that have not left yet. ``sizes`` is told how many items each batch has.
     """
 
     def __init__(
@@ -42,7 +49,9 @@ class TickBatch(Generic[G, T, R]):
         max_bytes: int,
         max_running: int,
         max_waiting: int | None = None,
+        sizes: Distribution | None = None,
     ) -> None:
+        self._sizes = sizes
         self._work = work
         self._size = size
         self._max_items = max_items
@@ -62,7 +71,7 @@ class TickBatch(Generic[G, T, R]):
         queue = self._groups.setdefault(group, _Group())
         if self._max_waiting is not None and len(queue.waiting) >= self._max_waiting:
             raise Overloaded("Too many requests are waiting.", retry_after_s=1)
-        queue.waiting.append((item, future))
+        queue.waiting.append((item, future, copy_context() if current() else None))
         if not queue.leaves:
             queue.leaves = True
             loop.call_soon(self._leave, group, queue)
@@ -72,35 +81,37 @@ class TickBatch(Generic[G, T, R]):
         queue.leaves = False
         while queue.running < self._max_running and (batch := self._take(queue)):
             queue.running += 1
-            task = asyncio.ensure_future(self._run(group, queue, batch))
+            if self._sizes is not None:
+                self._sizes.observe(len(batch))
+            # Of several requests that are traced, the first shows what was done for all.
+            context = next((traced for _, _, traced in batch if traced), None) or Context()
+            task = asyncio.create_task(self._run(group, queue, batch), context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self, queue: _Group[T, R]) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _take(self, queue: _Group[T, R]) -> list[_Waiting[T, R]]:
+        batch: list[_Waiting[T, R]] = []
         room = self._max_bytes
         while queue.waiting and len(batch) < self._max_items:
-            item, future = queue.waiting[0]
+            item, future, traced = queue.waiting[0]
             room -= self._size(item)
             if room < 0 and batch:
                 break
             queue.waiting.popleft()
             if not future.done():
-                batch.append((item, future))
+                batch.append((item, future, traced))
         return batch
 
-    async def _run(
-        self, group: G, queue: _Group[T, R], batch: list[tuple[T, asyncio.Future[R]]]
-    ) -> None:
+    async def _run(self, group: G, queue: _Group[T, R], batch: list[_Waiting[T, R]]) -> None:
         results: Sequence[R | Exception]
         try:
-            results = await self._work(group, [item for item, _ in batch])
+            results = await self._work(group, [item for item, _, _ in batch])
         except Exception as error:
             results = [error] * len(batch)
         finally:
             queue.running -= 1
             self._leave(group, queue)
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future, _), result in zip(batch, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, Exception):

@@ -6,7 +6,6 @@ loop, makes a RequestContext of each request, refuses what HTTP itself forbids, 
 
 import asyncio
 import gc
-import logging
 import multiprocessing
 import re
 import signal
@@ -25,6 +24,7 @@ from service.api.request import (
 )
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
+from service.http.traced import begun, ended
 from service.model.errors import (
     HotshelfError,
     InternalError,
@@ -35,11 +35,11 @@ from service.model.errors import (
 )
 from service.model.rate import Admission
 from service.model.resource import ITEMS
+from service.observe.events import request_failed
 from service.observe.request_ids import request_ids
 from service.observe.trace_context import TraceContext, continued
+from service.observe.tracing import Traces, traces
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
-
-logger = logging.getLogger(__name__)
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
 HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
@@ -80,6 +80,7 @@ class Application:
         self._open_worker = open_worker
         self._worker: Worker | None = None
         self._hot_get: HotGet | None = None
+        self._traces: Traces | None = None
         self._new_id: Callable[[], str] = _closed
         self._body_limit: TimeLimit
 
@@ -105,6 +106,7 @@ class Application:
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
         self._hot_get = worker.hot_get
+        self._traces = traces()
 
     async def close(self) -> None:
         if self._worker is not None:
@@ -113,6 +115,8 @@ class Application:
 
     def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
         """Answers one request, whatever happens: nothing is ever raised into Granian."""
+        if self._traces is not None and self._traces.draws():
+            return self.answer(scope, exchange, None, drawn=True)
         if self._hot_get is not None and scope.method == "GET":
             try:
                 return self._hot_get(scope, exchange, self)
@@ -120,30 +124,46 @@ class Application:
                 return self._fail(scope, exchange, error)
         return self.answer(scope, exchange, None)
 
-    async def answer(self, scope: Scope, exchange: Exchange, admitted: Admitted | None) -> None:
-        """The general path, of all that the hot path does not answer."""
+    async def answer(
+        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, drawn: bool = False
+    ) -> None:
+        """The general path, of all that the hot path does not answer.
+
+        ``drawn``: the lot fell on it to be traced.
+        """
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
         if admitted is not None:
             context.caller, context.admission = admitted
+        span = begun(context, drawn=drawn)
         try:
             reply = await _answer(worker, scope, context)
         except Exception as error:
             reply = _error_reply(worker, context, error)
-        _send(exchange, context, worker.on_reply(context, reply), worker.draining())
+        reply = worker.on_reply(context, reply)
+        _send(exchange, context, reply, worker.draining())
+        if span is not None:
+            ended(span, context, reply)
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
         self.send_error(scope, exchange, error, None)
 
     def send_error(
-        self, scope: Scope, exchange: Exchange, error: Exception, admission: Admission | None
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        error: Exception,
+        admission: Admission | None,
+        began_s: float | None = None,
     ) -> None:
         """Answer with an error, counted against a limit already or not."""
         worker = self._worker
         assert worker is not None
         context = self._context(worker, scope, exchange)
         context.admission = admission
+        if began_s is not None:
+            context.began_s = began_s
         reply = worker.on_reply(context, _error_reply(worker, context, error))
         _send(exchange, context, reply, worker.draining())
 
@@ -178,8 +198,8 @@ def _spare_collector() -> None:
 
 def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> Reply:
     if not isinstance(error, HotshelfError):
-        trace_id = "-" if context.trace is None else context.trace.trace_id
-        logger.error("request %s (trace %s) failed", context.request_id, trace_id, exc_info=error)
+        trace_id = "" if context.trace is None else context.trace.trace_id
+        request_failed(context.request_id, trace_id, error)
         error = InternalError("Something went wrong; the request id helps to find it.")
     return worker.on_error(context, error)
 

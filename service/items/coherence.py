@@ -53,12 +53,14 @@ class Stored:
     """A living item in this worker: its entry, and what was made of it to send.
 
     ``representations`` are by media type and version (any object of the api's) and coding.
+    ``source`` is where it was read from: redis, replica or primary.
     """
 
-    __slots__ = ("entry", "representations")
+    __slots__ = ("entry", "representations", "source")
 
-    def __init__(self, entry: ItemEntry) -> None:
+    def __init__(self, entry: ItemEntry, source: str = "") -> None:
         self.entry = entry
+        self.source = source
         self.representations: dict[tuple[object, str], Prepared] = {}
 
 
@@ -128,7 +130,7 @@ class Coherence:
             return await self._filling(item_id, held, self._reads.read_primary, waiters)
         if kind == PERMIT:
             return await self._filling(item_id, held, self._reads.read_fresh, waiters)
-        stored = Stored(ItemEntry(held)) if kind == ITEM else None
+        stored = Stored(ItemEntry(held), "redis") if kind == ITEM else None
         is_behind = self._last_seen.is_behind(item_id, *numbers_of(held))
         if is_behind or (not owners_too and owners(stored, waiters)):
             return await self.get_from_primary(item_id, waiters)
@@ -228,7 +230,7 @@ class Coherence:
             self._last_seen.note(item_id, _epoch(reading), _version(reading))
         if reading.missing:
             return None
-        return Stored(ItemEntry(value or self._value(reading)))
+        return Stored(ItemEntry(value or self._value(reading)), reading.source)
 
     def _epoch_of(self, item_id: bytes) -> int:
         return self._outbox.epoch_of(native.bucket_of(item_id, self._shards.buckets))

@@ -9,6 +9,7 @@ import random
 
 from service.flow.deadline import within
 from service.model.errors import HotshelfError
+from service.observe.logs import fields
 from service.settings import Writes
 from service.store.expiry import expire_records, purge_tombstones
 from service.store.shards import Shard, Shards
@@ -72,4 +73,5 @@ class Expiry:
                 try:
                     await self.sweep(shard)
                 except (HotshelfError, TimeoutError) as error:
-                    logger.warning("expiry in shard %d: %s", shard.number, type(error).__name__)
+                    reason = type(error).__name__
+                    logger.warning("expiry", **fields(shard=shard.number, reason=reason))

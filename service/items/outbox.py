@@ -16,6 +16,7 @@ from service.cache.entries import Entries
 from service.flow.deadline import within
 from service.model.change import Committed
 from service.model.errors import CacheUnavailable, HotshelfError, Overloaded
+from service.observe.tracing import Root
 from service.store.outbox import clear_outbox, read_outbox
 from service.store.shards import Shard
 
@@ -84,14 +85,18 @@ class Outbox:
             sent_s = self._clock()
             left, epochs = await read_outbox(shard, _BATCH)
             self._epochs.update(epochs)
-            if self._entries is not None:
-                marks = (self._entries.mark(c.item_id, c.epoch, c.version) for c in left)
-                await asyncio.gather(*marks)
             if left:
-                await clear_outbox(shard, left)
+                with Root("relay", {"hotshelf.shard": shard.number, "hotshelf.rows": len(left)}):
+                    await self._tell(shard, left)
             if len(left) < _BATCH:
                 self._lease_until_s[shard.number] = sent_s + LEASE_S
                 return
+
+    async def _tell(self, shard: Shard, left: Sequence[Committed]) -> None:
+        if self._entries is not None:
+            marks = (self._entries.mark(c.item_id, c.epoch, c.version) for c in left)
+            await asyncio.gather(*marks)
+        await clear_outbox(shard, left)
 
     async def _clear(self, shard: Shard) -> None:
         announced, self._announced[shard.number] = self._announced[shard.number], []

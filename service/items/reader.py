@@ -6,6 +6,7 @@ what needs more (items/coherence.py) becomes a task.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from service.flow.deadline import within
 from service.items.coherence import Coherence, Get, Result, Stored, Waiter, Waiters, owners
 from service.items.last_seen import LastSeen
 from service.model.errors import CacheUnavailable, DatabaseTimeout, Overloaded
+from service.observe.tracing import current
 
 LARGE_BYTES = 1024
 
@@ -26,12 +28,14 @@ class _SharedGet:
     ``owners_too``: a read lease held when it was made, so that owners may believe the reply.
     """
 
-    __slots__ = ("owners_too", "ticket", "waiters")
+    __slots__ = ("context", "owners_too", "ticket", "waiters")
 
     def __init__(self, ticket: int, owners_too: bool) -> None:
         self.ticket = ticket
         self.owners_too = owners_too
         self.waiters: Waiters = []
+        # Of the first of them whose request is traced.
+        self.context: Context | None = None
 
 
 class Reader:
@@ -72,8 +76,15 @@ class Reader:
 
         Raises ShardUnavailable, DatabaseTimeout, Overloaded.
         """
+        return (await self.get_where(item_id, subject))[0]
+
+    async def get_where(self, item_id: bytes, subject: str) -> tuple[Stored | None, str]:
+        """As ``get``, and what answered: near, redis, replica, primary; empty for no item."""
         stored = self.get_near(item_id, subject)
-        return await self.get_remote(item_id, subject) if stored is None else stored
+        if stored is not None:
+            return stored, "near"
+        stored = await self.get_remote(item_id, subject)
+        return stored, "" if stored is None else stored.source
 
     def get_near(self, item_id: bytes, subject: str) -> Stored | None:
         """What the near cache has for ``subject``; each read asks once, and is counted here.
@@ -111,6 +122,8 @@ class Reader:
             self._gets[item_id] = get
             self._send(item_id, get)
         get.waiters.append((subject, waiter))
+        if current() is not None and get.context is None:
+            get.context = copy_context()
 
     def _send(self, item_id: bytes, get: _SharedGet) -> None:
         try:
@@ -119,25 +132,26 @@ class Reader:
             self._entries.get(item_id, partial(self._replied, item_id, get))
         except (CacheUnavailable, Overloaded):
             del self._gets[item_id]
-            self._start(self._coherence.get_without_redis, item_id, get.waiters)
+            self._start(self._coherence.get_without_redis, item_id, get.waiters, get.context)
 
     def _replied(self, item_id: bytes, get: _SharedGet, reply: Any) -> None:
         """Answer with the entry, or go on where it is none or may not be believed."""
         if isinstance(reply, CacheUnavailable):
-            self._start(self._coherence.get_without_redis, item_id, get.waiters)
+            self._start(self._coherence.get_without_redis, item_id, get.waiters, get.context)
             return
         kind = self._coherence.kind(item_id, reply)
         if kind in (0, MARKER, PERMIT):
-            self._start(partial(self._coherence.get_and_fill, reply), item_id, get.waiters)
+            fill = partial(self._coherence.get_and_fill, reply)
+            self._start(fill, item_id, get.waiters, get.context)
         elif self._last_seen.is_behind(item_id, *numbers_of(reply)):
-            self._start(self._coherence.get_from_primary, item_id, get.waiters)
+            self._start(self._coherence.get_from_primary, item_id, get.waiters, get.context)
         else:
             stored = self._keep(item_id, reply, get.ticket) if kind == ITEM else None
             self._answer(item_id, stored, get)
 
     def _keep(self, item_id: bytes, value: bytes, ticket: int) -> Stored:
         """The entry, which the near cache keeps unless an invalidation came in between."""
-        stored = Stored(ItemEntry(value))
+        stored = Stored(ItemEntry(value), "redis")
         # A large body will be kept compressed as well.
         size = len(value) if len(value) < LARGE_BYTES else 2 * len(value)
         self._near.store(item_id, ticket, stored, size)
@@ -149,14 +163,16 @@ class Reader:
         """Answer all but owners without a read lease, who ask the primary."""
         doubtful = [] if get.owners_too else owners(stored, get.waiters)
         if doubtful:
-            self._start(self._coherence.get_from_primary, item_id, doubtful)
+            self._start(self._coherence.get_from_primary, item_id, doubtful, get.context)
         self._from_redis += len(get.waiters) - len(doubtful)
         for asking in get.waiters:
             if asking not in doubtful:
                 asking[1](stored)
 
-    def _start(self, get: Get, item_id: bytes, waiters: Waiters) -> None:
-        task = asyncio.create_task(self._run(get, item_id, waiters))
+    def _start(
+        self, get: Get, item_id: bytes, waiters: Waiters, context: Context | None = None
+    ) -> None:
+        task = asyncio.create_task(self._run(get, item_id, waiters), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -18,6 +18,7 @@ from service.items.write_policy import WritePolicy
 from service.model.caller import Caller
 from service.model.change import Outcome
 from service.model.errors import DatabaseTimeout
+from service.observe.metrics import BATCH_SIZE
 from service.store.shards import Shard, Shards
 from service.store.write.change import change_alone, change_group
 from service.store.write.create import create_items
@@ -116,6 +117,7 @@ class ItemWriter:
             max_bytes=_BATCH_BYTES,
             max_running=_BATCHES,
             max_waiting=self._shards.max_waiting,
+            sizes=BATCH_SIZE.of("write"),
         )
         large: _Group = TickBatch(
             in_time,
@@ -124,6 +126,7 @@ class ItemWriter:
             max_bytes=_BATCH_BYTES,
             max_running=_LARGE_AT_ONCE,
             max_waiting=_LARGE_WAITING,
+            sizes=BATCH_SIZE.of("write"),
         )
         return small, large
 

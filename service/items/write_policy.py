@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -12,7 +12,13 @@ from service.flow.deadline import TimeLimit
 from service.flow.retry import retried
 from service.items.single_flight import SingleFlight
 from service.model.change import Outcome
-from service.model.errors import DatabaseTimeout, OutcomeUnknown, RequestInProgress
+from service.model.errors import (
+    DatabaseTimeout,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    RequestInProgress,
+)
+from service.observe.metrics import IDEMPOTENCY
 from service.store.shards import BucketMoved, Shards
 from service.store.write.request import ItemRequest
 
@@ -22,6 +28,11 @@ Attempt: TypeAlias = Callable[[], Awaitable[T]]
 # How long a request waits for one with the same key in another worker, and how often it looks.
 _PATIENCE_S = 1.0
 _LOOK_AGAIN_S = (0.02, 0.05)
+# As metrics name them.
+_RESULTS: Mapping[type[object], str] = {
+    RequestInProgress: "conflict",
+    IdempotencyKeyReused: "mismatch",
+}
 
 # Of each worker. As objects an item and its patch, 2 MiB at most, take about 40 times as much.
 _PATCHING = 2
@@ -64,7 +75,14 @@ class WritePolicy:
             return await self._in_time([request], self._attempts(attempt, now_s))
         work = partial(self._attempts, attempt, now_s)
         flight = self._flights.run(request.claim, work, now_s + _PATIENCE_S)
-        return await self._in_time([request], flight)
+        try:
+            outcome = await self._in_time([request], flight)
+        except (RequestInProgress, IdempotencyKeyReused) as error:
+            IDEMPOTENCY.add(1, _RESULTS[type(error)])
+            raise
+        told = "replayed" if outcome.replayed else "first"
+        IDEMPOTENCY.add(1, _RESULTS.get(type(outcome.error), told))
+        return outcome
 
     async def together(self, requests: Sequence[ItemRequest], attempt: Attempt[T]) -> T:
         """What one attempt makes of several requests."""

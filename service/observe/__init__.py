@@ -1,4 +1,5 @@
 """Counters, events and trace context, for whoever operates the service.
 
-It may import the standard library and prometheus_client. Start with ``metrics``.
+It may import the standard library, orjson and, where it is installed, OpenTelemetry. Start with
+``metrics``.
 """

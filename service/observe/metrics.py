@@ -1,102 +1,218 @@
-"""Every metric the service has, and their text for Prometheus.
+"""Every metric the service has. ``make docs`` writes docs/metrics.md from it.
 
-Nothing here is called for a request: whoever counts keeps plain integers, which are read when
-somebody asks for them. docs/operations.md has the same table.
+Whoever counts imports the instrument and adds to it; what others keep anyway (a pool's size, a
+breaker's state) is read when somebody asks, by api/operator/samples.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+import sys
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from service.observe.instruments import SIZES, Merge, Registry
 
-# As Prometheus 2 and 3 both read it.
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REGISTRY = Registry()
+_counter, _histogram, _sampled = REGISTRY.counter, REGISTRY.histogram, REGISTRY.sampled
 
-
-class Described(NamedTuple):
-    """A metric; one whose name ends in ``_total`` only grows while its worker lives."""
-
-    name: str
-    text: str
-    labels: tuple[str, ...] = ()
-
-
-class Sample(NamedTuple):
-    """A value; ``labels`` in the order of the metric's own."""
-
-    name: str
-    value: float
-    labels: Sequence[str] = ()
-
-
-# Each has the label ``worker`` besides, the process id.
-TABLE = (
-    Described(
-        "hotshelf_requests_total",
-        "Answers sent, by method, route and class of status (2xx).",
-        ("method", "route", "status"),
-    ),
-    Described(
-        "hotshelf_reads_total",
-        "Reads of one item, by what answered: near, redis, replica or primary.",
-        ("source",),
-    ),
-    Described("hotshelf_near_cache_hits_total", "Reads that the near cache answered."),
-    Described("hotshelf_near_cache_misses_total", "Reads that had to ask Redis or a database."),
-    Described("hotshelf_near_cache_bytes", "Bytes that the near cache counts as held."),
-    Described("hotshelf_near_cache_entries", "Items that the near cache holds."),
-    Described("hotshelf_near_cache_on", "1 while messages arrive and it may hold anything."),
-    Described("hotshelf_breaker_state", "0 closed, 1 half-open, 2 open.", ("node",)),
-    Described("hotshelf_breaker_openings_total", "How often the breaker opened.", ("node",)),
-    Described(
-        "hotshelf_primaries_ignored",
-        "Nodes that take writes and are not the primary: former ones that came back.",
-        ("shard",),
-    ),
-    Described(
-        "hotshelf_commits_hanging",
-        "Writes that were given up and that the primary has not ended: a missing standby, mostly.",
-        ("shard",),
-    ),
-    Described("hotshelf_redis_connected", "1 while a connection is in use for commands."),
-    Described(
-        "hotshelf_redis_writes_refused",
-        "1 for 3 s after Redis answered a command with an error (OOM, NOPERM, …).",
-    ),
-    Described("hotshelf_limiter_local", "1 while limits are each worker's own share of them."),
-    Described("hotshelf_limiter_workers", "How many workers share the limits."),
-    Described("hotshelf_worker_cpu_seconds_total", "CPU time of the worker process."),
-    Described("hotshelf_worker_memory_bytes", "Resident memory of the worker process."),
+REQUEST_SECONDS = _histogram(
+    "hotshelf_request_duration_seconds",
+    "From the request's head to its answer, by method, route, class of status (2xx) and, for "
+    "reads of one item, what answered: near, redis, replica or primary.",
+    ("method", "route", "status", "source"),
+)
+SENT_BYTES = _counter("hotshelf_sent_bytes_total", "Bytes of answers' bodies.")
+LIMITER = _counter(
+    "hotshelf_limiter_decisions_total",
+    "Requests (a batch: operations) that the limiter passed or refused, by who decided: shared "
+    "for all workers together through Redis, local for this worker's share of the limit.",
+    ("decision", "scope"),
+)
+IDEMPOTENCY = _counter(
+    "hotshelf_idempotency_total",
+    "Writes with an idempotency key: first, replayed, conflict (another was still running) or "
+    "mismatch (the key came with another request before).",
+    ("result",),
+)
+BATCH_SIZE = _histogram(
+    "hotshelf_batch_size",
+    "Requests that one round trip to a database served, by kind: read or write.",
+    ("kind",),
+    SIZES,
+)
+STATEMENT_SECONDS = _histogram(
+    "hotshelf_statement_duration_seconds",
+    "Round trips to PostgreSQL, by shard and kind.",
+    ("shard", "kind"),
+)
+CACHE_EVENTS = _counter(
+    "hotshelf_cache_events_total",
+    "Steps of the cache protocol: mark and mark_failed (a change told to Redis, or not), permit "
+    "and permit_lost (the right to fill a missing entry), fill, fill_refused (something newer "
+    "was there) and fill_given_back (nothing fit to be stored was read).",
+    ("event",),
+)
+REDIS_COMMANDS = _counter(
+    "hotshelf_redis_commands_total", "Commands sent, by name; of scripts their own.", ("command",)
+)
+REDIS_SECONDS = _histogram(
+    "hotshelf_redis_reply_seconds", "From a write of commands to the last of their replies."
+)
+COMPRESSED_BYTES = _counter(
+    "hotshelf_compressed_bytes_total",
+    "Bytes of bodies before and after compression, by coding.",
+    ("coding", "side"),
+)
+LOOP_LAG_SECONDS = _histogram(
+    "hotshelf_event_loop_lag_seconds",
+    "How much later than asked for the event loop woke a task, ten times a second.",
+)
+GC_SECONDS = _histogram(
+    "hotshelf_gc_pause_seconds", "Pauses for Python's garbage collector, by generation.", ("gen",)
+)
+READS = _sampled(
+    "hotshelf_reads_total",
+    "Items read by id, by what answered: near, redis, replica or primary.",
+    ("source",),
+)
+NEAR_HITS = _sampled("hotshelf_near_cache_hits_total", "Reads that the near cache answered.")
+NEAR_MISSES = _sampled(
+    "hotshelf_near_cache_misses_total", "Reads that had to ask Redis or a database."
+)
+NEAR_BYTES = _sampled("hotshelf_near_cache_bytes", "Bytes that the near caches count as held.")
+NEAR_ENTRIES = _sampled("hotshelf_near_cache_entries", "Items that the near caches hold.")
+NEAR_ON = _sampled(
+    "hotshelf_near_cache_on",
+    "1 while messages arrive and it may hold anything.",
+    merge=Merge.EACH,
+)
+BREAKER_STATE = _sampled(
+    "hotshelf_breaker_state", "0 closed, 1 half-open, 2 open.", ("node",), Merge.EACH
+)
+BREAKER_OPENINGS = _sampled(
+    "hotshelf_breaker_openings_total", "How often the breaker opened.", ("node",)
+)
+PRIMARIES_IGNORED = _sampled(
+    "hotshelf_primaries_ignored",
+    "Nodes that take writes and are not the primary: former ones that came back.",
+    ("shard",),
+    Merge.MAX,
+)
+COMMITS_HANGING = _sampled(
+    "hotshelf_commits_hanging",
+    "Writes that were given up and that the primary has not ended: a missing standby, mostly.",
+    ("shard",),
+)
+REDIS_CONNECTED = _sampled(
+    "hotshelf_redis_connected", "1 while a connection is in use for commands.", merge=Merge.EACH
+)
+REDIS_REFUSED = _sampled(
+    "hotshelf_redis_writes_refused",
+    "1 for 3 s after Redis answered a command with an error (OOM, NOPERM, …).",
+    merge=Merge.MAX,
+)
+LIMITER_LOCAL = _sampled(
+    "hotshelf_limiter_local", "Workers whose limits are their own share of them."
+)
+LIMITER_WORKERS = _sampled(
+    "hotshelf_limiter_workers", "How many workers share the limits.", merge=Merge.MAX
+)
+LIMITER_KEYS = _sampled("hotshelf_limiter_keys", "Keys that the limiter keeps in memory.")
+POOL_CONNECTIONS = _sampled(
+    "hotshelf_pool_connections",
+    "Connections to a node, by state: used, idle, or max, the most there may be.",
+    ("node", "state"),
+)
+POOL_WAITING = _sampled(
+    "hotshelf_pool_waiting", "Requests that wait for a connection to the node.", ("node",)
+)
+POOL_WAITED = _sampled(
+    "hotshelf_pool_wait_seconds_total", "Time spent waiting for a connection.", ("node",)
+)
+POOL_QUEUED = _sampled(
+    "hotshelf_pool_queued_total", "Requests that had to wait for a connection.", ("node",)
+)
+POOL_USED = _sampled(
+    "hotshelf_pool_use_seconds_total", "Time that connections were in use.", ("node",)
+)
+NODE_ROLE = _sampled(
+    "hotshelf_node_role", "2 primary, 1 replica, 0 no answer.", ("node",), Merge.MAX
+)
+NODE_TIMELINE = _sampled(
+    "hotshelf_node_timeline",
+    "Timeline of the node, of a replica as of its last checkpoint.",
+    ("node",),
+    Merge.MAX,
+)
+LAG_BYTES = _sampled(
+    "hotshelf_replica_lag_bytes",
+    "Log that the primary has flushed and the replica has not replayed.",
+    ("node",),
+    Merge.MAX,
+)
+LAG_SECONDS = _sampled(
+    "hotshelf_replica_lag_seconds",
+    "Age of the last replayed transaction, 0 where nothing is left to replay.",
+    ("node",),
+    Merge.MAX,
+)
+OUTBOX_ROWS = _sampled(
+    "hotshelf_outbox_rows", "Changes that Redis may not have been told of.", ("shard",), Merge.MAX
+)
+OUTBOX_AGE = _sampled(
+    "hotshelf_outbox_oldest_seconds", "Age of the oldest of them.", ("shard",), Merge.MAX
+)
+CONNECTIONS = _sampled(
+    "hotshelf_open_connections",
+    "Connections to the service's port on this host.",
+    merge=Merge.MAX,
+)
+OPEN_FILES = _sampled(
+    "hotshelf_worker_open_files", "File descriptors of the worker.", merge=Merge.EACH
+)
+CPU = _sampled("hotshelf_worker_cpu_seconds_total", "CPU time of the worker processes.")
+MEMORY = _sampled(
+    "hotshelf_worker_memory_bytes", "Resident memory of the worker process.", merge=Merge.EACH
+)
+WORKERS = _sampled("hotshelf_workers", "Worker processes that are alive.")
+BUILD = _sampled(
+    "hotshelf_build_info",
+    "1; the labels say what runs.",
+    ("version", "python", "granian"),
+    Merge.MAX,
 )
 
 
-def markdown_table() -> str:
-    """As in docs/operations.md."""
-    rows = [f"| `{m.name}` | {', '.join(m.labels)} | {m.text} |" for m in TABLE]
-    return "\n".join(["| metric | labels | what it says |", "|---|---|---|", *rows])
+_PAGE = """# Metrics
+
+`GET /metrics` shows one host: the worker that answers adds up the numbers of all workers of its service,
+its own of this moment, those of the others at most a second old. A worker that takes the place of one that
+ended goes on from its numbers, so a counter falls only when the service starts anew. Where it matters which
+worker it is, the label `worker` is its number, from 0 to `http.workers` less one, never a process id.
+
+It is open to this machine itself; a request that a proxy has passed on, or that comes from elsewhere, needs the
+scope `items:admin`. `Accept: application/openmetrics-text` gets OpenMetrics, with the id of a trace as exemplar
+for the buckets of request durations; everyone else gets Prometheus' own text format.
+
+No label holds what a client sent: a route is its template (`/v1/items/{id}`), and a path or method that no
+route has is `other`. Buckets of durations reach from 50 µs to 10 s. A hit in the near cache pays less than a
+microsecond for all of it (decision 0061).
+
+"""
 
 
-def exposition(by_worker: Mapping[int, Sequence[Sample]]) -> bytes:
-    """The text for the samples of each worker, which are named by their process ids."""
-    registry = CollectorRegistry()
-    registry.register(_Families(by_worker))
-    return generate_latest(registry)
+def markdown_page() -> str:
+    """docs/metrics.md."""
+    return f"{_PAGE}{_markdown_table()}\n"
 
 
-class _Families(Collector):
-    def __init__(self, by_worker: Mapping[int, Sequence[Sample]]) -> None:
-        self._by_worker = by_worker
-
-    def collect(self) -> Iterable[Metric]:
-        families = {metric.name: _family(metric) for metric in TABLE}
-        for worker, samples in self._by_worker.items():
-            for sample in samples:
-                families[sample.name].add_metric((*sample.labels, str(worker)), sample.value)
-        return families.values()
+def _markdown_table() -> str:
+    rows = [
+        f"| `{m.name}` | {m.kind} | {', '.join(_labels(m.labels, m.merge))} | {m.text} |"
+        for m in REGISTRY.described.values()
+    ]
+    return "\n".join(["| metric | kind | labels | what it says |", "|---|---|---|---|", *rows])
 
 
-def _family(metric: Described) -> CounterMetricFamily | GaugeMetricFamily:
-    kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily
-    return kind(metric.name, metric.text, labels=(*metric.labels, "worker"))
+def _labels(labels: tuple[str, ...], merge: Merge) -> tuple[str, ...]:
+    return (*labels, "worker") if merge is Merge.EACH else labels
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown_page())

@@ -1,35 +1,46 @@
-"""How many answers of which kind, under labels of which there are few whatever is asked for."""
+"""How long answers took, under labels of which there are few whatever is asked for."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+
+from service.observe.instruments import OTHER, Distribution
+from service.observe.metrics import REQUEST_SECONDS
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# What no route and no method of ours is counted under.
-OTHER = "other"
-_CLASSES = 6
+# What answered a read of one item.
+SOURCES = ("near", "redis", "replica", "primary")
 
 
-class RequestCounts:
-    """One worker's counts. ``paths`` are those of the routes, with parameters as ``:name``.
+class RequestTimes:
+    """One worker's. ``paths`` are those of the routes, with parameters as ``:name``."""
 
-    ``hot`` counts GETs of ``hot_path`` by the first digit of their status: the hot path adds to
-    it directly.
-    """
-
-    def __init__(self, paths: Iterable[str], hot_path: str) -> None:
+    def __init__(self, paths: Iterable[str]) -> None:
         templates = dict.fromkeys(map(_template, paths))
         self._fixed = {path for path in templates if "{" not in path}
         self._templates = [path for path in templates if "{" in path]
         self._pattern = re.compile("|".join(f"({_pattern(path)})" for path in self._templates))
-        self._counts: dict[tuple[str, str], list[int]] = {}
-        self.hot = self._counts["GET", _template(hot_path)] = [0] * _CLASSES
 
-    def count(self, method: str, path: str, status: int) -> None:
-        key = (method if method in METHODS else OTHER, self.route(path))
-        counts = self._counts.get(key)
-        if counts is None:
-            counts = self._counts[key] = [0] * _CLASSES
-        counts[status // 100] += 1
+    def observe(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        took_s: float,
+        source: str = "",
+        trace_id: str = "",
+    ) -> None:
+        """``method`` and ``route`` as ``known`` gives them; ``source`` is one of SOURCES, or
+        empty; with a ``trace_id`` it becomes an exemplar.
+        """
+        spread = REQUEST_SECONDS.of(method, route, _class(status), source)
+        if trace_id:
+            spread.observe_traced(took_s, trace_id)
+        else:
+            spread.observe(took_s)
+
+    def known(self, method: str, path: str) -> tuple[str, str]:
+        """Method and route, as far as they are ours."""
+        return (method if method in METHODS else OTHER, self.route(path))
 
     def route(self, path: str) -> str:
         """The template of the route that the path would reach, or ``OTHER``."""
@@ -40,12 +51,14 @@ class RequestCounts:
             return OTHER
         return self._templates[found.lastindex - 1]
 
-    def counted(self) -> Iterator[tuple[tuple[str, str, str], int]]:
-        """Method, route and class of status, and how many."""
-        for (method, route), counts in self._counts.items():
-            for digit, number in enumerate(counts):
-                if number:
-                    yield (method, route, f"{digit}xx"), number
+
+def of_route(method: str, route: str, source: str) -> list[Distribution]:
+    """One route's by the first digit of the status: the hot path does without looking it up."""
+    return [REQUEST_SECONDS.of(method, route, _class(digit * 100), source) for digit in range(6)]
+
+
+def _class(status: int) -> str:
+    return f"{status // 100}xx"
 
 
 def _template(path: str) -> str:

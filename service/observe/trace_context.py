@@ -13,11 +13,12 @@ _MAX_BYTES = 512
 
 
 class TraceContext(NamedTuple):
-    """The caller's trace, and the span that this service is in it."""
+    """The caller's trace, the span that this service is in it, and the caller's own span."""
 
     trace_id: str
     span_id: str
     flags: str
+    parent_id: str = ""
 
     @property
     def traceparent(self) -> str:
@@ -39,4 +40,4 @@ def continued(traceparent: str) -> TraceContext | None:
     if not trace_id.strip("0") or not parent_id.strip("0"):
         return None
     # Of the flags only "sampled" is known to version 00, which is what goes on.
-    return TraceContext(trace_id, secrets.token_hex(8), f"{int(flags, 16) & 1:02x}")
+    return TraceContext(trace_id, secrets.token_hex(8), f"{int(flags, 16) & 1:02x}", parent_id)

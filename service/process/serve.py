@@ -17,15 +17,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from service.process import drain, kept_numbers
+from service.observe.logs import granian_config
+from service.process import drain, kept_numbers, worker_board
 from service.process.drain import DrainFlag
 from service.process.kept_numbers import KeptNumbers
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
+from service.process.worker_board import WorkerBoard
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class ServeOptions:
     idle_timeout_s: float = 60.0
     app_target: str = "service.app:application"
     log_level: str = "info"
+    log_format: str = ""
 
 
 def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None) -> int:
@@ -76,10 +79,16 @@ def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None)
     socket.create_server((options.host, options.port), family=family).close()
     with (
         contextlib.closing(DrainFlag.create()) as flag,
+        contextlib.closing(WorkerBoard.create()) as board,
         contextlib.closing(KeptNumbers.create()) as kept,
         _signals() as signals,
     ):
-        return _Parent(options, flag, kept, signals, on_listening).run()
+        shared = {
+            drain.ENV_NAME: flag.path,
+            kept_numbers.ENV_NAME: kept.path,
+            worker_board.ENV_NAME: board.path,
+        }
+        return _Parent(options, flag, shared, signals, on_listening).run()
 
 
 class _Event(Enum):
@@ -95,13 +104,14 @@ class _Parent:
         self,
         options: ServeOptions,
         flag: DrainFlag,
-        kept: KeptNumbers,
+        shared: Mapping[str, str],
         signals: socket.socket,
         on_listening: Callable[[], None] | None,
     ) -> None:
         self._options = options
         self._flag = flag
-        self._kept = kept
+        # What tells workers where the memory is that they share.
+        self._shared = shared
         self._signals = signals
         self._on_listening = on_listening
 
@@ -134,8 +144,7 @@ class _Parent:
         arguments = json.dumps(dataclasses.asdict(self._options))
         return subprocess.Popen(
             [*_GRANIAN, arguments, str(os.getpid())],
-            env=os.environ
-            | {drain.ENV_NAME: self._flag.path, kept_numbers.ENV_NAME: self._kept.path},
+            env=os.environ | dict(self._shared),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -234,6 +243,7 @@ def run_granian() -> None:
         # Longer than our own patience: only then do we know that something was cut.
         workers_kill_timeout=int(options.grace_s) + 5,
         log_level=LogLevels(options.log_level),
+        log_dictconfig=granian_config(options.log_format),
     )
     server.serve(target_loader=_load)
 

@@ -57,12 +57,14 @@ class Connection(AsyncConnection[Row]):
     """A connection that knows whether its last COMMIT waited for the synchronous replicas.
 
     ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
-    who commits sets it back. ``prepared`` are the statements that ``round_trip`` prepared.
+    who commits sets it back. ``prepared`` are the statements that
+    ``round_trip`` prepared; ``shard`` is its number, for metrics.
     ``left`` is set when a statement was cancelled while it was ``lent`` by the pool: nothing more
     is said to its server process, and its place in the pool stays taken until that ends.
     """
 
     unconfirmed = False
+    shard = ""
     lent = left = False
     prepared: set[str]
 

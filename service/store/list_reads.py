@@ -17,6 +17,8 @@ from psycopg.types.numeric import Int4
 
 from service.flow.bulkhead import Bulkhead
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded, ShardUnavailable
+from service.observe.metrics import STATEMENT_SECONDS
+from service.observe.tracing import Work
 from service.store import statements
 from service.store.connection import Connection, Row
 from service.store.guards import Guard, Guards
@@ -151,5 +153,13 @@ _NO_PROOF: Step = ("SELECT true", ())
 
 
 async def _rows(connection: Connection, statement: Statement) -> list[Row]:
-    cursor = await connection.execute(statement.text, statement.values, prepare=statement.prepare)
-    return await cursor.fetchall()
+    began = time.perf_counter()
+    try:
+        with Work("postgresql", {"db.operation.name": "list", "hotshelf.shard": connection.shard}):
+            cursor = await connection.execute(
+                statement.text, statement.values, prepare=statement.prepare
+            )
+            return await cursor.fetchall()
+    finally:
+        spread = STATEMENT_SECONDS.of(connection.shard, "list")
+        spread.observe(time.perf_counter() - began)

@@ -32,9 +32,14 @@ _RECONNECT_S = 1.0
 
 
 class Node:
-    """One server of a shard. Whether it is the primary is asked, not configured."""
+    """One server of a shard. Whether it is the primary is asked, not configured.
 
-    def __init__(self, url: str, settings: Database) -> None:
+    ``name`` is how metrics and logs call it: shard-0/node-1.
+    """
+
+    def __init__(self, url: str, settings: Database, shard: int = 0, number: int = 0) -> None:
+        self.name = f"shard-{shard}/node-{number}"
+        self._shard = str(shard)
         self._settings = settings
         self._conninfo = conninfo(url, settings)
         self._watch: Connection | None = None
@@ -66,6 +71,7 @@ class Node:
             await connection.close()
             raise psycopg.OperationalError(f"the database's encoding is {encoding!r}, not UTF8")
         connection.get_ready()
+        connection.shard = self._shard
         asking = _rows(connection, KEEP_COMMITS_SYNCHRONOUS)
         [row] = await within(self._settings.connect_timeout_s, asking)
         if row[0] == "off" and not self._is_asynchronous:
@@ -159,6 +165,10 @@ class Node:
         finally:
             await connection.close()
             await to_the_end(self._pool.putconn(connection))
+
+    def pool_stats(self) -> dict[str, int]:
+        """What psycopg's pool counts (its documentation, "Pool stats")."""
+        return self._pool.get_stats()
 
     async def drop_connections(self) -> None:
         """Replace every connection, those in use when they come back."""

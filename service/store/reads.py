@@ -24,6 +24,7 @@ from service.flow.breaker import State, Status
 from service.flow.tick_batch import TickBatch
 from service.model.errors import DatabaseTimeout, DependencyError, Overloaded
 from service.model.item import Item
+from service.observe.metrics import BATCH_SIZE
 from service.settings import Database
 from service.store import statements
 from service.store.connection import Row
@@ -49,12 +50,14 @@ class Reading:
     ``item`` is None where there never was one, and may be a tombstone. ``map_epoch`` is the
     bucket's in the shard map, ``timeline`` the primary's (0 where nothing is proved). Only what
     is ``proved`` may enter a cache: it holds everything committed before it was asked for.
+    ``source`` is replica or primary.
     """
 
     item: Item | None
     map_epoch: int
     timeline: int
     proved: bool
+    source: str = ""
 
     @property
     def missing(self) -> bool:
@@ -88,7 +91,7 @@ class _Batch:
     read: Step
     until: float
 
-    def found(self, rows: Sequence[Row], timeline: int, proved: bool) -> _Found:
+    def found(self, rows: Sequence[Row], timeline: int, *, proved: bool, source: str) -> _Found:
         """What the rows say of each id; no row, or one without an epoch, is not owned here."""
         moved = BucketMoved("The item's bucket is on another shard.")
         found: _Found = dict.fromkeys(self.ids, moved)
@@ -98,7 +101,7 @@ class _Batch:
             key, item = item_id.bytes, None
             if version is not None:
                 item = Item(key, owner_id, version, created_at, updated_at, data)
-            found[key] = Reading(item, epoch, timeline, proved)
+            found[key] = Reading(item, epoch, timeline, proved, source)
         return found
 
 
@@ -133,6 +136,7 @@ class Reads:
             max_items=min(_IDS_MAX, self._limit),
             max_bytes=_IDS_MAX,
             max_running=max(1, settings.pool_size // 2),
+            sizes=BATCH_SIZE.of("read"),
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:
@@ -211,7 +215,7 @@ class Reads:
             if rows is None:
                 return None
             self.from_replica += len(batch.ids)
-            return batch.found(rows, position.timeline, fresh)
+            return batch.found(rows, position.timeline, proved=fresh, source="replica")
         return None
 
     def _caught_up(
@@ -241,7 +245,7 @@ class Reads:
     async def _from_primary(self, shard: Shard, batch: _Batch) -> _Found:
         [[(_, timeline)], rows] = await self._at_primary(shard, batch, len(batch.ids), batch.read)
         self.from_primary += len(batch.ids)
-        return batch.found(rows, int(timeline, 16), proved=True)
+        return batch.found(rows, int(timeline, 16), proved=True, source="primary")
 
     async def _at_primary(
         self, shard: Shard, batch: _Batch, ids: int, *steps: Step
@@ -263,7 +267,7 @@ class Reads:
             except DependencyError:
                 continue
             self.from_replica += len(batch.ids)
-            found = batch.found(rows, timeline=0, proved=False)
+            found = batch.found(rows, timeline=0, proved=False, source="replica")
             return {
                 i: error if isinstance(r, Reading) and r.missing else r for i, r in found.items()
             }

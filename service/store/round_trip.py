@@ -4,6 +4,7 @@ psycopg's own pipelines wait for the socket before each statement: with them a P
 CPU time, with this 310 (docs/decisions/0080-writes.md). Statements are prepared on first use.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import count
@@ -17,7 +18,10 @@ from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from service.observe.metrics import STATEMENT_SECONDS
+from service.observe.tracing import Work
 from service.store.connection import Connection, Row
+from service.store.statement_kinds import kind_of
 
 Step: TypeAlias = tuple[str, Sequence[Any]]
 
@@ -39,8 +43,14 @@ async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
         for command, prepared in _commands(connection, transformer, statement, parameters, is_new):
             commands.append(command)
             answered.append(prepared)
-    async with connection.lock:
-        results = await connection.wait(_exchange(connection.pgconn, commands))
+    began, kind = time.perf_counter(), kind_of(steps)
+    try:
+        with Work("postgresql", {"db.operation.name": kind, "hotshelf.shard": connection.shard}):
+            async with connection.lock:
+                results = await connection.wait(_exchange(connection.pgconn, commands))
+    finally:
+        spread = STATEMENT_SECONDS.of(connection.shard, kind)
+        spread.observe(time.perf_counter() - began)
     rows = []
     for result, prepared in zip(results, answered, strict=True):
         if result.status == ExecStatus.FATAL_ERROR:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from service import native
 from service.flow.deadline import within
 from service.model.errors import ShardUnavailable
-from service.observe.events import rival_primaries
+from service.observe.events import map_changed, primary_changed, rival_primaries
 from service.settings import Database
 from service.store import statements
 from service.store.connection import Connection
@@ -45,7 +45,7 @@ class Shard:
         on_promotion: Callable[[], None],
     ) -> None:
         self.number = number
-        self.nodes = [Node(url, settings) for url in urls]
+        self.nodes = [Node(url, settings, number, n) for n, url in enumerate(urls)]
         # Nodes that say that they take writes and are not believed, with their timelines.
         self.rivals: dict[int, int] = {}
         # Nodes with fsync off.
@@ -54,6 +54,8 @@ class Shard:
         self._on_promotion = on_promotion
         self._primary: Node | None = None
         self._timeline = 0  # of that primary
+        # Which node the log was told of last.
+        self._told_primary = ""
         self._replicas: list[Node] = []
         self._ask_now = asyncio.Event()
         self._answered = asyncio.Event()
@@ -143,6 +145,10 @@ class Shard:
             self._timelines.learn({self.number: state.timeline})
         self._choose(answered)
         self._answered.set()
+        primary = "" if self._primary is None else self._primary.name
+        if primary != self._told_primary:
+            primary_changed(self.number, self._told_primary, primary)
+            self._told_primary = primary
         if self._primary is not None and self._primary in answered:
             await self._remember(self._primary, answered[self._primary])
 
@@ -240,6 +246,10 @@ class Shards:
             await self.load_map()
         return self._owner[native.bucket_of(item_id, self.buckets)]
 
+    def owners(self) -> list[int]:
+        """The number of the shard that owns each bucket; empty before the map was read."""
+        return [shard.number for shard in self._owner]
+
     def owner_of(self, item_id: bytes) -> Shard | None:
         """As ``of``, without waiting: None before the map was ever read."""
         return self._owner[native.bucket_of(item_id, self.buckets)] if self._owner else None
@@ -257,7 +267,10 @@ class Shards:
                     f"{max((owner for _, owner, _ in rows), default=0)}; the settings say "
                     f"{self.buckets} buckets on {len(self.all)} shards; has `hotshelf migrate` run?"
                 )
-            self._owner = [self.all[owner] for _, owner, _ in rows]
+            known, self._owner = self._owner, [self.all[owner] for _, owner, _ in rows]
+            moved = sum(a is not b for a, b in zip(known, self._owner, strict=False))
+            if moved or not known:
+                map_changed(moved, self.buckets)
             return
         raise ShardUnavailable("No shard can be reached.", retry_after_s=1)
 

@@ -20,7 +20,7 @@ ASKED = {
 }
 EXPOSED = {
     *("etag", "location", "link", "retry-after", "ratelimit", "ratelimit-policy"),
-    *("idempotency-replayed", "www-authenticate"),
+    *("idempotency-replayed", "www-authenticate", "server-timing", "cache-status"),
 }
 QUOTA = 40
 

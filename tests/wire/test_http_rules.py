@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -96,8 +97,12 @@ def test_an_unexpected_error_is_a_plain_500_and_is_logged(server: Server) -> Non
     answer = server.ask(request("GET", "/boom", *fields))
     assert (answer.status, answer.problem["code"]) == (500, "internal-error")
     assert b"toy" not in answer.body
-    assert f"request the-broken-one (trace {trace}) failed" in server.log.read_text()
-    assert "a fault of the toy" in server.log.read_text()
+    told = [line for line in server.log.read_text().splitlines() if "request-failed" in line]
+    line = json.loads(told[-1])
+    assert (line["request_id"], line["trace_id"]) == ("the-broken-one", trace)
+    assert line["error"] == "RuntimeError"
+    assert line["where"][-1].startswith("tests/fixtures/toy_service.py:")
+    assert "a fault of the toy" not in server.log.read_text()
 
 
 def test_peer_is_an_address_without_port(server: Server) -> None:

@@ -26,6 +26,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "ratelimit-policy": _header("The quota and its window"),
     "retry-after": {"description": "Seconds", "schema": _POSITIVE},
     "x-request-id": _header("Identifies the request in the logs of the service"),
+    "server-timing": _header("Where the time went, by `Prefer: timing` (W3C Server Timing)"),
+    "cache-status": _header("What answered a read of one item, likewise (RFC 9211)"),
     "traceparent": _header("The span of this service, if the request belongs to a trace"),
     "deprecation": _header("The date since which version 1 is deprecated (RFC 9745)"),
     "sunset": _header("The date at which version 1 ends (RFC 8594)"),

@@ -154,7 +154,7 @@ def _always(operation: Operation, versioned: bool) -> list[str]:
     if operation.errors:
         names += ["ratelimit", "ratelimit-policy"]
     if versioned:
-        names += ["traceparent", "deprecation", "sunset"]
+        names += ["server-timing", "cache-status", "traceparent", "deprecation", "sunset"]
     return names
 
 

@@ -202,6 +202,28 @@ METRICS = Operation(
     _CALLER,
     tags=("service",),
 )
+STATUS = Operation(
+    "status",
+    f"A page that shows what the host does; other machines need the scope {ADMIN}",
+    (Success(200, "The page", "html"),),
+    _CALLER | {errors.NotAcceptable},
+    tags=("service",),
+)
+STATUS_ASSET = Operation(
+    "statusAsset",
+    "Scripts and style of that page",
+    (Success(200, "The file", "asset"),),
+    _CALLER | {errors.NotAcceptable},
+    parameters=("asset",),
+    tags=("service",),
+)
+STATUS_DATA = Operation(
+    "statusData",
+    "What that page draws; its members may change with any version",
+    (Success(200, "The numbers", "json"),),
+    _CALLER | {errors.NotAcceptable},
+    tags=("service",),
+)
 OPENAPI = Operation(
     "openapi",
     "This OpenAPI document",

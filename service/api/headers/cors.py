@@ -30,6 +30,7 @@ _EXPOSE_HEADERS = ", ".join(
     (
         "accept-patch",
         "allow",
+        "cache-status",
         "deprecation",
         "etag",
         "idempotency-replayed",
@@ -39,6 +40,7 @@ _EXPOSE_HEADERS = ", ".join(
         "ratelimit",
         "ratelimit-policy",
         "retry-after",
+        "server-timing",
         "sunset",
         "traceparent",
         "www-authenticate",

@@ -231,7 +231,7 @@ def test_idle_keys_are_given_back_and_forgotten(client: Client) -> None:
     calls = world.calls
     assert calls < 150
     world.run_until(world.now + 12)
-    assert [len(worker) for worker in world.workers] == [0] * len(world.workers)
+    assert [len(worker.quotas) for worker in world.workers] == [0] * len(world.workers)
     passed = len(world.admitted)
     for _ in range(6000):
         world.ask(1)
@@ -245,7 +245,7 @@ def test_the_number_of_keys_is_bounded(client: Client) -> None:
     worker._max_keys = 50
     for n in range(1000):
         worker.admit(f"key {n}", world.rate, 1, lambda _: None)
-    assert len(worker) == 50
+    assert len(worker.quotas) == 50
 
 
 @pytest.mark.parametrize("age_s", [0.0, 20.0, 44.0, 60.0])

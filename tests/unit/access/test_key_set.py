@@ -293,5 +293,5 @@ def test_nothing_of_an_answer_reaches_the_log(caplog: pytest.LogCaptureFixture) 
             await _Issuer(server).keys.refresh()
 
     _run(scenario())
-    assert "key set not loaded" in caplog.text
+    assert "key-set-not-loaded" in caplog.text
     assert "sesame" not in caplog.text

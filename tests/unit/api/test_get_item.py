@@ -13,12 +13,13 @@ from service.api.request import Admitted, Reply
 from service.model.caller import Caller
 from service.model.errors import DatabaseTimeout, ItemNotFound, RateLimited
 from service.model.rate import Admission, Rate
+from service.observe.access_log import AccessLog
 
 PATH = f"/v1/items/{'0' * 26}"
 PLAIN = (("host", "shop"), ("authorization", "Bearer a"))
 CALLER = Caller("alice", frozenset({"items:read"}))
 YES, NO = Admission(True, Rate(), 5, 1, 0), Admission(False, Rate(), 0, 7, 7)
-STORED = object()
+STORED = SimpleNamespace(source="redis")
 
 T = TypeVar("T")
 Section = tuple[tuple[str, str], ...]
@@ -52,7 +53,7 @@ class World:
         self.limiter = YES
         self.near: object = STORED
         self.remote: object = STORED
-        self.counts = [0] * 6
+        self.log = AccessLog(0.0, 60.0, b"salt")
 
     # The gate
 
@@ -78,8 +79,9 @@ class World:
             raise self.remote
         return self._step("remote", self.remote)
 
-    async def get(self, *_: object) -> object:
-        return self.get_near() or await self.get_remote()
+    async def get_where(self, *_: object) -> tuple[object, str]:
+        near = self.get_near()
+        return (near, "near") if near else (await self.get_remote(), "redis")
 
     # The representations
 
@@ -95,8 +97,14 @@ class World:
         self.general.append(admitted)
 
     def send_error(
-        self, _: object, __: object, error: Exception, admission: Admission | None
+        self,
+        _: object,
+        __: object,
+        error: Exception,
+        admission: Admission | None,
+        began_s: float | None = None,
     ) -> None:
+        assert began_s is not None
         self.errors.append((error, admission))
 
     def _step(self, name: str, result: T) -> T:
@@ -108,7 +116,7 @@ class World:
 
         async def run() -> None:
             world: Any = self
-            get = GetItem(world, world, world, lambda: False, self.counts)
+            get = GetItem(world, world, world, lambda: False, self.log)
             for number, section in enumerate(asked):
                 headers = Headers(section)
                 headers.odd = odd if number == len(asked) - 1 else 0
@@ -139,7 +147,6 @@ def test_a_section_is_parsed_once_and_after_credentials_and_limit(world: World) 
     assert [(status, body) for status, _, body in world.sent] == [(200, b"application/json")] * 3
     assert world.sent[0][1]["ratelimit"] == '"default";r=5;t=1'
     assert len({headers["x-request-id"] for _, headers, _ in world.sent}) == 3
-    assert world.counts == [0, 0, 3, 0, 0, 0]
 
 
 def test_a_miss_asks_for_caller_lease_and_near_cache_once(world: World) -> None:
@@ -161,7 +168,7 @@ def test_a_lease_that_is_used_up_sends_to_the_limiter_before_anything_is_read(
 
     async def run() -> None:
         shared: Any = world
-        get = GetItem(shared, shared, shared, lambda: True, world.counts)
+        get = GetItem(shared, shared, shared, lambda: True, world.log)
         scope: Any = SimpleNamespace(path=PATH, query_string="", headers=Headers(PLAIN))
         world.lease = YES
         await get.hot(scope, shared, shared)

@@ -1,0 +1,108 @@
+"""What being looked at costs a read: ``python -m bench.bench_observe``, a few minutes.
+
+One service without it (bench/unobserved.py), one with histograms and a JSON access log of 1 %, one
+that traces 1 % of its requests besides. They take turns; a figure is the CPU time of the whole
+service for one answer, the least of all rounds: on a busy machine a rate says more of the others.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench import machine
+from bench.closed_loop import throughput
+from bench.processes import cpu_s
+from bench.workload import READER, fill
+from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.collector import running_collector
+from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.stack import short_directory
+
+RESULT = Path(__file__).parent / "results" / "observe.json"
+_CONNECTIONS, _ITEMS, _SIZE = 64, 200, 300
+_QUOTA = {"HOTSHELF_LIMITS_QUOTA": "1000000", "HOTSHELF_LIMITS_WINDOW_S": "1"}
+_OFF = {"HOTSHELF_LOG_ACCESS_SAMPLE": "0"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    args = parser.parse_args()
+    folder = short_directory()
+    found: dict[str, Any] = {"machine": machine.describe()}
+    with EmbeddedStack(folder, shards=1, replicas=0) as stack, running_collector() as collector:
+        servers = Stack(stack.shards, stack.redis_url)
+        for read, near in (("near", {}), ("redis", {"HOTSHELF_NEAR_CACHE_BYTES": "0"})):
+            with _variants(servers, folder, collector.url, near) as variants:
+                found[read] = _compared(variants, args.rounds, args.seconds)
+        found["spans"] = len(collector.spans())
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+@contextlib.contextmanager
+def _variants(
+    servers: Stack, folder: Path, collector: str, near: dict[str, str]
+) -> Iterator[dict[str, RunningService]]:
+    traced = {"HOTSHELF_OTEL_TRACES": "true", "HOTSHELF_OTEL_ENDPOINT": collector}
+    traced |= {"HOTSHELF_OTEL_SAMPLE": "0.01", "HOTSHELF_OTEL_PER_S": "1000000"}
+    wanted = {
+        "off": (("-m", "bench.unobserved"), _OFF),
+        "on": (("-m", "service.cli", "serve"), {}),
+        "traced": (("-m", "service.cli", "serve"), traced),
+    }
+    running = {}
+    try:
+        for name, (program, settings) in wanted.items():
+            place = folder / f"{name}-{len(near)}"
+            place.mkdir()
+            every = _QUOTA | near | settings
+            running[name] = start_service(servers, place, program=program, **every)
+        yield running
+    finally:
+        for service in running.values():
+            service.stop()
+
+
+def _compared(variants: dict[str, RunningService], rounds: int, seconds: float) -> dict[str, Any]:
+    cost: dict[str, list[float]] = {name: [] for name in variants}
+    ids = fill(variants["on"], _SIZE, _ITEMS).ids
+    for turn in range(rounds + 1):
+        for name in itertools.islice(itertools.cycle(variants), turn, turn + len(variants)):
+            us = _cost_us(variants[name], ids, seconds)
+            # The first turn warms all of them.
+            if turn:
+                cost[name].append(us)
+    # What others do on the machine makes each round dearer by another amount, and none cheaper.
+    least = {name: min(each) for name, each in cost.items()}
+    medians = {name: round(statistics.median(each), 2) for name, each in cost.items()}
+    return {
+        "rounds_us": {name: [round(us, 1) for us in each] for name, each in cost.items()},
+        "least_us": {name: round(us, 2) for name, us in least.items()},
+        "median_us": medians,
+        "off_by": {name: round(least["off"] / least[name], 3) for name in ("on", "traced")},
+    }
+
+
+def _cost_us(service: RunningService, ids: list[str], seconds: float) -> float:
+    head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(READER, 'items:read')}\r\n"
+    requests = [f"GET /v1/items/{item_id} {head}\r\n".encode() for item_id in ids]
+    port = urlsplit(service.url).port
+    assert port is not None
+    before = cpu_s(service.process.pid)
+    rate = asyncio.run(
+        throughput(port, lambda: itertools.cycle(requests), 200, _CONNECTIONS, seconds)
+    )
+    return (cpu_s(service.process.pid) - before) / (rate * seconds) * 1e6
+
+
+if __name__ == "__main__":
+    main()

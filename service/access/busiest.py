@@ -1,0 +1,20 @@
+"""Which keys of the limiter are busy, for the status page."""
+
+import heapq
+from collections.abc import Iterable
+from itertools import islice
+
+from service.access.quota import Quota
+
+# Keys among which the busiest are looked for, those kept longest first: milliseconds of work.
+_LOOKED_AT = 10_000
+
+
+def busiest(quotas: Iterable[Quota], now_s: float, at_most: int) -> list[tuple[str, float, float]]:
+    """Keys with the most tokens a second in this worker, and their level as Redis told last."""
+    speeds = (
+        (max(q.speed, q.passed / max(1.0, now_s - q.measured_at)), q.level, q.key)
+        for q in islice(quotas, _LOOKED_AT)
+    )
+    found = heapq.nlargest(at_most, speeds)
+    return [(key, speed, level) for speed, level, key in found if speed > 0]

@@ -1,0 +1,40 @@
+"""Answers that explain themselves: Server-Timing (W3C) and Cache-Status (RFC 9211).
+
+For who asks by ``Prefer: timing``, or for all where ``http.timing`` is always.
+"""
+
+from collections.abc import Mapping
+
+from service.api.headers.header_lists import list_field
+from service.api.headers.prefer import preference
+from service.model.errors import HeaderTooLarge
+
+# What of an item's read the caches are to thank for, and what they could not answer.
+_STATUS = {
+    "near": "hotshelf; hit; detail=near",
+    "redis": "hotshelf; hit; detail=redis",
+    "replica": "hotshelf; fwd=miss; detail=replica",
+    "primary": "hotshelf; fwd=miss; detail=primary",
+}
+
+
+def wants_timing(headers: Mapping[str, list[str]]) -> bool:
+    """Whether ``timing`` is preferred; False for a field that is too large to be read."""
+    try:
+        return preference(list_field(headers, "prefer") or "", "timing") is not None
+    except HeaderTooLarge:
+        return False
+
+
+def timing_fields(
+    spent_s: Mapping[str, float], took_s: float, source: str
+) -> list[tuple[str, str]]:
+    """Both fields. ``spent_s`` are parts of ``took_s``, all in seconds; ``source`` is what
+    answered a read of one item, or empty.
+    """
+    parts = [f"{name};dur={seconds * 1000:.3f}" for name, seconds in spent_s.items()]
+    parts.append(f"total;dur={took_s * 1000:.3f}")
+    fields = [("server-timing", ", ".join(parts))]
+    if source in _STATUS:
+        fields.append(("cache-status", _STATUS[source]))
+    return fields

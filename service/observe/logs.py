@@ -1,0 +1,132 @@
+"""Log lines: one JSON object each, or text for a terminal.
+
+Fields are named by whoever logs. What an exception says is left out, because a driver's message
+may quote a row, and a parser's the body: a line has its type, its SQLSTATE and the way it took.
+Every character that could end a line or steer a terminal is escaped, so nobody forges a line.
+"""
+
+import json
+import logging
+import logging.config
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_PLAIN = re.compile(r"[\w.:/{}+-]+", re.ASCII)
+_MAX_FRAMES = 12
+_HERE = Path(__file__).parents[2]
+
+
+def fields(**values: Any) -> dict[str, Any]:
+    """Named values of a line: ``logger.info("breaker", **fields(node=…, state=…))``."""
+    return {"extra": {"fields": values}}
+
+
+def configure(level: str, form: str, worker: int | None = None) -> None:
+    """Log to standard error from now on.
+
+    ``form`` is json or text; empty: text where standard error is a terminal. ``worker`` is the
+    number that lines carry.
+    """
+    # No line names them, and each record would ask for them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(form, worker))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def formatter(form: str, worker: int | None = None) -> logging.Formatter:
+    is_text = form == "text" or (not form and sys.stderr.isatty())
+    return TextLines(worker) if is_text else JsonLines(worker)
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def said(self, record: logging.LogRecord) -> dict[str, Any]:
+        """The line's fields in their order; ``event`` is what happened."""
+        when = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            # What asyncio puts on further lines quotes exceptions.
+            "event": record.getMessage().partition("\n")[0],
+        }
+        said |= getattr(record, "fields", {})
+        if self._worker is not None:
+            said["worker"] = self._worker
+        said["logger"] = record.name
+        if record.exc_info and record.exc_info[1] is not None:
+            said |= described(record.exc_info[1])
+        return said
+
+
+class JsonLines(_Lines):
+    """One JSON object a line, ASCII alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.said(record), default=str)
+
+
+class TextLines(_Lines):
+    """Time, level, event, then ``name=value``; what is no plain word is quoted as in JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = self.said(record)
+        head = f"{said.pop('time')} {said.pop('level').upper():7} {_safe(said.pop('event'))}"
+        return " ".join([head, *(f"{name}={_word(value)}" for name, value in said.items())])
+
+
+def _word(value: Any) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(value, default=str)
+
+
+def _safe(text: str) -> str:
+    return json.dumps(text)[1:-1].replace('\\"', '"')
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """Type, SQLSTATE, constraint and way of an exception, and the types of its causes."""
+    found: dict[str, Any] = {"error": _kind(error)}
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        found["cause"] = _kind(cause)
+    for of in (error, cause):
+        if getattr(of, "sqlstate", None):
+            found["sqlstate"] = of.sqlstate  # type: ignore[union-attr]
+        constraint = getattr(getattr(of, "diag", None), "constraint_name", None)
+        if constraint:
+            found["constraint"] = constraint
+    found["where"] = _way(error.__traceback__)
+    return found
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+
+
+def _way(traceback: TracebackType | None) -> list[str]:
+    """The innermost frames, the last one last."""
+    way = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        file = code.co_filename.removeprefix(f"{_HERE}/").rpartition("/site-packages/")[2]
+        way.append(f"{file}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return way[-_MAX_FRAMES:]
+
+
+def granian_config(form: str) -> dict[str, Any]:
+    """Granian's own lines in the same form (its option ``log_dictconfig``)."""
+    handler = {"formatter": "ours", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+    return {
+        "formatters": {"ours": {"()": formatter, "form": form}},
+        "handlers": {"console": handler},
+        "loggers": {"_granian": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+    }
