@@ -20,7 +20,15 @@ from service.api.item_id import existing_id
 from service.api.query import parameters
 from service.api.represent.fields import PARAMETER, chosen_fields
 from service.api.represent.item_reply import ItemReplies
-from service.api.request import Admitted, Exchange, GeneralPath, Reply, RequestContext, Scope
+from service.api.request import (
+    LARGE_BYTES,
+    Admitted,
+    Exchange,
+    GeneralPath,
+    Reply,
+    RequestContext,
+    Scope,
+)
 from service.items.reader import Reader
 from service.model.caller import Caller
 from service.model.entity_tag import NO_TAGS, precondition_failed
@@ -74,7 +82,7 @@ class GetItem:
             return self._later(found, scope, exchange, general)
         if found is None or isinstance(found, Admitted):
             return general.answer(scope, exchange, found)
-        self._send(exchange, *found)
+        self._send(scope, exchange, general, *found)
         return self._done
 
     def _hit(self, scope: Scope) -> tuple[Reply, Admission] | Asked | Admitted | None:
@@ -127,16 +135,25 @@ class GetItem:
         except Exception as error:
             general.send_error(scope, exchange, error, admission)
             return
-        self._send(exchange, reply, admission)
+        self._send(scope, exchange, general, reply, admission)
 
-    def _send(self, exchange: Exchange, reply: Reply, admission: Admission) -> None:
+    def _send(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        general: GeneralPath,
+        reply: Reply,
+        admission: Admission,
+    ) -> None:
         """Send the reply with what is this request's alone."""
         status, headers, body = reply
         self._sent[status // 100] += 1
         headers = [*headers, ("x-request-id", self._new_id()), *admission.fields()]
         if self._draining():
             headers.append(("connection", "close"))
-        if body:
+        if len(body) > LARGE_BYTES:
+            general.send_large(scope, exchange, Reply(status, headers, body), admission)
+        elif body:
             exchange.response_bytes(status, headers, body)
         else:
             exchange.response_empty(status, headers)

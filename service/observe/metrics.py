@@ -67,6 +67,8 @@ TABLE = (
     ),
     Described("hotshelf_limiter_local", "1 while limits are each worker's own share of them."),
     Described("hotshelf_limiter_workers", "How many workers share the limits."),
+    Described("hotshelf_memory_bytes", "Bytes held: bodies, batches, answers, tokens.", ("kind",)),
+    Described("hotshelf_memory_refused_total", "Requests answered 503 because of that.", ("kind",)),
     Described("hotshelf_worker_cpu_seconds_total", "CPU time of the worker process."),
     Described("hotshelf_worker_memory_bytes", "Resident memory of the worker process."),
 )

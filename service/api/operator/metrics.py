@@ -11,10 +11,12 @@ import orjson
 
 from service.access import scopes
 from service.access.limiter import Limiter
+from service.access.tokens import TokenVerifier
 from service.api.request import Reply, RequestContext
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.flow.breaker import State
+from service.flow.byte_budget import Budgets
 from service.items.coherence import Stored
 from service.items.reader import Reader
 from service.observe.metrics import MEDIA_TYPE, Sample, exposition
@@ -79,6 +81,8 @@ def samples(
     near: NearCache[Stored],
     redis: RedisPipeline | None,
     limiter: Limiter,
+    budgets: Budgets,
+    tokens: TokenVerifier,
 ) -> Iterator[Sample]:
     """What the parts of a worker have counted so far."""
     for labels, number in requests.counted():
@@ -98,6 +102,10 @@ def samples(
         yield Sample("hotshelf_breaker_openings_total", status.openings, (node,))
     yield Sample("hotshelf_limiter_local", limiter.local)
     yield Sample("hotshelf_limiter_workers", limiter.workers)
+    for budget in budgets:
+        yield Sample("hotshelf_memory_bytes", budget.used_bytes, (budget.name,))
+        yield Sample("hotshelf_memory_refused_total", budget.refused, (budget.name,))
+    yield Sample("hotshelf_memory_bytes", tokens.cached_bytes, ("tokens",))
     yield from _of_process()
 
 
