@@ -43,6 +43,7 @@ from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.cache.troubles import troubles
+from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
@@ -71,6 +72,7 @@ from service.store.reads import Reads
 from service.store.shards import Shards
 
 T = TypeVar("T")
+Part = TypeVar("Part", Expiry, Limiter, Outbox)
 
 # Our own database may be asked more often than someone's issuer.
 _OWN_KEYS_COOLDOWN_S = 1.0
@@ -92,8 +94,8 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _open_limiter(settings, limits_redis, opened)
-        gate, oauth2 = await _open_access(settings, shards, limiter, opened)
+        limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
+        gate, oauth2, tokens = await _open_access(settings, shards, limiter, opened)
         deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
         writer, atomic = _writers(settings, shards, outbox)
@@ -102,11 +104,12 @@ async def open_worker() -> Worker:
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
+        health = Health(shards, reads.statuses, redis_troubles, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        parts = Parts(reader, reads, near, redis, limits_redis, limiter, shards)
+        budgets = Budgets.of(settings.memory)
+        parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
-        get = GetItem(*(gate, reader, replies), lambda: bool(drain), observation.access_log)
+        get = GetItem(*(gate, reader, replies), drain.__bool__, observation.access_log)
         finish = observation.finish(deprecation)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
@@ -117,13 +120,21 @@ async def open_worker() -> Worker:
             hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
-            draining=lambda: bool(drain),
+            draining=drain.__bool__,
             close=opened.pop_all().aclose,
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=finish,
+            budgets=budgets,
+            send_timeout_s=settings.http.send_timeout_s,
         )
+
+
+def _started(part: Part, opened: AsyncExitStack) -> Part:
+    opened.push_async_callback(part.close)
+    part.start()
+    return part
 
 
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
@@ -132,9 +143,7 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     shards = Shards(settings.database, kept.values)
     opened.push_async_callback(shards.close)
     await shards.open()
-    expiry = Expiry(shards, settings.writes)
-    opened.push_async_callback(expiry.close)
-    expiry.start()
+    _started(Expiry(shards, settings.writes), opened)
     return shards
 
 
@@ -182,27 +191,16 @@ async def _open_cache(
         )
         opened.push_async_callback(messages.close)
         await messages.open()
-    outbox = Outbox(shards.all, kept)
-    opened.push_async_callback(outbox.close)
-    outbox.start()
+    outbox = _started(Outbox(shards.all, kept), opened)
     last_seen = LastSeen(asyncio.get_running_loop().time)
     coherence = Coherence(shards, reads, outbox, kept, last_seen, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-def _open_limiter(
-    settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack
-) -> Limiter:
-    limiter = Limiter(redis, settings.http.workers)
-    opened.push_async_callback(limiter.close)
-    limiter.start()
-    return limiter
-
-
 async def _open_access(
     settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
-) -> tuple[Gate, OAuth2]:
+) -> tuple[Gate, OAuth2, TokenVerifier]:
     """Who may, and how often; the control tables are on the first shard."""
     records = AccessRecords(shards.all[0])
     issuer = _built_in_issuer(settings.auth, records)
@@ -210,25 +208,18 @@ async def _open_access(
     for keys in key_sets.values():
         opened.push_async_callback(keys.close)
     await asyncio.gather(*(keys.open() for keys in key_sets.values()))
-    tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
+    auth, http = settings.auth, settings.http
+    held_bytes = settings.memory.tokens_max_bytes
+    tokens = TokenVerifier(key_sets, auth.audience, auth.leeway_s, cache_max_bytes=held_bytes)
     if issuer is not None:
         tokens.is_revoked, issuer.on_revoked = issuer.is_revoked, tokens.forget
     api_keys = ApiKeys(records.find_api_key, settings.auth.refresh_s)
     authenticator = Authenticator(tokens, api_keys)
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
-    base_url = settings.http.public_url or settings.auth.issuer
-    return (
-        Gate(
-            authenticator,
-            limiter,
-            rate,
-            _checked(
-                "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
-            ),
-        ),
-        OAuth2(issuer, records, base_url, list(key_sets)),
-    )
+    proxies = _checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
+    oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
+    return Gate(authenticator, limiter, rate, proxies), oauth2, tokens
 
 
 def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
