@@ -95,7 +95,7 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _open_limiter(settings, limits_redis, opened)
+        limiter = _open_limiter(settings.http.workers, limits_redis, opened)
         gate, oauth2 = await _open_access(settings, shards, limiter, opened)
         deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
@@ -195,10 +195,8 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-def _open_limiter(
-    settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack
-) -> Limiter:
-    limiter = Limiter(redis, settings.http.workers)
+def _open_limiter(workers: int, redis: RedisPipeline | None, opened: AsyncExitStack) -> Limiter:
+    limiter = Limiter(redis, workers)
     opened.push_async_callback(limiter.close)
     limiter.start()
     return limiter
