@@ -6,32 +6,21 @@ is opened on that worker's own event loop and closed on it.
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from service import setting_sources
-from service.access.api_keys import ApiKeys
-from service.access.credentials import Authenticator
-from service.access.issuer import BuiltInIssuer
-from service.access.key_set import KeySet
-from service.access.key_sources import HttpKeySource, file_source
 from service.access.limiter import SCRIPTS, Limiter
-from service.access.peer import TrustedProxies
-from service.access.tokens import TokenVerifier
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
-from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
-from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
 from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
@@ -43,6 +32,9 @@ from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.cache.troubles import troubles
+from service.compose.access import open_access
+from service.compose.checked import checked
+from service.compose.observation import Observation
 from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
@@ -58,14 +50,11 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.items.write_policy import WritePolicy
 from service.model.item_json import render
-from service.model.rate import Rate
-from service.observation import Observation
 from service.observe.events import breaker_changed
 from service.process.drain import DrainFlag
 from service.process.kept_numbers import KeptNumbers
-from service.setting_sources import SettingsError, declared_attributes
-from service.settings import Auth, Settings
-from service.store.access import AccessRecords
+from service.setting_sources import declared_attributes
+from service.settings import Settings
 from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
@@ -73,10 +62,6 @@ from service.store.shards import Shards
 
 T = TypeVar("T")
 Part = TypeVar("Part", Expiry, Limiter, Outbox)
-
-# Our own database may be asked more often than someone's issuer.
-_OWN_KEYS_COOLDOWN_S = 1.0
-
 
 # What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
 # ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
@@ -95,11 +80,11 @@ async def open_worker() -> Worker:
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
         limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
-        gate, oauth2, tokens = await _open_access(settings, shards, limiter, opened)
-        deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
+        gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
+        deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
         writer, atomic = _writers(settings, shards, outbox)
-        schema = _checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
+        schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
@@ -198,30 +183,6 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-async def _open_access(
-    settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
-) -> tuple[Gate, OAuth2, TokenVerifier]:
-    """Who may, and how often; the control tables are on the first shard."""
-    records = AccessRecords(shards.all[0])
-    issuer = _built_in_issuer(settings.auth, records)
-    key_sets = _key_sets(settings.auth, issuer)
-    for keys in key_sets.values():
-        opened.push_async_callback(keys.close)
-    await asyncio.gather(*(keys.open() for keys in key_sets.values()))
-    auth, http = settings.auth, settings.http
-    held_bytes = settings.memory.tokens_max_bytes
-    tokens = TokenVerifier(key_sets, auth.audience, auth.leeway_s, cache_max_bytes=held_bytes)
-    if issuer is not None:
-        tokens.is_revoked, issuer.on_revoked = issuer.is_revoked, tokens.forget
-    api_keys = ApiKeys(records.find_api_key, settings.auth.refresh_s)
-    authenticator = Authenticator(tokens, api_keys)
-    limits = settings.limits
-    rate = Rate(limits.quota, limits.window_s, limits.capacity)
-    proxies = _checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
-    oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
-    return Gate(authenticator, limiter, rate, proxies), oauth2, tokens
-
-
 def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
     policy = WritePolicy(shards, settings.database.timeout_s)
     shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
@@ -251,42 +212,8 @@ def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     )
 
 
-def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:
-    """None where the settings say that our own issuer's tokens are signed by someone else."""
-    if auth.jwks:
-        return None
-    return BuiltInIssuer(auth.issuer, auth.audience, auth.token_ttl_s, records)
-
-
-def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
-    """Every trusted issuer's keys, by its ``iss``. Raises SettingsError."""
-    key_sets = {}
-    for entry in (*auth.issuers, *([(auth.issuer, auth.jwks)] if auth.jwks else [])):
-        if len(entry) != 2:
-            raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
-        name, jwks = entry
-        source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
-        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
-    if issuer is not None:
-        key_sets[issuer.name] = KeySet(
-            issuer.load,
-            refresh_s=auth.refresh_s,
-            cooldown_s=_OWN_KEYS_COOLDOWN_S,
-            name=issuer.name,
-        )
-    return key_sets
-
-
 def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
-
-
-def _checked(name: str, make: Callable[[], T]) -> T:
-    """What is made of the setting. Raises SettingsError."""
-    try:
-        return make()
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{name}: {error}") from None
 
 
 application = Application(open_worker)

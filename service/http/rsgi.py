@@ -17,7 +17,6 @@ from service.api.request import (
     Admitted,
     Exchange,
     GeneralPath,
-    Headers,
     Reply,
     RequestContext,
     Scope,
@@ -26,15 +25,12 @@ from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
 from service.http.connections import limit_unread
+from service.http.request_rules import check_headers, check_path
 from service.http.sending import Sending, address_of
 from service.http.traced import begun, ended
 from service.model.errors import (
     HotshelfError,
     InternalError,
-    InvalidHeader,
-    NoSuchRoute,
-    Place,
-    TooManyHeaders,
 )
 from service.model.rate import Admission
 from service.model.resource import ITEMS
@@ -50,8 +46,6 @@ HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
-# Granian itself ends at 100, and at 64 KiB.
-_MAX_FIELDS = 99
 _BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
 # The collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
@@ -262,41 +256,9 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    _check_headers(scope.headers, context)
-    _check_path(context.path)
+    check_headers(scope.headers, context)
+    check_path(context.path)
     return await worker.answer(context)
-
-
-def _check_headers(sent: Headers, context: RequestContext) -> None:
-    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
-    headers = context.headers
-    if len(sent) != len(headers):
-        names = sent.keys()
-        wrong = [name for name in names if name not in headers]
-        raise InvalidHeader(
-            "A header field holds bytes that are not ASCII.",
-            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
-        )
-    if sum(map(len, headers.values())) > _MAX_FIELDS:
-        raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
-    if len(headers.get("host", ())) != 1:
-        raise InvalidHeader(
-            "A request needs exactly one Host field.",
-            Place("Send it exactly once.", header="host"),
-        )
-    codings = headers.get("transfer-encoding")
-    if codings is not None and [coding.lower() for coding in codings] != ["chunked"]:
-        raise InvalidHeader(
-            "The only transfer coding is chunked.",
-            Place("is not chunked", header="transfer-encoding"),
-        )
-
-
-def _check_path(path: str) -> None:
-    """Granian decoded the path once; what can only come of other encodings names nothing."""
-    odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
-    if odd or "//" in path or (path.endswith("/") and path != "/"):
-        raise NoSuchRoute("There is nothing at this path.")
 
 
 def _trace(sent: list[str] | None) -> TraceContext | None:
