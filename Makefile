@@ -121,8 +121,8 @@ define installed
 endef
 
 PACKAGES_run   := dependencies embedded
-PACKAGES_tests := $(PACKAGES_run) dev bench loadtest
-PACKAGES_bench := $(PACKAGES_run) dev bench
+PACKAGES_tests := $(PACKAGES_run) dev otel bench loadtest
+PACKAGES_bench := $(PACKAGES_run) dev otel bench
 PACKAGES_soak  := $(PACKAGES_run) dev loadtest
 PACKAGES_docs  := $(PACKAGES_run) docs
 

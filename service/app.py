@@ -6,32 +6,21 @@ is opened on that worker's own event loop and closed on it.
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from service import setting_sources
-from service.access.api_keys import ApiKeys
-from service.access.credentials import Authenticator
-from service.access.issuer import BuiltInIssuer
-from service.access.key_set import KeySet
-from service.access.key_sources import HttpKeySource, file_source
 from service.access.limiter import SCRIPTS, Limiter
-from service.access.peer import TrustedProxies
-from service.access.tokens import TokenVerifier
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
 from service.api.describe.docs import Docs
-from service.api.gate import Gate
 from service.api.get_item import GetItem
 from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
-from service.api.oauth2 import OAuth2
 from service.api.operator.health import Health
 from service.api.operator.samples import Parts
 from service.api.represent.item_reply import ItemReplies
@@ -43,6 +32,10 @@ from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.cache.troubles import troubles
+from service.compose.access import open_access
+from service.compose.checked import checked
+from service.compose.observation import Observation
+from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
@@ -57,24 +50,18 @@ from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.items.write_policy import WritePolicy
 from service.model.item_json import render
-from service.model.rate import Rate
-from service.observation import Observation
 from service.observe.events import breaker_changed
 from service.process.drain import DrainFlag
 from service.process.kept_numbers import KeptNumbers
-from service.setting_sources import SettingsError, declared_attributes
-from service.settings import Auth, Settings
-from service.store.access import AccessRecords
+from service.setting_sources import declared_attributes
+from service.settings import Settings
 from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
 from service.store.reads import Reads
 from service.store.shards import Shards
 
 T = TypeVar("T")
-
-# Our own database may be asked more often than someone's issuer.
-_OWN_KEYS_COOLDOWN_S = 1.0
-
+Part = TypeVar("Part", Expiry, Limiter, Outbox)
 
 # What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
 # ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
@@ -88,30 +75,26 @@ async def open_worker() -> Worker:
     async with AsyncExitStack() as opened:
         observation = Observation(settings, opened)
         shards = await _open_shards(settings, opened)
-        first: dict[str, Any] = {"scripts": (*SCRIPTS, *entries.SCRIPTS), "probe": entries.PROBE}
-        redis = await _open_redis("redis", settings.redis.url, settings, opened, **first)
+        redis, limits_redis = await _open_redis(settings, opened)
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limits_url = settings.limits.redis_url
-        limits_redis = await _open_redis(
-            "redis-limits", limits_url, settings, opened, scripts=SCRIPTS
-        )
-        limiter = _open_limiter(settings, limits_redis or redis, opened)
-        gate, oauth2 = await _open_access(settings, shards, limiter, opened)
-        deprecation = _checked("versions", partial(deprecation_fields, settings.versions))
+        limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
+        gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
+        deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
         writer, atomic = _writers(settings, shards, outbox)
-        schema = _checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
+        schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
         redis_troubles = partial(troubles, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_troubles, lambda: bool(drain))
+        health = Health(shards, reads.statuses, redis_troubles, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        parts = Parts(reader, reads, near, redis, limits_redis, limiter, shards)
+        budgets = Budgets.of(settings.memory)
+        parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
-        get = GetItem(*(gate, reader, replies), lambda: bool(drain), observation.access_log)
+        get = GetItem(*(gate, reader, replies), drain.__bool__, observation.access_log)
         finish = observation.finish(deprecation)
         ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
         bridge = RobynBridge(robyn_app, problem_reply)
@@ -122,13 +105,21 @@ async def open_worker() -> Worker:
             hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
-            draining=lambda: bool(drain),
+            draining=drain.__bool__,
             close=opened.pop_all().aclose,
             body_max_bytes=settings.http.body_max_bytes,
             batch_max_bytes=settings.http.batch_max_bytes,
             body_timeout_s=settings.http.body_timeout_s,
             on_reply=finish,
+            budgets=budgets,
+            send_timeout_s=settings.http.send_timeout_s,
         )
+
+
+def _started(part: Part, opened: AsyncExitStack) -> Part:
+    opened.push_async_callback(part.close)
+    part.start()
+    return part
 
 
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
@@ -137,23 +128,28 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     shards = Shards(settings.database, kept.values)
     opened.push_async_callback(shards.close)
     await shards.open()
-    expiry = Expiry(shards, settings.writes)
-    opened.push_async_callback(expiry.close)
-    expiry.start()
+    _started(Expiry(shards, settings.writes), opened)
     return shards
 
 
 async def _open_redis(
-    name: str, url: str, settings: Settings, opened: AsyncExitStack, **first: Any
-) -> RedisPipeline | None:
-    """None without a URL; ``first`` is what each connection begins with."""
-    if not url:
-        return None
-    told = partial(breaker_changed, name)
-    redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
-    opened.push_async_callback(redis.close)
-    await redis.open()
-    return redis
+    settings: Settings, opened: AsyncExitStack
+) -> tuple[RedisPipeline | None, RedisPipeline | None]:
+    """The cache's, and the one for the limits, which may be the same; None without any."""
+
+    async def at(name: str, url: str, **first: Any) -> RedisPipeline | None:
+        if not url:
+            return None
+        told = partial(breaker_changed, name)
+        redis = RedisPipeline(url, timeout_s=settings.redis.timeout_s, on_breaker=told, **first)
+        opened.push_async_callback(redis.close)
+        await redis.open()
+        return redis
+
+    scripts = (*SCRIPTS, *entries.SCRIPTS)
+    cache = await at("redis", settings.redis.url, scripts=scripts, probe=entries.PROBE)
+    limits = await at("redis-limits", settings.limits.redis_url, scripts=SCRIPTS)
+    return cache, limits or cache
 
 
 async def _open_cache(
@@ -180,53 +176,11 @@ async def _open_cache(
         )
         opened.push_async_callback(messages.close)
         await messages.open()
-    outbox = Outbox(shards.all, kept)
-    opened.push_async_callback(outbox.close)
-    outbox.start()
+    outbox = _started(Outbox(shards.all, kept), opened)
     last_seen = LastSeen(asyncio.get_running_loop().time)
     coherence = Coherence(shards, reads, outbox, kept, last_seen, render)
     tick = (lambda: 0) if redis is None else (lambda: redis.tick)
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
-
-
-def _open_limiter(
-    settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack
-) -> Limiter:
-    limiter = Limiter(redis, settings.http.workers)
-    opened.push_async_callback(limiter.close)
-    limiter.start()
-    return limiter
-
-
-async def _open_access(
-    settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
-) -> tuple[Gate, OAuth2]:
-    """Who may, and how often; the control tables are on the first shard."""
-    records = AccessRecords(shards.all[0])
-    issuer = _built_in_issuer(settings.auth, records)
-    key_sets = _key_sets(settings.auth, issuer)
-    for keys in key_sets.values():
-        opened.push_async_callback(keys.close)
-    await asyncio.gather(*(keys.open() for keys in key_sets.values()))
-    tokens = TokenVerifier(key_sets, settings.auth.audience, settings.auth.leeway_s)
-    if issuer is not None:
-        tokens.is_revoked, issuer.on_revoked = issuer.is_revoked, tokens.forget
-    api_keys = ApiKeys(records.find_api_key, settings.auth.refresh_s)
-    authenticator = Authenticator(tokens, api_keys)
-    limits = settings.limits
-    rate = Rate(limits.quota, limits.window_s, limits.capacity)
-    base_url = settings.http.public_url or settings.auth.issuer
-    return (
-        Gate(
-            authenticator,
-            limiter,
-            rate,
-            _checked(
-                "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
-            ),
-        ),
-        OAuth2(issuer, records, base_url, list(key_sets)),
-    )
 
 
 def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
@@ -258,42 +212,8 @@ def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     )
 
 
-def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:
-    """None where the settings say that our own issuer's tokens are signed by someone else."""
-    if auth.jwks:
-        return None
-    return BuiltInIssuer(auth.issuer, auth.audience, auth.token_ttl_s, records)
-
-
-def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
-    """Every trusted issuer's keys, by its ``iss``. Raises SettingsError."""
-    key_sets = {}
-    for entry in (*auth.issuers, *([(auth.issuer, auth.jwks)] if auth.jwks else [])):
-        if len(entry) != 2:
-            raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
-        name, jwks = entry
-        source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
-        key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
-    if issuer is not None:
-        key_sets[issuer.name] = KeySet(
-            issuer.load,
-            refresh_s=auth.refresh_s,
-            cooldown_s=_OWN_KEYS_COOLDOWN_S,
-            name=issuer.name,
-        )
-    return key_sets
-
-
 def _docs(settings: Settings) -> Docs:
     return Docs(orjson.dumps(openapi.build(documented(), settings)))
-
-
-def _checked(name: str, make: Callable[[], T]) -> T:
-    """What is made of the setting. Raises SettingsError."""
-    try:
-        return make()
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{name}: {error}") from None
 
 
 application = Application(open_worker)

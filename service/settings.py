@@ -28,6 +28,9 @@ class Http:
         16 << 20, "largest batch in bytes, unpacked", ge=1024, le=64 << 20
     )
     body_timeout_s: float = _setting(20.0, "time for a whole request body to arrive", ge=0.1)
+    send_timeout_s: float = _setting(
+        30.0, "time for a client to take any of its answer, and each MiB of a large one", ge=1
+    )
     idle_timeout_s: float = _setting(
         60.0, "head read and idle keep-alive share this timer", ge=0.1, le=60
     )
@@ -62,6 +65,25 @@ class Database:
     )
     connect_timeout_s: float = _setting(2.0, "time to reach a node", ge=0.1)
     timeout_s: float = _setting(5.0, "database work of one request, waiting included", ge=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    bodies_max_bytes: int = _setting(
+        128 << 20, "request bodies a worker holds; more answer 503", ge=1 << 20
+    )
+    batches_max_bytes: int = _setting(
+        64 << 20, "bodies of batches a worker holds; more answer 503", ge=1 << 20
+    )
+    answers_max_bytes: int = _setting(
+        128 << 20,
+        "answers over 64 KiB that clients have not taken yet, per worker, a quarter of it for one "
+        "caller; more answer 503",
+        ge=32 << 20,
+    )
+    tokens_max_bytes: int = _setting(
+        16 << 20, "verified tokens a worker remembers, with their scopes", ge=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +232,7 @@ class Settings:
     http: Http = field(default_factory=Http)
     database: Database = field(default_factory=Database)
     redis: Redis = field(default_factory=Redis)
+    memory: Memory = field(default_factory=Memory)
     cache: Cache = field(default_factory=Cache)
     near_cache: NearCache = field(default_factory=NearCache)
     auth: Auth = field(default_factory=Auth)

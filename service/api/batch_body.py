@@ -13,6 +13,8 @@ from service.model.errors import InvalidContent, InvalidSyntax, Place
 from service.model.json_text import problem_of, text_of, value_of
 
 MAX_OPERATIONS = 500
+# Of a caller who may only read: 500 reads and many blanks.
+READS_MAX_BYTES = 1 << 20
 # The largest setting of http.batch_max_bytes; what it is set to is refused while being read.
 BATCH_MAX_BYTES = 64 << 20
 # Data is three levels below the body: operations, operation, data.

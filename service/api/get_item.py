@@ -21,7 +21,15 @@ from service.api.item_id import existing_id
 from service.api.query import parameters
 from service.api.represent.fields import PARAMETER, chosen_fields
 from service.api.represent.item_reply import ItemReplies
-from service.api.request import Admitted, Exchange, GeneralPath, Reply, RequestContext, Scope
+from service.api.request import (
+    LARGE_BYTES,
+    Admitted,
+    Exchange,
+    GeneralPath,
+    Reply,
+    RequestContext,
+    Scope,
+)
 from service.items.reader import Reader
 from service.model.caller import Caller
 from service.model.entity_tag import NO_TAGS, precondition_failed
@@ -82,7 +90,7 @@ class GetItem:
             return self._later(found, scope, exchange, general, began_s)
         if found is None or isinstance(found, Admitted):
             return general.answer(scope, exchange, found)
-        self._send(exchange, *found, "near", began_s)
+        self._send(scope, exchange, general, *found, "near", began_s)
         return self._done
 
     def _hit(self, scope: Scope) -> tuple[Reply, Admission, Caller] | Asked | Admitted | None:
@@ -136,11 +144,13 @@ class GetItem:
         except Exception as error:
             general.send_error(scope, exchange, error, admission, began_s)
             return
-        self._send(exchange, reply, admission, caller, source, began_s)
+        self._send(scope, exchange, general, reply, admission, caller, source, began_s)
 
     def _send(
         self,
+        scope: Scope,
         exchange: Exchange,
+        general: GeneralPath,
         reply: Reply,
         admission: Admission,
         caller: Caller,
@@ -153,7 +163,9 @@ class GetItem:
         headers = [*headers, ("x-request-id", request_id), *admission.fields()]
         if self._draining():
             headers.append(("connection", "close"))
-        if body:
+        if len(body) > LARGE_BYTES:
+            general.send_large(scope, exchange, Reply(status, headers, body), admission)
+        elif body:
             exchange.response_bytes(status, headers, body)
         else:
             exchange.response_empty(status, headers)

@@ -7,7 +7,13 @@ from urllib.parse import parse_qsl, urlencode
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import Representation, check_accept, check_item_body
 from service.api.headers.prefer import wanted_count
-from service.api.list_query import CURSOR_NAMES, ListRequest, from_body, from_query_string
+from service.api.list_query import (
+    CURSOR_NAMES,
+    SEARCH_MAX_BYTES,
+    ListRequest,
+    from_body,
+    from_query_string,
+)
 from service.api.query import parameters
 from service.api.represent import cursor_profile, v1, v2
 from service.api.represent.fields import select
@@ -55,7 +61,7 @@ class ListItems:
         check_item_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
         parameters(context.query_string, ())
-        asked = from_body(await context.read_body())
+        asked = from_body(await context.read_body(SEARCH_MAX_BYTES))
         answer = await self._answer(context, asked)
         return await coded(self._reply(asked, answer, wanted, None), coding)
 

@@ -14,7 +14,7 @@ from service.access.api_keys import secret_hash
 from service.access.issuer import BuiltInIssuer
 from service.access.tokens import words
 from service.api.request import Reply, RequestContext
-from service.model.errors import NoSuchRoute
+from service.model.errors import BodyTooLarge, NoSuchRoute
 from service.store.access import AccessRecords, OAuthClient
 
 FORM = "application/x-www-form-urlencoded"
@@ -138,16 +138,18 @@ async def _form(context: RequestContext) -> dict[str, str]:
     media_type = context.headers.get("content-type", [""])[0].partition(";")[0].strip().lower()
     if media_type != FORM:
         raise _Refused("invalid_request", f"the body must be {FORM}")
-    body = await context.read_body()
     try:
+        body = await context.read_body(_FORM_MAX_BYTES)
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20
         )
     except ValueError:
         raise _Refused("invalid_request", "the form cannot be read") from None
+    except BodyTooLarge:
+        raise _Refused("invalid_request", "the form is too long") from None
     form = dict(pairs)
-    if len(form) != len(pairs) or len(body) > _FORM_MAX_BYTES:
-        raise _Refused("invalid_request", "the form is too long or repeats a parameter")
+    if len(form) != len(pairs):
+        raise _Refused("invalid_request", "the form repeats a parameter")
     if "\0" in "".join(form.values()):
         raise _Refused("invalid_request", "the form holds a NUL")
     # RFC 6749 section 3.2: a parameter without a value counts as left out.

@@ -6,11 +6,14 @@ Also what is used of the objects that Granian hands over (RSGI 1.6).
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from service.model.caller import Caller
 from service.model.rate import Admission
 from service.observe.trace_context import TraceContext
+
+# Larger bodies are counted until their clients have taken them (http/sending.py).
+LARGE_BYTES: Final = 64 << 10
 
 
 class Reply(NamedTuple):
@@ -27,8 +30,9 @@ class RequestContext:
 
     ``path`` is percent-decoded, ``query_string`` is raw. ``headers`` maps lower-case names to
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
-    without port. ``read_body`` reads, caps and unpacks the body, at most once; it raises
-    BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax or UnsupportedMediaType.
+    without port. ``read_body`` reads, caps and unpacks the body, at most once; it takes a
+    lower cap in bytes than the setting, and raises Overloaded, BodyTooLarge, BodyTimeout,
+    IncompleteBody, InvalidSyntax or UnsupportedMediaType.
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
     (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
     is None until the credentials were checked, ``admission`` until the request was counted
@@ -44,7 +48,7 @@ class RequestContext:
     headers: Mapping[str, list[str]]
     peer: str
     request_id: str
-    read_body: Callable[[], Awaitable[bytes]]
+    read_body: Callable[..., Awaitable[bytes]]
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
@@ -88,12 +92,21 @@ class Scope(Protocol):
     def headers(self) -> Headers: ...
 
 
+class Stream(Protocol):
+    """An answer's body, sent in pieces; what is sent waits in memory without any bound."""
+
+    def send_bytes(self, data: bytes) -> Awaitable[None]:
+        """Raises ProtocolClosed once the body is complete, or the connection has ended."""
+        ...
+
+
 class Exchange(AsyncIterable[bytes], Protocol):
     """Granian's protocol object: the body comes out of it, the answer goes into it."""
 
     def __call__(self) -> Awaitable[bytes]: ...
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Stream: ...
 
 
 class GeneralPath(Protocol):
@@ -109,4 +122,7 @@ class GeneralPath(Protocol):
         error: Exception,
         admission: Admission | None,
         began_s: float | None = None,
+    ) -> None: ...
+    def send_large(
+        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
     ) -> None: ...

@@ -7,15 +7,14 @@ whoever asks Redis needs no look at the breaker, only whether there is a connect
 
 import asyncio
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from service.cache.connection import Command, Connection
 from service.cache.endpoint import ask, connect, parse_url
+from service.cache.keeper import Keeper
 from service.flow.breaker import Breaker, Policy, State, Status
 from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
@@ -58,7 +57,7 @@ class Link:
         self._ticket: int | None = None
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper = Keeper(self._stay_connected, _RETRY_S)
         self._refusal, self._refusal_until = "", 0.0
 
     @property
@@ -75,32 +74,22 @@ class Link:
 
     async def open(self) -> None:
         """Start connecting; returns after the first attempt, whether or not it succeeded."""
-        first_attempt = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep_connected(first_attempt))
-        await first_attempt.wait()
+        await self._keeper.open()
 
     async def close(self) -> None:
         """Drop the connection."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
+        await self._keeper.close()
         if self._connection is not None:
             self._connection.abort("The service is shutting down.")
 
-    async def _keep_connected(self, first_attempt: asyncio.Event) -> None:
-        while True:
-            self._lost.clear()
-            ticket = self._breaker.admit()
-            try:
-                if ticket is not None:
-                    await self._attempt(ticket)
-            finally:
-                first_attempt.set()
-            if self._connection is not None:
-                await self._lost.wait()
-            await asyncio.sleep(random.uniform(0, _RETRY_S))  # noqa: S311  # jitter, not a secret
+    async def _stay_connected(self) -> None:
+        self._lost.clear()
+        ticket = self._breaker.admit()
+        if ticket is not None:
+            await self._attempt(ticket)
+        if self._connection is not None:
+            self._keeper.tried.set()
+            await self._lost.wait()
 
     async def _attempt(self, ticket: int) -> None:
         """One try at a connection, which enters use where the breaker is closed after it."""

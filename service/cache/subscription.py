@@ -5,13 +5,13 @@ relies on the messages is told when they can no longer be relied on. Needs RESP3
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from service.cache.connection import Connection, encode
 from service.cache.endpoint import connect, parse_url
+from service.cache.keeper import Keeper
 from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
 
@@ -46,42 +46,33 @@ class Subscription:
         self._confirmed = False
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
-        self._tried = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper = Keeper(self._stay_subscribed, _BACKOFF_S)
 
     async def open(self) -> None:
         """Start connecting, and go on for as long as it is open.
 
         Returns after the first attempt, whether or not it succeeded.
         """
-        self._keeper = asyncio.create_task(self._keep_subscribed())
-        await self._tried.wait()
+        await self._keeper.open()
 
     async def close(self) -> None:
         """End the connection; the state is told once more if it was True."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
+        await self._keeper.close()
 
-    async def _keep_subscribed(self) -> None:
-        while True:
-            self._lost.clear()
-            try:
-                self._connection = await within(
-                    _CONNECT_TIMEOUT_S, connect(self._endpoint, self._make, ())
-                )
-                # Its confirmation is a push message, so no callback waits for a reply.
-                self._connection.write([encode((b"SUBSCRIBE", self._channel))], [])
-                await self._ping_until_lost(self._connection)
-            except (CacheUnavailable, OSError, TimeoutError):
-                pass
-            finally:
-                self._tried.set()
-                if self._connection is not None:
-                    self._connection.abort("The subscription ends.")
-            await asyncio.sleep(random.uniform(0, _BACKOFF_S))  # noqa: S311  # jitter, no secret
+    async def _stay_subscribed(self) -> None:
+        self._lost.clear()
+        try:
+            self._connection = await within(
+                _CONNECT_TIMEOUT_S, connect(self._endpoint, self._make, ())
+            )
+            # Its confirmation is a push message, so no callback waits for a reply.
+            self._connection.write([encode((b"SUBSCRIBE", self._channel))], [])
+            await self._ping_until_lost(self._connection)
+        except (CacheUnavailable, OSError, TimeoutError):
+            pass
+        finally:
+            if self._connection is not None:
+                self._connection.abort("The subscription ends.")
 
     def _make(self) -> Connection:
         return Connection(self._timeout_s, self._forget, self._pushed)
@@ -105,7 +96,7 @@ class Subscription:
             self._on_message(message[2])
         elif message[0] == b"subscribe":
             self._tell(True)
-            self._tried.set()
+            self._keeper.tried.set()
 
     def _tell(self, confirmed: bool) -> None:
         if confirmed != self._confirmed:

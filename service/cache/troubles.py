@@ -20,7 +20,7 @@ def _of_pipeline(name: str, pipeline: RedisPipeline) -> list[str]:
 
 
 def troubles(
-    cache: RedisPipeline | None, near: NearCache[Any], limits: RedisPipeline | None = None
+    cache: RedisPipeline | None, near: NearCache[Any], limits: RedisPipeline | None
 ) -> list[str]:
     """Empty while each Redis that there is takes commands, and the cache's messages arrive.
 
@@ -31,6 +31,6 @@ def troubles(
         found += _of_pipeline("redis", cache)
         if near.wanted and not near.on:
             found.append("redis: no messages, near cache off")
-    if limits is not None:
+    if limits is not None and limits is not cache:
         found += _of_pipeline("redis of limits", limits)
     return found

@@ -15,6 +15,7 @@ from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __al
 
 from service import native
 from service.api.request import Exchange
+from service.flow.byte_budget import ByteBudget, Lease
 from service.flow.deadline import TimeLimit
 from service.flow.offload import BESIDE_THE_LOOP
 from service.model.errors import (
@@ -33,10 +34,14 @@ _MAX_EXPANSION = 1032
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
 
+# Of bodies up to this what was announced is counted at once.
+_AT_ONCE_BYTES = 64 << 10
+
+
 class Body:
     """One request's body: ``read`` it once, or leave it and Granian discards it."""
 
-    __slots__ = ("_exchange", "_headers", "_limit", "_max_bytes")
+    __slots__ = ("_exchange", "_headers", "_lease", "_limit", "_max_bytes")
 
     def __init__(
         self,
@@ -44,18 +49,23 @@ class Body:
         exchange: Exchange,
         max_bytes: int,
         limit: TimeLimit,
+        lease: Lease | None = None,
     ) -> None:
         self._headers = headers
         self._exchange = exchange
         self._max_bytes = max_bytes
         self._limit = limit
+        self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
 
-    async def read(self) -> bytes:
-        """The whole content, unpacked.
+    async def read(self, max_bytes: int | None = None) -> bytes:
+        """The whole content, unpacked; at most ``max_bytes`` where the endpoint takes less.
 
-        Raises BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it
-        says so), UnsupportedMediaType (another content coding) or Overloaded.
+        What arrived is counted until the request was answered. Raises Overloaded, BodyTooLarge,
+        BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
+        UnsupportedMediaType (another content coding).
         """
+        if max_bytes is not None:
+            self._max_bytes = min(self._max_bytes, max_bytes)
         packed = _is_gzip(self._headers)
         announced = self._headers.get("content-length")
         chunked = "transfer-encoding" in self._headers
@@ -65,14 +75,18 @@ class Body:
             raise _too_large(self._max_bytes)
         try:
             with self._limit.wait():
-                content = await (self._receive_chunks() if chunked else self._receive())
+                content = await self._receive(announced)
         except TimeoutError:
             raise BodyTimeout(
                 f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
         return await self._unpack(content) if packed else content
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, announced: list[str] | None) -> bytes:
+        # Long ones piece by piece: what was only announced takes no room from others.
+        if announced is None or int(announced[0]) > _AT_ONCE_BYTES:
+            return await self._receive_chunks()
+        self._lease.grow(int(announced[0]))
         try:
             return await self._exchange()
         except ProtocolClosed:
@@ -86,6 +100,7 @@ class Body:
             size += len(chunk)
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
+            self._lease.grow(len(chunk))
             pieces.append(chunk)
         if ends != 1:
             raise _incomplete()
@@ -93,11 +108,15 @@ class Body:
 
     async def _unpack(self, packed: bytes) -> bytes:
         """Gzip of one or more members, and nothing after them (RFC 1952 section 2.2)."""
-        most = len(packed) + min(self._max_bytes, len(packed) * _MAX_EXPANSION)
+        unpacked_bytes = min(self._max_bytes, len(packed) * _MAX_EXPANSION)
+        self._lease.grow(unpacked_bytes)
         try:
-            if most <= _ON_LOOP_BYTES:
-                return native.gunzip(packed, self._max_bytes)
-            return await BESIDE_THE_LOOP.run(native.gunzip, packed, self._max_bytes)
+            if len(packed) + unpacked_bytes <= _ON_LOOP_BYTES:
+                content = native.gunzip(packed, self._max_bytes)
+            else:
+                content = await BESIDE_THE_LOOP.run(native.gunzip, packed, self._max_bytes)
+            self._lease.shrink(unpacked_bytes - len(content))
+            return content
         except native.GunzipTooLarge:
             raise _too_large(self._max_bytes) from None
         except native.GunzipMalformed:

@@ -10,47 +10,47 @@ import multiprocessing
 import re
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from service.api.request import (
     Admitted,
     Exchange,
     GeneralPath,
-    Headers,
     Reply,
     RequestContext,
     Scope,
 )
+from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
+from service.http.connections import limit_unread
+from service.http.request_rules import check_headers, check_path
+from service.http.sending import Sending, address_of
 from service.http.traced import begun, ended
 from service.model.errors import (
     HotshelfError,
     InternalError,
-    InvalidHeader,
-    NoSuchRoute,
-    Place,
-    TooManyHeaders,
 )
 from service.model.rate import Admission
 from service.model.resource import ITEMS
-from service.observe.events import request_failed
+from service.observe.events import request_failed, unread_answers_unbounded
 from service.observe.request_ids import request_ids
 from service.observe.trace_context import TraceContext, continued
 from service.observe.tracing import Traces, traces
 from service.process.parent_death import STOP_SIGNALS, die_with_parent
+from service.settings import Memory
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
 HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
-# Granian itself ends at 100, and at 64 KiB.
-_MAX_FIELDS = 99
 _BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
 # The collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
+# Between two looks for the listening socket.
+_LISTENS_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Worker:
     body_timeout_s: float = 20.0
     hot_get: HotGet | None = None
     on_reply: Callable[[RequestContext, Reply], Reply] = lambda _, reply: reply
+    budgets: Budgets = field(default_factory=lambda: Budgets.of(Memory()))
+    send_timeout_s: float = 30.0
 
 
 class Application:
@@ -83,6 +85,7 @@ class Application:
         self._traces: Traces | None = None
         self._new_id: Callable[[], str] = _closed
         self._body_limit: TimeLimit
+        self._sending: Sending
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls it before the worker listens; the loop is not running yet."""
@@ -91,6 +94,7 @@ class Application:
             # Without Granian nobody would stop or count this worker any more.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open())
+        _limit_unread(loop, self._sending.timeout_s)
         _spare_collector()
         # uvloop forgets a signal that arrives while it stands still, as it will until Granian
         # has started it again; our loader holds them back until then.
@@ -105,6 +109,7 @@ class Application:
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
+        self._sending = Sending(worker.budgets.answers, worker.send_timeout_s)
         self._hot_get = worker.hot_get
         self._traces = traces()
 
@@ -133,16 +138,18 @@ class Application:
         """
         worker = self._worker
         assert worker is not None
-        context = self._context(worker, scope, exchange)
-        if admitted is not None:
-            context.caller, context.admission = admitted
-        span = begun(context, drawn=drawn)
-        try:
-            reply = await _answer(worker, scope, context)
-        except Exception as error:
-            reply = _error_reply(worker, context, error)
-        reply = worker.on_reply(context, reply)
-        _send(exchange, context, reply, worker.draining())
+        budgets, is_batch = worker.budgets, scope.path in _BATCH_PATHS
+        with (budgets.batches if is_batch else budgets.bodies).lease() as lease:
+            context = self._context(worker, scope, exchange, lease)
+            if admitted is not None:
+                context.caller, context.admission = admitted
+            span = begun(context, drawn=drawn)
+            try:
+                reply = await _answer(worker, scope, context)
+            except Exception as error:
+                reply = _error_reply(worker, context, error)
+            reply = worker.on_reply(context, reply)
+            self._send(scope, exchange, context, reply)
         if span is not None:
             ended(span, context, reply)
 
@@ -165,9 +172,44 @@ class Application:
         if began_s is not None:
             context.began_s = began_s
         reply = worker.on_reply(context, _error_reply(worker, context, error))
-        _send(exchange, context, reply, worker.draining())
+        self._send(scope, exchange, context, reply)
 
-    def _context(self, worker: Worker, scope: Scope, exchange: Exchange) -> RequestContext:
+    def send_large(
+        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+    ) -> None:
+        """Send a large answer of the hot path, or an error where too many wait already."""
+        try:
+            self._sending.send(exchange, scope.client, address_of(scope.client), reply)
+        except HotshelfError as error:
+            self.send_error(scope, exchange, error, admission)
+
+    def _send(
+        self, scope: Scope, exchange: Exchange, context: RequestContext, reply: Reply
+    ) -> None:
+        worker = self._worker
+        assert worker is not None
+        headers = [*reply.headers, ("x-request-id", context.request_id)]
+        if context.trace is not None:
+            headers.append(("traceparent", context.trace.traceparent))
+        if worker.draining():
+            headers.append(("connection", "close"))
+        if reply.status in _BODILESS:
+            exchange.response_empty(reply.status, headers)
+        elif context.method == "HEAD":
+            headers.append(("content-length", str(len(reply.body))))
+            exchange.response_empty(reply.status, headers)
+        else:
+            holder = context.peer if context.caller is None else context.caller.account
+            whole = Reply(reply.status, headers, reply.body)
+            try:
+                self._sending.send(exchange, scope.client, holder, whole)
+            except HotshelfError as error:
+                refused = worker.on_reply(context, _error_reply(worker, context, error))
+                self._send(scope, exchange, context, refused)
+
+    def _context(
+        self, worker: Worker, scope: Scope, exchange: Exchange, lease: Lease | None = None
+    ) -> RequestContext:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
@@ -179,11 +221,20 @@ class Application:
             path=scope.path,
             query_string=scope.query_string,
             headers=headers,
-            peer=scope.client.rsplit(":", 1)[0].strip("[]"),
+            peer=address_of(scope.client),
             request_id=_sent_id(headers.get("x-request-id")) or self._new_id(),
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, max_bytes, self._body_limit).read,
+            read_body=Body(headers, exchange, max_bytes, self._body_limit, lease).read,
         )
+
+
+def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int = 100) -> None:
+    """As soon as Granian listens, which it does only once this worker's loop runs."""
+    if not limit_unread(seconds):
+        if not attempts:
+            unread_answers_unbounded()
+            return
+        loop.call_later(_LISTENS_S, _limit_unread, loop, seconds, attempts - 1)
 
 
 def _spare_collector() -> None:
@@ -205,41 +256,9 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    _check_headers(scope.headers, context)
-    _check_path(context.path)
+    check_headers(scope.headers, context)
+    check_path(context.path)
     return await worker.answer(context)
-
-
-def _check_headers(sent: Headers, context: RequestContext) -> None:
-    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
-    headers = context.headers
-    if len(sent) != len(headers):
-        names = sent.keys()
-        wrong = [name for name in names if name not in headers]
-        raise InvalidHeader(
-            "A header field holds bytes that are not ASCII.",
-            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
-        )
-    if sum(map(len, headers.values())) > _MAX_FIELDS:
-        raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
-    if len(headers.get("host", ())) != 1:
-        raise InvalidHeader(
-            "A request needs exactly one Host field.",
-            Place("Send it exactly once.", header="host"),
-        )
-    codings = headers.get("transfer-encoding")
-    if codings is not None and [coding.lower() for coding in codings] != ["chunked"]:
-        raise InvalidHeader(
-            "The only transfer coding is chunked.",
-            Place("is not chunked", header="transfer-encoding"),
-        )
-
-
-def _check_path(path: str) -> None:
-    """Granian decoded the path once; what can only come of other encodings names nothing."""
-    odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
-    if odd or "//" in path or (path.endswith("/") and path != "/"):
-        raise NoSuchRoute("There is nothing at this path.")
 
 
 def _trace(sent: list[str] | None) -> TraceContext | None:
@@ -249,21 +268,6 @@ def _trace(sent: list[str] | None) -> TraceContext | None:
 def _sent_id(sent: list[str] | None) -> str | None:
     valid = sent is not None and len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0])
     return sent[0] if sent is not None and valid else None
-
-
-def _send(exchange: Exchange, context: RequestContext, reply: Reply, draining: bool) -> None:
-    headers = [*reply.headers, ("x-request-id", context.request_id)]
-    if context.trace is not None:
-        headers.append(("traceparent", context.trace.traceparent))
-    if draining:
-        headers.append(("connection", "close"))
-    if reply.status in _BODILESS:
-        exchange.response_empty(reply.status, headers)
-    elif context.method == "HEAD":
-        headers.append(("content-length", str(len(reply.body))))
-        exchange.response_empty(reply.status, headers)
-    else:
-        exchange.response_bytes(reply.status, headers, reply.body)
 
 
 def _closed() -> NoReturn:

@@ -43,3 +43,8 @@ def request_failed(request_id: str, trace_id: str, error: BaseException) -> None
     """A request ended in an error that only a fault of ours can be."""
     said = fields(request_id=request_id, trace_id=trace_id)
     logger.error("request-failed", exc_info=error, **said)
+
+
+def unread_answers_unbounded() -> None:
+    """The listening socket was not found, so answers that nobody reads have no time limit."""
+    logger.warning("unread-answers", **fields(limit="none"))

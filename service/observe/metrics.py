@@ -166,6 +166,12 @@ CONNECTIONS = _sampled(
 OPEN_FILES = _sampled(
     "hotshelf_worker_open_files", "File descriptors of the worker.", merge=Merge.EACH
 )
+HELD_BYTES = _sampled(
+    "hotshelf_memory_bytes", "Bytes held: bodies, batches, answers, tokens.", ("kind",)
+)
+HELD_REFUSED = _sampled(
+    "hotshelf_memory_refused_total", "Requests answered 503 because of that.", ("kind",)
+)
 CPU = _sampled("hotshelf_worker_cpu_seconds_total", "CPU time of the worker processes.")
 MEMORY = _sampled(
     "hotshelf_worker_memory_bytes", "Resident memory of the worker process.", merge=Merge.EACH

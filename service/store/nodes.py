@@ -49,6 +49,7 @@ class Node:
         self._writes_max = max(1, size - max(1, size // 4))
         self._writes = asyncio.Semaphore(self._writes_max)
         self._writes_waiting = 0
+        self._closed = False
         self._leaving: dict[asyncio.Task[None], bool] = {}
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
@@ -87,6 +88,7 @@ class Node:
         return sum(self._leaving.values())
 
     async def close(self) -> None:
+        self._closed = True
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
@@ -111,14 +113,14 @@ class Node:
             try:
                 yield connection
             except (psycopg.Error, asyncio.CancelledError) as error:
-                if not connection.left and (spoils(error) or not connection.idle):
+                stays = connection.left and not self._closed
+                if not stays and (spoils(error) or not connection.idle):
                     await connection.close()
                 raise
             finally:
-                left = connection.left
+                left = connection.left and not self._closed
                 if left:
-                    task = asyncio.create_task(self._wait_for_end(connection, reading))
-                    self._leaving[task] = not reading
+                    self._leave(connection, reading)
                 else:
                     connection.lent = False
                     await to_the_end(self._pool.putconn(connection))
@@ -145,15 +147,22 @@ class Node:
         finally:
             self._writes_waiting -= 1
 
-    async def _wait_for_end(self, connection: Connection, reading: bool) -> None:
-        try:
-            await connection.ended()
-        finally:
-            task = asyncio.current_task()
-            assert task is not None
+    def _leave(self, connection: Connection, reading: bool) -> None:
+        """Keep its place until its server process has ended."""
+
+        def ended(task: asyncio.Task[None]) -> None:
             del self._leaving[task]
             if not reading:
                 self._writes.release()
+
+        task = asyncio.create_task(self._wait_for_end(connection))
+        self._leaving[task] = not reading
+        task.add_done_callback(ended)
+
+    async def _wait_for_end(self, connection: Connection) -> None:
+        try:
+            await connection.ended()
+        finally:
             await connection.close()
             await to_the_end(self._pool.putconn(connection))
 

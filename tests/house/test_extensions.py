@@ -106,7 +106,7 @@ def test_openapi_has_no_other_kinds_of_credentials() -> None:
 _SPELLED = re.compile(rf"/{ITEMS.name}\b|\b{ITEMS.name}:[a-z]")
 SPELLED_FOR_A_REASON = {
     "service/model/resource.py": "the resource itself",
-    "service/observe/metrics.py": "a page of the documentation, with an example",
+    "service/observe/metrics.py": "the text of docs/metrics.md",
 }
 
 

@@ -59,6 +59,7 @@ EXEMPT = {
             "api.represent.fields.select",
             "api.represent.item_reply.ItemReplies.of_stored",
             "api.request.Exchange.response_bytes",
+            "api.request.Stream.send_bytes",
             "api.represent.v1.render_entry",
             "api.represent.v2.render",
             "api.represent.v2_patch.patched",

@@ -11,9 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from service.access.limiter import Limiter
+from service.access.tokens import TokenVerifier
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.flow.breaker import State, Status
+from service.flow.byte_budget import Budgets
 from service.items.coherence import Stored
 from service.items.reader import Reader
 from service.observe import metrics
@@ -40,6 +42,8 @@ class Parts:
     limits_redis: RedisPipeline | None
     limiter: Limiter
     shards: Shards
+    budgets: Budgets
+    tokens: TokenVerifier
 
 
 def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterator[Sample]:
@@ -58,6 +62,7 @@ def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterato
     yield Sample(metrics.LIMITER_LOCAL, parts.limiter.local)
     yield Sample(metrics.LIMITER_WORKERS, parts.limiter.workers)
     yield Sample(metrics.LIMITER_KEYS, parts.limiter.keys)
+    yield from _of_memory(parts.budgets, parts.tokens)
     yield from _of_pools(parts.shards)
     yield from _of_facts(facts)
     if connections.number is not None:
@@ -91,6 +96,13 @@ def _of_near_cache(near: NearCache[Stored], reader: Reader) -> Iterator[Sample]:
     yield Sample(metrics.NEAR_BYTES, near.held_bytes)
     yield Sample(metrics.NEAR_ENTRIES, len(near))
     yield Sample(metrics.NEAR_ON, near.on)
+
+
+def _of_memory(budgets: Budgets, tokens: TokenVerifier) -> Iterator[Sample]:
+    for budget in budgets:
+        yield Sample(metrics.HELD_BYTES, budget.used_bytes, (budget.name,))
+        yield Sample(metrics.HELD_REFUSED, budget.refused, (budget.name,))
+    yield Sample(metrics.HELD_BYTES, tokens.cached_bytes, ("tokens",))
 
 
 def _of_pools(shards: Shards) -> Iterator[Sample]:

@@ -9,7 +9,7 @@ def test_leases_share_a_budget() -> None:
     with budget.lease(60) as first, budget.lease() as second:
         second.grow(40)
         assert budget.used_bytes == 100
-        with pytest.raises(Overloaded, match="memory for bodies") as refused:
+        with pytest.raises(Overloaded, match="memory for bodies is in use") as refused:
             second.grow(1)
         assert refused.value.retry_after_s == 1
         assert (second.held_bytes, budget.used_bytes, budget.refused) == (40, 100, 1)
@@ -28,3 +28,17 @@ def test_what_was_refused_holds_nothing() -> None:
     lease.close()
     lease.close()
     assert budget.used_bytes == 0
+
+
+def test_no_holder_has_more_than_its_share() -> None:
+    budget = ByteBudget("answers", 100, share=0.25)
+    first = budget.lease(20, "alice")
+    with pytest.raises(Overloaded):
+        budget.lease(6, "alice")
+    others = [budget.lease(25, "bob"), budget.lease(5, "alice"), budget.lease(50)]
+    with pytest.raises(Overloaded):
+        budget.lease(1, "carol")
+    for lease in (first, *others):
+        lease.close()
+    assert budget.used_bytes == 0
+    budget.lease(25, "alice").close()

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import AsyncIterator, Generator
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,17 @@ class Sent:
         yield
         return self._content
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+        yield b""
 
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
         raise NotImplementedError
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        raise NotImplementedError
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Any:
         raise NotImplementedError
 
 

@@ -12,6 +12,7 @@ from service.api.operator.metrics import Metrics
 from service.api.operator.samples import Parts, samples
 from service.api.operator.status import Status
 from service.api.routes import ROUTES
+from service.compose.telemetry import Telemetry
 from service.observe import logs
 from service.observe.access_log import AccessLog
 from service.observe.metrics import REGISTRY
@@ -23,7 +24,6 @@ from service.process.host_numbers import HostNumbers
 from service.process.worker_board import WorkerBoard
 from service.settings import Settings
 from service.store.facts import Facts
-from service.telemetry import Telemetry
 
 # Of the limiter's keys each worker tells so many.
 _BUSIEST = 20

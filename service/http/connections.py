@@ -1,0 +1,65 @@
+"""This process's TCP connections, which Granian opens and never shows: how long they may hang."""
+
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+# Linux takes twice as much, and half of that at most where net.core.wmem_max is at its default.
+_SEND_BUFFER_BYTES = 256 << 10
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+def limit_unread(seconds: float) -> bool:
+    """End connections whose client takes nothing for ``seconds``; False before there is a listener.
+
+    TCP_USER_TIMEOUT (RFC 5482) is inherited from the listening socket by those it accepts, and
+    counts closed windows as well as lost segments. So is the size of the send buffer: without a
+    limit the kernel takes up to 4 MiB (net.ipv4.tcp_wmem) off a connection, and nobody counts it.
+    """
+    found = False
+    for each in _sockets():
+        if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+            found = True
+    return found
+
+
+def end_connection(client: str) -> bool:
+    """End the connection from ``client``, an address and a port as Granian writes them.
+
+    Looks at every connection of the process: for rare cases, and for a thread.
+    """
+    wanted = _address(*client.rsplit(":", 1))
+    for each in _sockets():
+        with contextlib.suppress(OSError, ValueError):
+            host, port = each.getpeername()[:2]
+            if _address(host, port) == wanted:
+                each.shutdown(socket.SHUT_RDWR)
+                return True
+    return False
+
+
+def _address(host: str, port: str | int) -> tuple[str, int]:
+    parsed = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed), int(port)
+
+
+def _sockets() -> Iterator[socket.socket]:
+    """A duplicate of each TCP socket, so that its number cannot become another's meanwhile."""
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            number = os.dup(int(link.name))
+        except OSError:
+            continue
+        try:
+            found = socket.socket(fileno=number)
+        except OSError:
+            os.close(number)
+            continue
+        with found:
+            if found.family in _FAMILIES and found.type == socket.SOCK_STREAM:
+                yield found

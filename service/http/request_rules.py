@@ -1,0 +1,39 @@
+"""What HTTP itself forbids, whatever the request is about."""
+
+from service.api.request import Headers, RequestContext
+from service.model.errors import InvalidHeader, NoSuchRoute, Place, TooManyHeaders
+
+# Granian itself ends at 100, and at 64 KiB.
+_MAX_FIELDS = 99
+
+
+def check_headers(sent: Headers, context: RequestContext) -> None:
+    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
+    headers = context.headers
+    if len(sent) != len(headers):
+        names = sent.keys()
+        wrong = [name for name in names if name not in headers]
+        raise InvalidHeader(
+            "A header field holds bytes that are not ASCII.",
+            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
+        )
+    if sum(map(len, headers.values())) > _MAX_FIELDS:
+        raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
+    if len(headers.get("host", ())) != 1:
+        raise InvalidHeader(
+            "A request needs exactly one Host field.",
+            Place("Send it exactly once.", header="host"),
+        )
+    codings = headers.get("transfer-encoding")
+    if codings is not None and [coding.lower() for coding in codings] != ["chunked"]:
+        raise InvalidHeader(
+            "The only transfer coding is chunked.",
+            Place("is not chunked", header="transfer-encoding"),
+        )
+
+
+def check_path(path: str) -> None:
+    """Granian decoded the path once; what can only come of other encodings names nothing."""
+    odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
+    if odd or "//" in path or (path.endswith("/") and path != "/"):
+        raise NoSuchRoute("There is nothing at this path.")
