@@ -1,6 +1,7 @@
 """Spans, metrics and log lines at a collector: whose, how many, and that they tell no secret."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,12 @@ def running(
     )
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture(autouse=True)
+def _rate_is_left(running: RunningService) -> None:
+    """Whatever the test before has used up of the five a second."""
+    time.sleep(1.2)
 
 
 def flagged(trace: str, flags: str = "01") -> dict[str, str]:
