@@ -39,6 +39,9 @@ class Http:
     trusted_proxies: tuple[str, ...] = _setting(
         (), "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address"
     )
+    open_metrics: bool = _setting(
+        default=True, doc="/metrics needs no credentials from this machine"
+    )
     public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
     timing: str = _setting(

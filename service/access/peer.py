@@ -9,6 +9,8 @@ from service.model.bounds import FIELD_MAX_BYTES, bounded
 
 # One customer's own network: whoever has one address of it has all of them.
 _IPV6_PREFIX = 64
+_HOST_MAX_BYTES = 64
+_PORT = re.compile(r":[0-9]++\Z")
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
@@ -59,6 +61,18 @@ def is_loopback(address: str) -> bool:
     """Whether it is this machine's own."""
     parsed = _address(address)
     return parsed is not None and parsed.is_loopback
+
+
+@bounded(_HOST_MAX_BYTES)
+def is_loopback_host(host: str) -> bool:
+    """Whether a Host field names this machine.
+
+    A page of another site whose name was made to lead here (DNS rebinding) sends its own name.
+    """
+    if len(host) > _HOST_MAX_BYTES:
+        return False
+    name = host[: -len(port[0])] if (port := _PORT.search(host)) else host
+    return name.lower() == "localhost" or is_loopback(name)
 
 
 def network_of(address: str) -> str:

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
-from service.access.peer import TrustedProxies, is_loopback, network_of
+from service.access.peer import TrustedProxies, is_loopback, is_loopback_host, network_of
 from service.api.request import RequestContext
 from service.model.caller import Caller
 from service.model.errors import (
@@ -23,7 +23,9 @@ from service.model.rate import Admission, Rate
 from service.observe.metrics import LIMITER
 from service.observe.tracing import Work
 
-_PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
+_PASSED_ON = frozenset(
+    {"forwarded", "origin", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
+)
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
 
 
@@ -31,8 +33,14 @@ class Gate:
     """Lets callers in at the rate that is theirs, everybody else at the rate of their address."""
 
     def __init__(
-        self, authenticator: Authenticator, limiter: Limiter, rate: Rate, proxies: TrustedProxies
+        self,
+        authenticator: Authenticator,
+        limiter: Limiter,
+        rate: Rate,
+        proxies: TrustedProxies,
+        trusts_local: bool = True,
     ) -> None:
+        self._trusts_local = trusts_local
         self._authenticator = authenticator
         self._tokens = authenticator.tokens
         self._limiter = limiter
@@ -70,8 +78,10 @@ class Gate:
         await self._take(context, self._address(context), self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
-        """Whether it comes from this machine itself, with no sign of a proxy in between."""
-        return is_loopback(context.peer) and _PASSED_ON.isdisjoint(context.headers)
+        """Whether it comes from this machine itself, with no sign of a proxy or a browser."""
+        if not self._trusts_local or not _PASSED_ON.isdisjoint(context.headers):
+            return False
+        return is_loopback(context.peer) and is_loopback_host(context.headers["host"][0])
 
     def remembered(self, token: str) -> Caller | None:
         """The caller of a bearer token that was verified before and has not expired."""

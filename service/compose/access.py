@@ -47,7 +47,8 @@ async def open_access(
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
     proxies = checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
     oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
-    return Gate(authenticator, limiter, rate, proxies), oauth2, tokens
+    gate = Gate(authenticator, limiter, rate, proxies, trusts_local=http.open_metrics)
+    return gate, oauth2, tokens
 
 
 def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:

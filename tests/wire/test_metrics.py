@@ -36,7 +36,11 @@ def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert all(f"# HELP {name} " in answer.text for name in REGISTRY.described)
-    for field in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+    for host in ("localhost", "localhost:1", "LOCALHOST", "127.0.0.1", "127.9.9.9:80", "[::1]:80"):
+        assert httpx.get(url, headers={"host": host}).status_code == 200, host
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "::1:", "x"):
+        assert httpx.get(url, headers={"host": host}).status_code == 401, host
+    for field in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Origin"):
         passed_on = {field: "127.0.0.1"}
         assert httpx.get(url, headers=passed_on).status_code == 401
         with running.client() as client:
@@ -44,6 +48,21 @@ def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
             assert (refused.status_code, refused.json()["code"]) == (403, "insufficient-scope")
         with running.client("ada", "items:admin") as client:
             assert client.get("/metrics", headers=passed_on).status_code == 200
+
+
+def test_the_open_door_can_be_shut(
+    stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Proxies of this machine may add no field by which they could be told from it."""
+    service = start_service(
+        Stack(stack.shards, stack.redis_url),
+        tmp_path_factory.mktemp("shut"),
+        HOTSHELF_HTTP_OPEN_METRICS="false",
+    )
+    assert httpx.get(f"{service.url}/metrics").status_code == 401
+    with service.client("ada", "items:admin") as client:
+        assert client.get("/metrics").status_code == 200
+    assert service.stop() == 0
 
 
 def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
