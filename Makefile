@@ -108,6 +108,9 @@ wheel: need-tests ## Build target/wheels/hotshelf-*.whl, which holds everything 
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir target/wheels .
 	@ls target/wheels/hotshelf-*.whl
 
+counts: need-tests ## Sizes, docstrings and imports of service/, as the house tests bound them
+	$(BIN)/python -m tests.house.counts
+
 clean: ## Remove all that was built or stored here
 	rm -rf $(VENV) target .hotshelf service/*.so
 

@@ -100,7 +100,10 @@ def bearer_token(lines: Lines) -> str:
 
 @bounded(_AUTHORIZATION_MAX_BYTES)
 def parse_bearer(line: str) -> str:
-    """As ``bearer_token``, of the only line."""
+    """As ``bearer_token``, of the only line.
+
+    Raises HeaderTooLarge, InvalidHeader, InvalidToken, Unauthenticated.
+    """
     if len(line) > _AUTHORIZATION_MAX_BYTES:
         raise header_too_large(
             "authorization", f"is longer than a token of {TOKEN_MAX_BYTES} bytes"

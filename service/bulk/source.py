@@ -38,7 +38,10 @@ class Block:
 
 
 class Source:
-    """The lines of one input. ``sample`` is its unpacked beginning, ``size`` 0 when unknown."""
+    """The lines of one input. ``sample`` is its decompressed beginning, ``size`` 0 when unknown.
+
+    Opening it raises SourceBroken.
+    """
 
     def __init__(self, path: str) -> None:
         self.name = path

@@ -50,7 +50,7 @@ def executable_by(
     """``program`` itself if ``account`` can run it, else the same program in an open copy.
 
     ``parts`` are the files and directories beside each other that it needs. The modes of the
-    originals and of the directories above them are left as they are.
+    originals and of the directories above them are left as they are. Raises StackError.
     """
     if _runs(program, account):
         return program

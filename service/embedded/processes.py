@@ -47,7 +47,10 @@ class Account:
 
 
 def server_account() -> Account:
-    """The caller's own account, or ``nobody`` for root, whom PostgreSQL refuses."""
+    """The caller's own account, or ``nobody`` for root, because PostgreSQL refuses to run as root.
+
+    Raises StackError where there is no such account.
+    """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     try:
@@ -242,7 +245,10 @@ def write_private(path: Path, text: str, account: Account) -> None:
 
 
 def free_port(preferred: int | None, taken: set[int]) -> int:
-    """``preferred`` if nobody listens there, else another; what is returned joins ``taken``."""
+    """``preferred`` if no process listens there, else another; the result joins ``taken``.
+
+    Raises StackError if none is free.
+    """
     candidates = [preferred] if preferred else []
     for port in [*candidates, *random.sample(PORTS, 1_000)]:
         if port not in taken and _can_listen(port):

@@ -50,7 +50,8 @@ def find_stack(data_dir: Path) -> Stack:
 def take_lock(data_dir: Path) -> int:
     """Make the directory and reserve it for this process, until the descriptor is closed.
 
-    The kernel closes it when the process ends, so no lock is ever left behind.
+    The kernel closes it when the process ends, so no lock is ever left behind. Raises StackError if
+    the directory cannot be used or another process has it.
     """
     try:
         # Traversable, since PostgreSQL before 16 looks its directory up from the root (as root's

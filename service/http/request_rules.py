@@ -8,7 +8,10 @@ _MAX_FIELDS = 99
 
 
 def check_headers(sent: Headers, context: RequestContext) -> None:
-    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1."""
+    """RFC 9110 section 5.5 (field values), RFC 9112 sections 3.2 (one Host) and 6.1.
+
+    Raises InvalidHeader, TooManyHeaders.
+    """
     headers = context.headers
     if len(sent) != len(headers):
         names = sent.keys()
@@ -33,7 +36,7 @@ def check_headers(sent: Headers, context: RequestContext) -> None:
 
 
 def check_path(path: str) -> None:
-    """Granian decoded the path once; what can only come of other encodings names nothing."""
+    """Raises NoSuchRoute for a path that, decoded once by Granian, still shows an encoding."""
     odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
     if odd or "//" in path or (path.endswith("/") and path != "/"):
         raise NoSuchRoute("There is nothing at this path.")

@@ -103,7 +103,7 @@ class Reader:
         return None
 
     async def get_remote(self, item_id: bytes, subject: str) -> Stored | None:
-        """``get`` after ``get_near``: from Redis or a database."""
+        """``get`` after ``get_near``: from Redis or a database. Raises as ``get`` does."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._join(item_id, subject, partial(_settle, future))
         result = await future

@@ -83,6 +83,7 @@ class JsonPatch:
         self._parsed = operations if len(text) <= _KEPT_BYTES else None
 
     def apply(self, data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH) -> bytes:
+        """Raises PatchTestFailed, PatchConflict, PatchResultInvalid."""
         operations, self._parsed = self._parsed, None
         document, room = value_of(data), max_bytes
         for index, operation in enumerate(operations or value_of(self._text)):

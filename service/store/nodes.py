@@ -99,7 +99,8 @@ class Node:
     async def connection(self, *, reading: bool = False) -> AsyncIterator[Connection]:
         """A pooled connection; it goes back whole, or is closed, whatever happens meanwhile.
 
-        Failures come out as our errors. Those after which running the same again is safe for
+        Raises ShardUnavailable, Overloaded and DatabaseTimeout for the driver's failures. Those
+        after which running the same again is safe for
         statements of one transaction say so (``run_again``), an unknown COMMIT included. Who is not
         ``reading`` is refused at once while as many COMMITs hang as may be under way. The place
         of a connection that was left is taken until its server process has ended.

@@ -16,6 +16,8 @@ import grimp
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service"
 
+# What a method that subclasses have to give raises.
+_ABSTRACT = {"NotImplementedError"}
 _REASON = re.compile(r"\b(because|otherwise|avoid|since|so that|unless|else)\b", re.IGNORECASE)
 _UNIT = re.compile(
     r"_(S|MS|US|BYTES|CHARACTERS|ITEMS|ROWS|BITS|DAYS|DIGITS|[A-Z]+S|VERSION|DEPTH|PORT)$"
@@ -97,10 +99,14 @@ def count() -> Counts:
 
 
 def import_depth() -> int:
-    """Modules in the longest chain of imports; there are no cycles, or this would not end."""
+    """Modules in the longest chain of imports, the package itself apart.
+
+    There are no cycles, or this would not end.
+    """
     graph = grimp.build_graph("service")
     below: Mapping[str, set[str]] = {
-        module: graph.find_modules_directly_imported_by(module) for module in graph.modules
+        module: graph.find_modules_directly_imported_by(module) - {"service"}
+        for module in graph.modules
     }
 
     @cache
@@ -146,7 +152,7 @@ def _raised(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Raise) and node.exc is not None:
             raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            if isinstance(raised, ast.Name):
+            if isinstance(raised, ast.Name) and raised.id not in _ABSTRACT:
                 found.add(raised.id)
     return found
 

@@ -66,7 +66,7 @@ class Docs:
         return reply
 
     async def asset(self, context: RequestContext) -> Reply:
-        """GET /docs/{asset}."""
+        """GET /docs/{asset}. Raises NoSuchRoute."""
         name = context.path_params["asset"]
         if name not in _ASSETS:
             raise NoSuchRoute("There is nothing at this path.")

@@ -18,7 +18,10 @@ _WEIGHT = re.compile(r"[0-9]++(?:\.[0-9]*+)?|\.[0-9]++")
 
 
 def list_field(headers: Mapping[str, list[str]], name: str) -> str | None:
-    """As ``field``, of one that is read member by member and so has not too many."""
+    """As ``field``, for a field that is read member by member: also bounded in members.
+
+    Raises HeaderTooLarge.
+    """
     value = field(headers, name)
     if value is not None and not is_short(value):
         raise header_too_large(name, f"has more than {_MAX_DELIMITERS} members and parameters")

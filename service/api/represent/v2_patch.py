@@ -27,7 +27,8 @@ def updated(item: Item, attributes: bytes, max_bytes: int) -> bytes:
 def patched(item: Item, patch: Patch, max_bytes: int, base_url: str) -> bytes:
     """The JSON text of the data after a patch of the item's whole document.
 
-    As in version 1, but paths begin with ``/data/attributes``.
+    As in version 1, but paths begin with ``/data/attributes``. Raises PatchResultInvalid, and what
+    ``Patch.apply`` raises.
     """
     whole = render(item, base_url)
     assert item.data is not None
