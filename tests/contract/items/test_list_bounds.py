@@ -64,7 +64,7 @@ def test_lists_leave_connections_to_others(fresh: Database) -> None:
 
 
 def _context(subject: str) -> RequestContext:
-    async def read_body() -> bytes:
+    async def read_body(_: int | None = None) -> bytes:
         return b""
 
     caller = Caller(subject, frozenset({"items:read"}))
