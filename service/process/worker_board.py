@@ -11,6 +11,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Mapping
+from struct import Struct
 from typing import NamedTuple
 
 ENV_NAME = "HOTSHELF_BOARD_FILE"
@@ -23,6 +24,8 @@ _SALT_BYTES = 32
 # The first place is for what is written for all.
 _SHARED = 0
 _HEAD_BYTES = 16
+# struct flock: type, whence, start, length, process.
+_LOCK = Struct("hhqqi4x")
 # A reader that meets a writer half-way looks again.
 _LOOKS = 5
 # Who has not written for as long has ended, or hangs.
@@ -78,9 +81,12 @@ class WorkerBoard:
         RuntimeError where there are more workers than places.
         """
         for place in range(1, _PLACES):
+            # A lock of one byte, far from the data; it keeps nobody from reading. It belongs to the
+            # open file description, because a lock of the process would be lost as soon as any
+            # descriptor of the board is closed, a duplicate's too.
+            lock = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
             try:
-                # A lock of one byte, far from the data; it keeps nobody from reading.
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, lock)
             except OSError:
                 continue
             self._place = place

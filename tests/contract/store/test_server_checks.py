@@ -35,6 +35,11 @@ def encoded(stack: EmbeddedStack, encoding: str) -> Iterator[Database]:
     execute(primary, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def _shared(stack: EmbeddedStack) -> Database:
+    """The stack's own databases, in as many buckets as all tests of one worker expect there."""
+    return database(stack, buckets=Database().buckets)
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_would_garble_text_is_refused(stack: EmbeddedStack, encoding: str) -> None:
     with encoded(stack, encoding) as settings:
@@ -91,7 +96,7 @@ def commits(stack: EmbeddedStack, value: str) -> Iterator[None]:
 def test_no_connection_commits_asynchronously(
     stack: EmbeddedStack, default: str, ours: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    migrate(database(stack))
+    migrate(_shared(stack))
 
     async def commits_of(shard: Shard) -> str:
         async with shard.primary() as connection:
@@ -107,11 +112,11 @@ def test_no_connection_commits_asynchronously(
     async def after(shard: Shard, _: Reads) -> None:
         assert await commits_of(shard) == ours
 
-    run(database(stack), before)
+    run(_shared(stack), before)
     with commits(stack, default):
-        run(database(stack), after)
-        with connect_primary(0, stack.shards[0], database(stack)) as connection:
+        run(_shared(stack), after)
+        with connect_primary(0, stack.shards[0], _shared(stack)) as connection:
             assert connection.execute("SHOW synchronous_commit").fetchone() == (ours,)
-        warned = [f.text for f in examine(database(stack)) if f.text.startswith("synchronous")]
+        warned = [f.text for f in examine(_shared(stack)) if f.text.startswith("synchronous")]
         assert bool(warned) == (default == "off")
     assert ("synchronous_commit is off" in caplog.text) == (default == "off")

@@ -107,3 +107,16 @@ def test_numbers_of_a_worker_that_ended_still_count(monkeypatch: pytest.MonkeyPa
     assert again.read().counters["asked_total", ()] == 7
     assert again.read().counters["asked_total", ()] == 7, "not counted twice"
     board.close()
+
+
+def test_a_place_is_kept_when_a_duplicate_of_the_descriptor_is_closed() -> None:
+    board = WorkerBoard.create()
+    other = WorkerBoard(os.open(board.path, os.O_RDWR))
+    try:
+        board.take_place()
+        os.close(os.dup(int(board.path.rpartition("/")[2])))
+        other.take_place()
+        assert (board.number, other.number) == (0, 1)
+    finally:
+        other.close()
+        board.close()
