@@ -23,9 +23,7 @@ from service.model.rate import Admission, Rate
 from service.observe.metrics import LIMITER
 from service.observe.tracing import Work
 
-_PASSED_ON = frozenset(
-    {"forwarded", "origin", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
-)
+_PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
 
 
@@ -78,10 +76,17 @@ class Gate:
         await self._take(context, self._address(context), self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
-        """Whether it comes from this machine itself, with no sign of a proxy or a browser."""
+        """Whether it comes from this machine itself, with no sign of a proxy or another site.
+
+        A browser names the page that asks, and the status page asks for its own parts.
+        """
         if not self._trusts_local or not _PASSED_ON.isdisjoint(context.headers):
             return False
-        return is_loopback(context.peer) and is_loopback_host(context.headers["host"][0])
+        host = context.headers["host"][0]
+        own_origin = [f"{context.scheme}://{host}"]
+        if context.headers.get("origin", own_origin) != own_origin:
+            return False
+        return is_loopback(context.peer) and is_loopback_host(host)
 
     def remembered(self, token: str) -> Caller | None:
         """The caller of a bearer token that was verified before and has not expired."""

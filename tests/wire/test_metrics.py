@@ -40,6 +40,9 @@ def test_this_machine_and_admins_may_see_it(running: RunningService) -> None:
         assert httpx.get(url, headers={"host": host}).status_code == 200, host
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "::1:", "x"):
         assert httpx.get(url, headers={"host": host}).status_code == 401, host
+    own = running.url
+    assert httpx.get(url, headers={"origin": own}).status_code == 200
+    assert httpx.get(url, headers={"origin": "http://evil.example"}).status_code == 401
     for field in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Origin"):
         passed_on = {field: "127.0.0.1"}
         assert httpx.get(url, headers=passed_on).status_code == 401
