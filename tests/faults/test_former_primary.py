@@ -92,8 +92,8 @@ def test_of_two_primaries_the_higher_timeline_counts(
             assert [_put(owner, url, 2) for url in urls] == [v + 1 for v in acknowledged.values()]
             stored = "SELECT count(*) FROM items WHERE data->>'n' <> '0'"
             assert execute(two_shards.shards[0][0], stored) == [(0,)], "written to the former one"
-        assert total(scrape(running.url), "hotshelf_primaries_ignored") == 2
-        assert "ignored=node-0 timeline=1 highest=2" in running.log.read_text()
+        assert total(scrape(running.url), "hotshelf_primaries_ignored") == 1
+        assert '"ignored": "node-0", "timeline": 1, "highest": 2' in running.log.read_text()
     finally:
         assert running.stop() == 0
 
