@@ -106,6 +106,18 @@ class Connection(AsyncConnection[Row]):
                     s.shutdown(socket.SHUT_WR)
             raise
 
+    async def close(self) -> None:
+        """As psycopg's, after the event loop has stopped watching the socket.
+
+        Another task may still wait for it, if only to find itself cancelled, and libuv aborts the
+        whole process when a socket is closed that it has just been told to watch.
+        """
+        if not self.closed:
+            loop, fd = asyncio.get_running_loop(), self.fileno()
+            loop.remove_reader(fd)
+            loop.remove_writer(fd)
+        await super().close()
+
     async def ended(self) -> None:
         """Return when the server process has ended, after it was ``left``."""
         fd, readable = self.fileno(), asyncio.Event()
