@@ -24,7 +24,7 @@ from bench.load import CONNECTIONS, Measure, Sample, as_row, build_pacer
 from bench.processes import Server
 from bench.report import ratios, summary
 from bench.servers import NEAR_CACHE_OFF, Place, has_near_cache, missing, ours, peer, server_of
-from bench.workload import READER, Workload, fill, store_for_peers, write_requests
+from bench.workload import READER, Workload, fill, peers_redis_url, store_for_peers, write_requests
 from service.embedded import EmbeddedStack
 from tests.fixtures.running import RunningService
 from tests.fixtures.stack import short_directory
@@ -138,8 +138,9 @@ def _peers(
     state: Run, variant: str, service: RunningService, folder: Path, workload: Workload
 ) -> Iterator[list[Asked]]:
     """The peers of this variant, running, with the same bytes to serve."""
-    store_for_peers(state.measure.redis, workload)
-    place = Place(folder, state.stack.redis_url, workload)
+    redis_url = peers_redis_url(state.stack.redis_url)
+    store_for_peers(redis_url, workload)
+    place = Place(folder, redis_url, workload)
     with contextlib.ExitStack() as running:
         peers = []
         for name in AGAINST[variant]:

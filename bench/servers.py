@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.processes import Server, started
-from bench.workload import PEER_BODY, Workload
+from bench.workload import PEER_BODY, PEER_DATABASE, Workload
 from service.embedded import EmbeddedStack, Stack
 from service.settings import Settings
 from tests.fixtures.ports import free_port
@@ -29,7 +29,7 @@ class Place:
     """What a peer needs to know to serve ``workload``."""
 
     folder: Path
-    redis_url: str
+    redis_url: str  # of the peers' database
     workload: Workload
 
 
@@ -124,7 +124,7 @@ def _webdis(place: Place, port: int) -> Launch:
         "threads": 2,
         "pool_size": 20,
         "daemonize": False,
-        "database": 0,
+        "database": PEER_DATABASE,
         "verbosity": 0,
         "logfile": str(place.folder / "webdis-access.log"),
     }

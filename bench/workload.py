@@ -5,6 +5,7 @@ import itertools
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import redis
@@ -13,6 +14,8 @@ from tests.fixtures.running import RunningService
 
 OWNER, READER = "bench-owner", "bench-reader"
 PEER_ITEM, PEER_BODY = "peer:item:", "peer:body:"
+# Of their own, because the service refuses a database that holds anybody else's keys.
+PEER_DATABASE = 1
 _WORDS = ["library", "package", "development", "files", "documentation", "support", "tool", "text"]
 _WORDS += ["simple", "network", "server", "client", "format", "runtime", "graphical", "terminal"]
 # What surrounds `data` in the answer of GET.
@@ -75,9 +78,14 @@ def _data(dice: random.Random, n: int, size: int) -> dict[str, object]:
     return data
 
 
-def store_for_peers(client: redis.Redis, workload: Workload) -> None:
+def peers_redis_url(redis_url: str) -> str:
+    """The peers' database on the server of ``redis_url``."""
+    return urlsplit(redis_url)._replace(path=f"/{PEER_DATABASE}").geturl()
+
+
+def store_for_peers(redis_url: str, workload: Workload) -> None:
     """The same bytes under the peers' own keys: with the tag, and bare for webdis."""
-    with client.pipeline(transaction=False) as pipeline:
+    with redis.Redis.from_url(redis_url) as client, client.pipeline(transaction=False) as pipeline:
         for item_id, body in workload.bodies.items():
             pipeline.set(PEER_ITEM + item_id, workload.tags[item_id].encode() + b"\n" + body)
             pipeline.set(PEER_BODY + item_id, body)

@@ -40,8 +40,10 @@ def _running(stack: Stack, folders: pytest.TempPathFactory, kind: str) -> Iterat
     assert running.stop() == 0
 
 
-def _ask(limited: RunningService, *lines: tuple[str, str]) -> int:
-    return httpx.get(limited.url + NOBODY, headers=list(lines), timeout=30).status_code
+def _ask(limited: RunningService, *lines: tuple[str, str], source: str = "127.0.0.1") -> int:
+    transport = httpx.HTTPTransport(local_address=source)
+    with httpx.Client(transport=transport, timeout=30) as client:
+        return client.get(limited.url + NOBODY, headers=list(lines)).status_code
 
 
 def _use_up(ask: Callable[[int], int]) -> None:
@@ -69,8 +71,10 @@ def test_no_invention_gives_a_fresh_allowance(limited: RunningService) -> None:
 def test_a_key_has_its_own_limit_whatever_the_headers(limited: RunningService) -> None:
     rate = f"7/{WINDOW_S}"
     key = limited.command("keys", "create", "--owner", "olivia", "--rate", rate)
+    # From an address with tokens left: a key that is not known yet costs its address one.
     statuses = [
-        _ask(limited, ("x-api-key", key), ("x-forwarded-for", f"192.0.2.{n}")) for n in range(10)
+        _ask(limited, ("x-api-key", key), ("x-forwarded-for", f"192.0.2.{n}"), source="127.0.0.77")
+        for n in range(10)
     ]
     assert statuses == [404] * 7 + [429] * 3
 

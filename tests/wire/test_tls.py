@@ -98,7 +98,7 @@ def tls_postgres(folder: Path, pem: tuple[Path, Path]) -> Iterator[str]:
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
             f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
-            f"ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nfsync = off\n"
+            f"ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\n"
         )
     run("pg_ctl", "-w", "-l", str(data / "log"), "start")
     try:
