@@ -1,11 +1,15 @@
 """What the Rust extension offers to Python. One Rust file an idea: see native/src."""
 
-from typing import final
+from collections.abc import Sequence
+from typing import Self, final
+
+from typing_extensions import disjoint_base
 
 __all__ = [
     "GunzipMalformed",
     "GunzipTooLarge",
     "ScanProblem",
+    "Tally",
     "bucket_of",
     "compress",
     "copy_rows",
@@ -43,6 +47,27 @@ class ScanProblem:
     def column(self) -> int: ...
     @property
     def detail(self) -> str: ...
+
+@disjoint_base
+class Tally:
+    """How many values fell into which bucket. One thread at a time may use it.
+
+    A value belongs to the first of the ascending ``bounds`` that is not below it; beyond the last
+    there is one more bucket. Raises ValueError where the bounds do not ascend.
+    """
+
+    def __new__(cls, bounds: Sequence[float]) -> Self: ...
+    @property
+    def counts(self) -> list[int]:
+        """A new list, with one element more than there are bounds."""
+
+    @property
+    def total(self) -> float:
+        """The sum of all values."""
+
+    def observe(self, value: float) -> None: ...
+    def bucket(self, value: float) -> int:
+        """The index of the value's bucket."""
 
 def bucket_of(item_id: bytes, modulus: int) -> int:
     """The PostgreSQL hash partition (0 ≤ n < modulus) of a uuid given as its 16 bytes.

@@ -71,7 +71,7 @@ class Totals:
                 if not any(spread.counts):
                     continue
                 totals.spreads[name, labels] = Spread(
-                    spread.counts.copy(), spread.total, spread.examples.copy()
+                    spread.counts, spread.total, spread.examples.copy()
                 )
         for sample in samples:
             is_counter = registry.described[sample.name].kind is Kind.COUNTER
