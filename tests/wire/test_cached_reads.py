@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from service import native
-from service.cache.layout import ITEM, KIND_AT, MARKER
+from service.cache.layout import INVALIDATION, ITEM, KIND_AT
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
@@ -43,7 +43,7 @@ def _until_cached(stack: EmbeddedStack, url: str) -> int | None:
     return _kind(stack, url)
 
 
-def test_a_read_fills_and_a_write_marks(stack: EmbeddedStack, service: RunningService) -> None:
+def test_a_read_fills_and_a_write_invalidates(stack: EmbeddedStack, service: RunningService) -> None:
     with service.client("alice") as alice, service.client("bob") as bob:
         created = _create(alice)
         url = created.headers["location"]
@@ -52,7 +52,7 @@ def test_a_read_fills_and_a_write_marks(stack: EmbeddedStack, service: RunningSe
         assert bob.get(url).content == created.content
         headers = JSON | {"if-match": created.headers["etag"]}
         replaced = alice.put(url, content='{"data":{"n":2}}', headers=headers)
-        assert _kind(stack, url) == MARKER
+        assert _kind(stack, url) == INVALIDATION
         assert alice.get(url).content == bob.get(url).content == replaced.content
 
 
