@@ -22,14 +22,14 @@ __all__ = [
 
 @final
 class ScanProblem:
-    """One place at which a JSON text breaks a rule.
+    """One location at which a JSON text breaks a rule.
 
     ``rule`` is one of: ``syntax``, ``duplicate-member``, ``unknown-member``, ``not-an-object``,
     ``too-deep``, ``name-too-long``, ``nul``, ``lone-surrogate``, ``number-too-long``.
     ``pointer`` is an RFC 6901 JSON Pointer into the scanned text: to the value or the member, ""
     for ``syntax``; in it a name is cut after 256 bytes, and a lone surrogate is U+FFFD.
     ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a predicate whose subject
-    is the place ("is nested deeper than 64 levels").
+    is the location ("is nested deeper than 64 levels").
     Immutable, and equal to another with the same five values.
     """
 
@@ -99,7 +99,7 @@ def scan_elements(
     """As ``scan_envelope``, of an envelope whose member ``array`` is an array of many values.
 
     Returns the other members, and where each element begins and ends in ``body``; None if the
-    member is absent or no array. At most ``max_elements`` + 1 places are returned, so one more
+    member is absent or no array. At most ``max_elements`` + 1 spans are returned, so one more
     than allowed shows; the rest is checked like everything else. The array is a level of depth.
     """
 

@@ -23,7 +23,7 @@ from service.model.errors import (
     BodyTooLarge,
     IncompleteBody,
     InvalidSyntax,
-    Place,
+    Location,
     UnsupportedMediaType,
 )
 
@@ -135,7 +135,7 @@ def _is_gzip(headers: Mapping[str, list[str]]) -> bool:
         return True
     raise UnsupportedMediaType(
         "The content coding of the body is not supported.",
-        Place("Use gzip or identity.", header="content-encoding"),
+        Location("Use gzip or identity.", header="content-encoding"),
         extra={"accept_encoding": "gzip, identity"},
     )
 

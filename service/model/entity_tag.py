@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import Place, PreconditionFailed
+from service.model.errors import Location, PreconditionFailed
 
 # A tag and the comma or the end behind it; possessive, so that each character is read once.
 _ENTITY_TAG = re.compile(
@@ -90,4 +90,4 @@ def precondition_failed(header: str, current: Tagged | None) -> PreconditionFail
     state: dict[str, str | int]
     state = {} if current is None else {"version": current.tag[0], "etag": entity_tag(current)}
     detail = f"The item is not in a state that {header} allows."
-    return PreconditionFailed(detail, Place("does not hold", header=header), extra=state)
+    return PreconditionFailed(detail, Location("does not hold", header=header), extra=state)

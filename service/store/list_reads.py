@@ -56,7 +56,7 @@ class ListReads:
         self, guards: Guards, connections: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._guards = guards
-        self._places = Bulkhead("lists", connections, connections * _WAITING_A_CONNECTION)
+        self._bulkhead = Bulkhead("lists", connections, connections * _WAITING_A_CONNECTION)
         self._clock = clock
 
     async def rows(self, shard: Shard, statement: Statement, seconds: float) -> list[Row]:
@@ -75,7 +75,7 @@ class ListReads:
             if rows is None:
                 # By its number, because the primary may be another node by the next list.
                 async with (
-                    self._places.entered(shard.number, max(0.0, until - self._clock())),
+                    self._bulkhead.entered(shard.number, max(0.0, until - self._clock())),
                     shard.primary(reading=True) as connection,
                 ):
                     return await _rows(connection, statement)
@@ -110,7 +110,7 @@ class ListReads:
             try:
                 with guard.counted(1):
                     async with (
-                        self._places.entered(node, max(0.0, until - self._clock())),
+                        self._bulkhead.entered(node, max(0.0, until - self._clock())),
                         node.connection(reading=True) as connection,
                     ):
                         # Again, because the node may have restarted meanwhile from an older state.

@@ -10,7 +10,7 @@ import uvloop
 from service.embedded import EmbeddedStack
 from service.flow.breaker import State
 from service.items.pages import Pages
-from service.model.errors import DatabaseTimeout, DependencyError, Place, ShardUnavailable
+from service.model.errors import DatabaseTimeout, DependencyError, Location, ShardUnavailable
 from service.model.query import OWNER_ID, Condition, Query
 from service.settings import Database
 from service.store.guards import Guards
@@ -33,7 +33,7 @@ SLEEPERS = (
     "FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(CASE%'"
     " AND pid <> pg_backend_pid()"
 )
-ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Place("", parameter="filter[owner_id]")),))
+ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Location("", parameter="filter[owner_id]")),))
 
 
 @dataclass

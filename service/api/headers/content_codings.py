@@ -8,7 +8,7 @@ from service.api.headers.header_lists import is_short, list_field, members, para
 from service.api.request import Reply
 from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import NotAcceptable, Place
+from service.model.errors import NotAcceptable, Location
 from service.observe.metrics import COMPRESSED_BYTES
 
 # The quickest to make first: it wins where a client likes several as much. By measurement on the
@@ -27,7 +27,7 @@ def choose_coding(headers: Mapping[str, list[str]]) -> str:
     if chosen is None:
         raise NotAcceptable(
             "No content coding is acceptable.",
-            Place("refuses every coding", header="accept-encoding"),
+            Location("refuses every coding", header="accept-encoding"),
             extra={"available": ", ".join((*LEVELS, "identity"))},
         )
     return chosen

@@ -204,9 +204,9 @@ def test_errors_that_the_item_s_state_decided_are_kept(fresh: Database) -> None:
                     with pytest.raises(error) as again:
                         await write(writer, item_id, same)
                     told = again.value
-                    assert (told.detail, told.places, told.extra) == (
+                    assert (told.detail, told.locations, told.extra) == (
                         at_first.value.detail,
-                        at_first.value.places,
+                        at_first.value.locations,
                         at_first.value.extra,
                     )
                     assert told.replayed
