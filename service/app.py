@@ -27,11 +27,11 @@ from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import Router, documented, endpoints
 from service.cache import entries
+from service.cache.degradations import degradations
 from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from service.cache.degradations import degradations
 from service.compose.access import open_access
 from service.compose.checked import checked
 from service.compose.observation import Observation
@@ -201,7 +201,7 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
-    list_reads = ListReads(reads.guards, most)
+    list_reads = ListReads(reads.bulkheads, most)
     timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
         Pages(shards, list_reads, declared, timeout_s, per_caller),

@@ -137,15 +137,15 @@ def compress(data: bytes, coding: str, level: int) -> bytes:
     """
 
 class GunzipTooLarge(ValueError):
-    """Unpacked, a body has more bytes than the caller takes."""
+    """Decompressed, a body has more bytes than the caller takes."""
 
 class GunzipMalformed(ValueError):
     """A body is not a whole number of gzip members (RFC 1952), or a checksum is wrong."""
 
 def gunzip(data: bytes, max_bytes: int) -> bytes:
-    """Unpack one or more gzip members to at most ``max_bytes`` bytes.
+    """Decompress one or more gzip members to at most ``max_bytes`` bytes.
 
-    Raises GunzipTooLarge as soon as there is one byte more, without unpacking the rest, else
+    Raises GunzipTooLarge as soon as there is one byte more, without decompressing the rest, else
     GunzipMalformed for bad, cut, empty or trailing data. Time is linear in both lengths however
     many members there are; above 64 KiB of either the interpreter lock is released.
     """

@@ -81,7 +81,7 @@ def parse(body: bytes, data_max_bytes: int) -> tuple[list[BatchOperation], bool]
 def _operation(
     text: bytes, where: str, data_max_bytes: int, wrong: list[Location]
 ) -> BatchOperation | None:
-    """The operation with this text, or None and more locations in ``wrong``. Raises InvalidSyntax."""
+    """The operation with this text; None adds to ``wrong``. Raises InvalidSyntax."""
     before = len(wrong)
     found = _members(text, where, wrong)
     # Data and patches stay text; the others are short.
@@ -125,7 +125,9 @@ def _members(text: bytes, where: str, wrong: list[Location]) -> dict[str, bytes]
         locations = (Location("is given twice", pointer=f"{where}{pointer}") for pointer in twice)
         raise InvalidSyntax("The body is not the JSON that is expected here.", *locations)
     unknown = [problem.pointer for problem in found if problem.rule == "unknown-member"]
-    wrong += [Location("is unknown here", pointer=f"{where}{pointer}"[:1024]) for pointer in unknown]
+    wrong += [
+        Location("is unknown here", pointer=f"{where}{pointer}"[:1024]) for pointer in unknown
+    ]
     return {}
 
 

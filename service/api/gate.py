@@ -125,7 +125,9 @@ class Gate:
         rate = caller.rate or self._rate
         if cost > rate.capacity:
             location = Location(f"At most {rate.capacity} operations pass at once.", pointer="")
-            raise InvalidContent("There are more operations than the limit ever lets pass.", location)
+            raise InvalidContent(
+                "There are more operations than the limit ever lets pass.", location
+            )
         await self._take(context, caller.limit_key, rate, cost)
 
     def _address(self, context: RequestContext) -> str:

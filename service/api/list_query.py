@@ -177,7 +177,9 @@ def _parameter(name: str, value: str) -> Condition:
     # Owners and times have no JSON type, and only text has a prefix.
     as_text = operator == "prefix" or (path in (OWNER_ID, CREATED_AT) and operator != "exists")
     read: Callable[[str, bool], list[str]] = json_texts if operator in ("in", "nin") else _single
-    return checked_condition(path, operator, read(value, as_text), Location("", parameter=name[:256]))
+    return checked_condition(
+        path, operator, read(value, as_text), Location("", parameter=name[:256])
+    )
 
 
 def _single(value: str, as_text: bool) -> list[str]:

@@ -28,7 +28,9 @@ def parameters(
         raise InvalidParameter(f"The query string is longer than {QUERY_MAX_BYTES} bytes.")
     parts = [*filter(None, query_string.split("&"))]
     if len(parts) > MAX_PARAMETERS:
-        location = _location(f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0])
+        location = _location(
+            f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0]
+        )
         raise InvalidParameter("The query string has too many parameters.", location)
     found: dict[str, str] = {}
     wrong: list[Location] = []

@@ -1,7 +1,7 @@
 """What HTTP itself forbids, whatever the request is about."""
 
 from service.api.request import Headers, RequestContext
-from service.model.errors import InvalidHeader, NoSuchRoute, Location, TooManyHeaders
+from service.model.errors import InvalidHeader, Location, NoSuchRoute, TooManyHeaders
 
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99

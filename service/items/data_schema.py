@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema_rs
 import orjson
 
-from service.model.errors import HotshelfError, InvalidContent, PatchResultInvalid, Location
+from service.model.errors import HotshelfError, InvalidContent, Location, PatchResultInvalid
 from service.model.json_text import pointer_token, value_of
 from service.model.locations import MAX_LOCATIONS, Locations
 

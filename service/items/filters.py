@@ -68,7 +68,9 @@ def _has_scalar(value: object) -> bool:
     return True
 
 
-def _unindexed(detail: str, locations: Iterable[Location], declared: frozenset[Path]) -> UnindexedQuery:
+def _unindexed(
+    detail: str, locations: Iterable[Location], declared: frozenset[Path]
+) -> UnindexedQuery:
     names = [format_path(path) for path in sorted(declared)]
     return UnindexedQuery(
         detail,

@@ -1,9 +1,9 @@
 """Entity tags and conditional requests (RFC 9110 sections 8.8.3 and 13).
 
-An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix tells the
-stored forms apart (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
+An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix distinguishes
+stored representations (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
 ``-br``, ``-gzip``, ``-zstd`` for the coding), so that each is strong. A condition is met by any
-current tag of the item, whichever form it was given with.
+current tag of the item, whichever representation it came with.
 """
 
 import re

@@ -16,10 +16,10 @@ from service import native
 from service.model.errors import (
     HotshelfError,
     InvalidSyntax,
+    Location,
     PatchConflict,
     PatchResultInvalid,
     PatchTestFailed,
-    Location,
 )
 from service.model.json_text import locations_of, problem_of, text_of, value_of
 from service.model.locations import Locations
@@ -136,7 +136,9 @@ def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
     if not isinstance(operations, list):
         raise InvalidSyntax(_NOT_A_PATCH, Location("is not an array of operations", pointer=""))
     if len(operations) > MAX_OPERATIONS:
-        location = Location(f"is one operation more than {MAX_OPERATIONS}", pointer=f"/{MAX_OPERATIONS}")
+        location = Location(
+            f"is one operation more than {MAX_OPERATIONS}", pointer=f"/{MAX_OPERATIONS}"
+        )
         raise InvalidSyntax(_NOT_A_PATCH, location)
     wrong = Locations()
     for index, operation in enumerate(operations):

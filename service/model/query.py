@@ -41,7 +41,7 @@ _PIECE = re.compile(r"\\[.\\]|\.|[^.\\]++|\\")
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One filter. ``values`` holds one, or any number for ``in`` and ``nin``; for ``exists``
-    it is the JSON text true or false. ``where`` is its location in the request, with an empty detail.
+    it is the JSON text true or false. ``where`` is its location, with an empty detail.
     """
 
     path: Path

@@ -25,12 +25,12 @@ class AccessLog:
     """
 
     def __init__(
-        self, share: float, slow_s: float, salt: bytes, dice: random.Random | None = None
+        self, share: float, slow_s: float, salt: bytes, rng: random.Random | None = None
     ) -> None:
         self._share = share
         self.slow_s = slow_s
         self._salt = salt
-        self._dice = dice or random.SystemRandom()
+        self._rng = rng or random.SystemRandom()
         self._second, self._told, self._left_out = 0, 0, 0
         self.left = self._next()
 
@@ -96,4 +96,4 @@ class AccessLog:
             return 0
         if self._share <= 0:
             return _NEVER
-        return int(math.log(1 - self._dice.random()) / math.log(1 - self._share))
+        return int(math.log(1 - self._rng.random()) / math.log(1 - self._share))

@@ -48,18 +48,18 @@ class Traces:
         share: float,
         per_s: int,
         clock: Callable[[], float] = time.monotonic,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.begin = begin
         self._share = share
         self._per_s = per_s
         self._clock = clock
-        self._dice = (dice or random.SystemRandom()).random
+        self._rng = (rng or random.SystemRandom()).random
         self._left, self._at = float(per_s), clock()
 
     def draws(self) -> bool:
         """Whether a request that says nothing is sampled."""
-        return self._dice() < self._share and self._may()
+        return self._rng() < self._share and self._may()
 
     def follows(self, trace: TraceContext) -> bool:
         """Whether one with a traceparent is: never where its caller says that it is not."""

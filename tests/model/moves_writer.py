@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from tests.model.scripts import Case, invalidate
 from tests.model.state import (
+    ACKNOWLEDGED,
     COMMITTED,
+    CONFIRMED,
     DIED,
     EARLY,
     FIRST,
     OVER,
-    CONFIRMED,
-    ACKNOWLEDGED,
     WAIT,
     Move,
     State,

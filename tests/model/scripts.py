@@ -7,14 +7,14 @@ from tests.model.state import (
     EMPTY,
     ENTRY,
     FRESH,
-    LIVE,
     INVALIDATION,
+    LIVE,
     Key,
     State,
     Value,
     entry,
-    invalidation,
     fill_lease,
+    invalidation,
 )
 from tests.model.switches import Rules
 

@@ -12,13 +12,13 @@ from tests.model.moves_writer import show, with_writer, writer_moves
 from tests.model.scopes import Scope
 from tests.model.scripts import Case
 from tests.model.state import (
+    ACKNOWLEDGED,
     DEAD,
     EMPTY,
     FILL,
     GOT,
     LEASE,
     OVER,
-    ACKNOWLEDGED,
     Key,
     Move,
     Reader,

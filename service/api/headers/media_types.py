@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from service.api.headers.header_lists import is_short, list_field, members, parameters, weight
 from service.api.request import RequestContext
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import NotAcceptable, Location, UnsupportedMediaType
+from service.model.errors import Location, NotAcceptable, UnsupportedMediaType
 from service.model.resource import url_version
 
 JSON = "application/json"
@@ -35,7 +35,7 @@ class Representation:
 
     @property
     def tag_suffix(self) -> str:
-        """What sets the entity tags of this version's forms apart."""
+        """What distinguishes the entity tags of this version's representations."""
         return "" if self.version == 1 else ".v2"
 
 

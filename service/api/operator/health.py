@@ -14,7 +14,7 @@ _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 class Health:
     """Answers for probes; open to everybody, so they tell nothing but names and states.
 
-    ``breakers`` gives those of the database nodes, by name, and ``cache_degradations`` what is wrong
+    ``breakers`` gives those of the database nodes, by name, ``cache_degradations`` those of
     with Redis, in words.
     """
 

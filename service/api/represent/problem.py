@@ -126,7 +126,11 @@ def _names(context: RequestContext) -> dict[str, str]:
 
 
 def _error(location: Location) -> dict[str, str]:
-    named = {"pointer": location.pointer, "parameter": location.parameter, "header": location.header}
+    named = {
+        "pointer": location.pointer,
+        "parameter": location.parameter,
+        "header": location.header,
+    }
     return {"detail": location.detail} | {k: v for k, v in named.items() if v is not None}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from service import native
-from service.model.errors import InvalidContent, PatchResultInvalid, Location
+from service.model.errors import InvalidContent, Location, PatchResultInvalid
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH, MEMBERS, render
 from service.model.json_patch import Patch
@@ -43,7 +43,9 @@ def parse_body(body: bytes) -> bytes:
     if data is None:
         raise InvalidContent("The body has no data.", Location("is missing", pointer="/data"))
     if not data.startswith(b"{"):
-        raise InvalidContent("Data must be an object.", Location("is not an object", pointer="/data"))
+        raise InvalidContent(
+            "Data must be an object.", Location("is not an object", pointer="/data")
+        )
     return data
 
 

@@ -60,7 +60,9 @@ def _resource_members(body: bytes) -> Mapping[str, bytes]:
         if not members.get(name, b"{").startswith(b"{")
     ]
     if value_of(members.get("relationships", b"{}")):
-        wrong.append(Location("must be empty, because items have none", pointer="/data/relationships"))
+        wrong.append(
+            Location("must be empty, because items have none", pointer="/data/relationships")
+        )
     if wrong:
         raise InvalidContent("The resource object is not that of an item.", *wrong)
     return members

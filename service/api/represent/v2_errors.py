@@ -33,7 +33,9 @@ def is_profiled(error: HotshelfError) -> bool:
     return any(location.rule for location in error.locations)
 
 
-def _error_object(known: Mapping[str, Any], error: HotshelfError, location: Location) -> dict[str, Any]:
+def _error_object(
+    known: Mapping[str, Any], error: HotshelfError, location: Location
+) -> dict[str, Any]:
     more = cursor_profile.error_members(location, MAX_LIMIT)
     if "meta" in more:
         more["meta"] |= known.get("meta", {})
@@ -42,7 +44,7 @@ def _error_object(known: Mapping[str, Any], error: HotshelfError, location: Loca
 
 
 def _sentence(location: Location) -> str:
-    """The location's detail as a sentence; most are predicates, with the location as their subject."""
+    """The location's detail as a sentence; if it is a predicate, the location is its subject."""
     if location.detail[:1].isupper():
         return location.detail
     if location.pointer is not None:
@@ -55,5 +57,9 @@ def _sentence(location: Location) -> str:
 
 
 def _source(location: Location) -> dict[str, str]:
-    named = {"pointer": location.pointer, "parameter": location.parameter, "header": location.header}
+    named = {
+        "pointer": location.pointer,
+        "parameter": location.parameter,
+        "header": location.header,
+    }
     return {name: value for name, value in named.items() if value is not None}

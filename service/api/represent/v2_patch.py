@@ -5,7 +5,7 @@ from typing import Any
 from service import native
 from service.api.represent.v2 import render
 from service.api.represent.v2_body import resource_members
-from service.model.errors import PatchResultInvalid, Location
+from service.model.errors import Location, PatchResultInvalid
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH
 from service.model.json_patch import Patch, apply_members

@@ -26,8 +26,8 @@ from service.model.errors import (
     DatabaseTimeout,
     HotshelfError,
     InvalidContent,
-    OutcomeUnknown,
     Location,
+    OutcomeUnknown,
     RequestInProgress,
     ShardUnavailable,
 )

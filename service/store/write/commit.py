@@ -11,9 +11,9 @@ import psycopg
 from service.model.errors import (
     HotshelfError,
     InvalidContent,
+    Location,
     OutcomeUnknown,
     Overloaded,
-    Location,
 )
 from service.store.connection import Connection, Row, is_lost
 from service.store.round_trip import Step, round_trip

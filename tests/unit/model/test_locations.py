@@ -15,7 +15,9 @@ def test_the_first_findings_are_kept() -> None:
     wrong.add(Location("is one too many", pointer="/one"))
     with pytest.raises(InvalidContent) as raised:
         wrong.raise_any(InvalidContent, "The body cannot be used.")
-    assert [location.pointer for location in raised.value.locations] == [f"/{n}" for n in range(MAX_LOCATIONS)]
+    assert [location.pointer for location in raised.value.locations] == [
+        f"/{n}" for n in range(MAX_LOCATIONS)
+    ]
 
 
 def test_nothing_found_raises_nothing() -> None:
