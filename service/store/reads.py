@@ -140,7 +140,7 @@ class Reads:
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:
-        """Proved, while the primary answers; for readers with a permit.
+        """Proved, while the primary answers; for readers with a fill lease.
 
         The primary is asked after this was called. Raises ShardUnavailable, DatabaseTimeout,
         Overloaded, and BucketMoved where the shard does not own the id's bucket (any more).
@@ -158,7 +158,7 @@ class Reads:
         return reading
 
     async def read_primary(self, shard: Shard, item_id: bytes) -> Reading:
-        """From the primary itself, while it answers: for owners and for readers of a marker.
+        """From the primary itself, while it answers: for owners and after an invalidation.
 
         Raises as ``read_fresh`` does, and DatabaseTimeout rather than go to a replica while the
         primary says that it lives: who must have its word is not helped by another's.
