@@ -6,15 +6,15 @@ bound, since in an outage they are all there is.
 
 import hashlib
 import logging
-import math
 import random
 import time
+
+from service.observe.lots import passed_over
 
 _logger = logging.getLogger("hotshelf.access")
 
 # Lines a second beyond those that were drawn.
 _ALWAYS_PER_S = 100
-_NEVER = 1 << 60
 
 
 class AccessLog:
@@ -91,9 +91,4 @@ class AccessLog:
         return self._told <= _ALWAYS_PER_S
 
     def _next(self) -> int:
-        """How many are passed over before the next that is drawn: lots without a lot each."""
-        if self._share >= 1:
-            return 0
-        if self._share <= 0:
-            return _NEVER
-        return int(math.log(1 - self._rng.random()) / math.log(1 - self._share))
+        return passed_over(self._share, self._rng)
