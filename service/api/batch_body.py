@@ -124,10 +124,8 @@ def _members(text: bytes, where: str, wrong: list[Location]) -> dict[str, bytes]
     if twice:
         locations = (Location("is given twice", pointer=f"{where}{pointer}") for pointer in twice)
         raise InvalidSyntax("The body is not the JSON that is expected here.", *locations)
-    unknown = [problem.pointer for problem in found if problem.rule == "unknown-member"]
-    wrong += [
-        Location("is unknown here", pointer=f"{where}{pointer}"[:1024]) for pointer in unknown
-    ]
+    unknown = (f"{where}{one.pointer}"[:1024] for one in found if one.rule == "unknown-member")
+    wrong += [Location("is unknown here", pointer=pointer) for pointer in unknown]
     return {}
 
 

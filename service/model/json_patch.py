@@ -136,10 +136,8 @@ def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
     if not isinstance(operations, list):
         raise InvalidSyntax(_NOT_A_PATCH, Location("is not an array of operations", pointer=""))
     if len(operations) > MAX_OPERATIONS:
-        location = Location(
-            f"is one operation more than {MAX_OPERATIONS}", pointer=f"/{MAX_OPERATIONS}"
-        )
-        raise InvalidSyntax(_NOT_A_PATCH, location)
+        detail = f"is one operation more than {MAX_OPERATIONS}"
+        raise InvalidSyntax(_NOT_A_PATCH, Location(detail, pointer=f"/{MAX_OPERATIONS}"))
     wrong = Locations()
     for index, operation in enumerate(operations):
         wrong.add(*_wrong_locations(f"/{index}", operation))
