@@ -27,11 +27,11 @@ from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import Router, documented, endpoints
 from service.cache import entries
+from service.cache.degradations import degradations
 from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from service.cache.troubles import troubles
 from service.compose.access import open_access
 from service.compose.checked import checked
 from service.compose.observation import Observation
@@ -88,8 +88,8 @@ async def open_worker() -> Worker:
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
-        redis_troubles = partial(troubles, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_troubles, drain.__bool__)
+        redis_degradations = partial(degradations, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads), _docs(settings)
         budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
@@ -161,7 +161,7 @@ async def _open_cache(
     near: NearCache[Stored],
     opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
-    """Both sides of the cache protocol: who tells Redis of changes, and who reads from it."""
+    """Both sides of the cache protocol: what invalidates in Redis, and what reads from it."""
     kept = None
     if redis is not None:
         cache = settings.cache
@@ -202,7 +202,7 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
     declared = frozenset(declared_attributes(settings))
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
-    list_reads = ListReads(reads.guards, most)
+    list_reads = ListReads(reads.bulkheads, most)
     timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
         Pages(shards, list_reads, declared, timeout_s, per_caller),

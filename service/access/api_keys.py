@@ -113,10 +113,10 @@ class ApiKeys:
     def _look_up(self, key: str) -> asyncio.Task[None]:
         task = self._looking.get(key)
         if task is None:
-            task = self._looking[key] = asyncio.create_task(self._ask(key))
+            task = self._looking[key] = asyncio.create_task(self._query(key))
         return task
 
-    async def _ask(self, key: str) -> None:
+    async def _query(self, key: str) -> None:
         asked_s = self._now_s()
         try:
             async with self._slots:

@@ -15,7 +15,7 @@ from service.model.errors import (
     InvalidApiKey,
     InvalidHeader,
     InvalidToken,
-    Place,
+    Location,
     Unauthenticated,
 )
 
@@ -140,5 +140,5 @@ def _joined(by_token: Caller | None, by_key: Caller | None) -> Caller:
 
 
 def _double(field: str) -> InvalidHeader:
-    place = Place("Send one credential.", header=field)
-    return InvalidHeader(f"The {field} header is there more than once.", place)
+    location = Location("Send one credential.", header=field)
+    return InvalidHeader(f"The {field} header is there more than once.", location)

@@ -29,7 +29,7 @@ from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.caller import Caller
-from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
+from service.model.errors import HotshelfError, InternalError, ItemNotFound, Location
 from service.model.item import Item
 
 logger = logging.getLogger(__name__)
@@ -138,15 +138,15 @@ class Batch:
         return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)]
 
     def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:
-        """``where`` is the operation's place in the body, if the batch as a whole is refused."""
+        """``where`` points at the operation in the body, if the batch as a whole is refused."""
         key, tags = _key(one), one.conditions
         if one.name == "create":
             return Planned(None, decision.creating(caller, one.text), key, one.text)
         if one.name == "delete":
             return Planned(one.item_id, decision.deleting(caller, tags), key)
         if self._require_if_match:
-            place = Place("is missing", f"{where}/if_match")
-            check_precondition_sent(tags, one.name == "replace", place)
+            location = Location("is missing", f"{where}/if_match")
+            check_precondition_sent(tags, one.name == "replace", location)
         if one.name == "replace":
             decide = decision.replacing(caller, one.text, tags)
             return Planned(one.item_id, decide, key, one.text)

@@ -29,7 +29,7 @@ from service.items.planned import Planned
 from service.items.write import ItemWriter
 from service.model.caller import Caller
 from service.model.change import Outcome
-from service.model.errors import Place, PreconditionRequired
+from service.model.errors import Location, PreconditionRequired
 from service.model.item import Item
 from service.model.json_patch import JsonPatch, MergePatch, Patch
 
@@ -149,18 +149,18 @@ class ChangeItem:
 
     def _check_precondition_sent(self, conditions: Conditions, may_create: bool = False) -> None:
         if self._require_if_match:
-            place = Place("is missing", header="if-match")
-            check_precondition_sent(conditions, may_create, place)
+            location = Location("is missing", header="if-match")
+            check_precondition_sent(conditions, may_create, location)
 
 
-def check_precondition_sent(conditions: Conditions, may_create: bool, place: Place) -> None:
-    """Raises PreconditionRequired, at ``place``, where a change names no state to be made from."""
+def check_precondition_sent(conditions: Conditions, may_create: bool, location: Location) -> None:
+    """Raises PreconditionRequired, at ``location``, where a change has no precondition."""
     creates = conditions.if_none_match is not None and conditions.if_none_match.any
     if conditions.if_match is None and not (may_create and creates):
         raise PreconditionRequired(
             "Send If-Match with the tag of the version that is to be replaced, "
             "or If-None-Match: * to create.",
-            place,
+            location,
         )
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from service import native
 from service.model.bounds import bounded
-from service.model.errors import Place
+from service.model.errors import Location
 from service.model.query import (
     CREATED_AT,
     FIELDS,
@@ -71,7 +71,7 @@ def check_count(values: int) -> None:
         raise ValueError(f"has more than {MAX_VALUES} values")
 
 
-def checked_condition(path: Path, operator: str, values: list[str], where: Place) -> Condition:
+def checked_condition(path: Path, operator: str, values: list[str], where: Location) -> Condition:
     """The condition with these JSON texts. ValueError, with a clause, if there is none such."""
     check_operator(operator)
     check_count(len(values))

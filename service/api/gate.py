@@ -15,7 +15,7 @@ from service.model.errors import (
     InvalidContent,
     InvalidHeader,
     InvalidToken,
-    Place,
+    Location,
     RateLimited,
     Unauthenticated,
 )
@@ -124,8 +124,10 @@ class Gate:
         assert caller is not None
         rate = caller.rate or self._rate
         if cost > rate.capacity:
-            place = Place(f"At most {rate.capacity} operations pass at once.", pointer="")
-            raise InvalidContent("There are more operations than the limit ever lets pass.", place)
+            location = Location(f"At most {rate.capacity} operations pass at once.", pointer="")
+            raise InvalidContent(
+                "There are more operations than the limit ever lets pass.", location
+            )
         await self._take(context, caller.limit_key, rate, cost)
 
     def _address(self, context: RequestContext) -> str:

@@ -16,7 +16,7 @@ from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding
 from service.api.headers.media_types import check_accept
 from service.api.headers.preconditions import conditions_of
-from service.api.headers.sections import Sections, Terms
+from service.api.headers.sections import ParsedFields, Sections
 from service.api.item_id import existing_id
 from service.api.query import parameters
 from service.api.represent.fields import PARAMETER, chosen_fields
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
 
     caller: Caller
     item_id: bytes
-    terms: Terms
+    parsed: ParsedFields
     admission: Admission | None
 
 
@@ -114,24 +114,24 @@ class GetItem:
         item_id = native.parse_id(path[-26:])
         if caller is None or item_id is None or not caller.may(scopes.READ):
             return None
-        terms, admission = section.terms, self._gate.spend(caller)
-        if terms is None:
+        parsed, admission = section.parsed, self._gate.spend(caller)
+        if parsed is None:
             if admission is None:
                 return None
-            terms = self._sections.parse(lines, section)
-            if terms is None:
+            parsed = self._sections.parse(lines, section)
+            if parsed is None:
                 return Admitted(caller, admission)
         if admission is not None:
             stored = self._reader.get_near(item_id, caller.subject)
             if stored is not None:
-                return self._replies.of_stored(stored, *terms), admission, caller
-        return Asked(caller, item_id, terms, admission)
+                return self._replies.of_stored(stored, *parsed), admission, caller
+        return Asked(caller, item_id, parsed, admission)
 
     async def _later(
         self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
     ) -> None:
         """Answer from Redis or a database, or from near once the limiter has asked Redis."""
-        caller, item_id, terms, admission = asked
+        caller, item_id, parsed, admission = asked
         try:
             if admission is None:
                 admission = await self._gate.admission(caller)
@@ -143,7 +143,7 @@ class GetItem:
                 source = "" if stored is None else stored.source
             if stored is None:
                 raise ItemNotFound
-            reply = self._replies.of_stored(stored, *terms)
+            reply = self._replies.of_stored(stored, *parsed)
         except Exception as error:
             general.send_error(scope, exchange, error, admission, began_s)
             return

@@ -68,13 +68,13 @@ class ListItems:
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         assert context.caller is not None
         query, subject = asked.query, context.caller.subject
-        check_allowed(query, self._declared, asked.sort_place)
+        check_allowed(query, self._declared, asked.sort_location)
         await self._cursors.open()
         position = None
         if asked.cursor is not None:
-            position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_place)
+            position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_location)
             other_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
-            if asked.cursor_place.parameter == other_way:
+            if asked.cursor_location.parameter == other_way:
                 position = position.turned()
         counted = wanted_count(context.headers)
         async with self._pages.turn(subject):

@@ -5,13 +5,13 @@ from collections.abc import Collection
 from urllib.parse import unquote_plus
 
 from service.model.bounds import bounded
-from service.model.errors import InvalidParameter, Place
+from service.model.errors import InvalidParameter, Location
 
 # The server itself refuses a longer target (414).
 QUERY_MAX_BYTES = 65_536
 MAX_PARAMETERS = 64
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_MAX_PLACES = 20
+_MAX_LOCATIONS = 20
 
 
 @bounded(QUERY_MAX_BYTES)
@@ -21,32 +21,34 @@ def parameters(
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
     Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
-    every place. ``family`` is how further allowed names begin. Nothing is decoded of a query
+    every location. ``family`` is how further allowed names begin. Nothing is decoded of a query
     string with more than MAX_PARAMETERS parameters.
     """
     if len(query_string) > QUERY_MAX_BYTES:
         raise InvalidParameter(f"The query string is longer than {QUERY_MAX_BYTES} bytes.")
     parts = [*filter(None, query_string.split("&"))]
     if len(parts) > MAX_PARAMETERS:
-        place = _place(f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0])
-        raise InvalidParameter("The query string has too many parameters.", place)
+        location = _location(
+            f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0]
+        )
+        raise InvalidParameter("The query string has too many parameters.", location)
     found: dict[str, str] = {}
-    wrong: list[Place] = []
+    wrong: list[Location] = []
     for part in parts:
         sent_name, _, sent_value = part.partition("=")
         name, value = _decoded(sent_name), _decoded(sent_value)
         if name is None or value is None:
-            wrong.append(_place("is not percent-encoded UTF-8", name or sent_name))
+            wrong.append(_location("is not percent-encoded UTF-8", name or sent_name))
         elif name not in allowed and not (family and name.startswith(family)):
             names = ", ".join([*sorted(allowed), *([f"{family}…"] if family else [])])
             known = f"known here: {names}" if names else "none is known here"
-            wrong.append(_place(f"is unknown; {known}", name))
+            wrong.append(_location(f"is unknown; {known}", name))
         elif name in found:
-            wrong.append(_place("is repeated", name))
+            wrong.append(_location("is repeated", name))
         else:
             found[name] = value
     if wrong:
-        raise InvalidParameter("The query string cannot be used.", *wrong[:_MAX_PLACES])
+        raise InvalidParameter("The query string cannot be used.", *wrong[:_MAX_LOCATIONS])
     return found
 
 
@@ -61,5 +63,5 @@ def _decoded(text: str) -> str | None:
     return None if "\0" in decoded else decoded
 
 
-def _place(detail: str, name: str) -> Place:
-    return Place(detail, parameter=name[:256])
+def _location(detail: str, name: str) -> Location:
+    return Location(detail, parameter=name[:256])

@@ -31,7 +31,7 @@ class ExportFile:
     """
 
     def __init__(self, path: Path, resume: bool) -> None:
-        self._packed = path.suffix == ".gz"
+        self._compressed = path.suffix == ".gz"
         self._waiting = bytearray()
         self.last_id: bytes | None = None
         if resume and path.exists():
@@ -52,12 +52,12 @@ class ExportFile:
     def _put_out(self) -> None:
         if self._waiting:
             text = bytes(self._waiting)
-            self._file.write(gzip.compress(text, _LEVEL, mtime=0) if self._packed else text)
+            self._file.write(gzip.compress(text, _LEVEL, mtime=0) if self._compressed else text)
             self._waiting.clear()
 
     def _take_up(self, path: Path) -> None:
         with path.open("rb") as file:
-            end, line = (_gzip_end if self._packed else _plain_end)(file)
+            end, line = (_gzip_end if self._compressed else _plain_end)(file)
         if line:
             try:
                 item_id = orjson.loads(line)["id"]

@@ -14,14 +14,14 @@ from typing import NamedTuple, TypeAlias
 import orjson
 
 from service import native
-from service.model.errors import Place
+from service.model.errors import Location
 from service.model.item_json import MEMBERS
 from service.store.copy import encode_row, row_head
 
 _MAX_VERSION = 2**63 - 1
 
 # Where data that lies at a pointer first breaks the installation's rules.
-CheckData: TypeAlias = Callable[[bytes, str], Place | None]
+CheckData: TypeAlias = Callable[[bytes, str], Location | None]
 
 
 @dataclass(frozen=True, slots=True)

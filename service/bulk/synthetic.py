@@ -107,10 +107,10 @@ class Catalog:
             yield id_bits.to_bytes(16, "big"), head, self._data(n, rng)
 
     def _data(self, n: int, rng: random.Random) -> bytes:
-        words, dice = self._words, rng.random
+        words, draw = self._words, rng.random
         # Drawing is most of the work, so a draw decides more than one thing.
-        a, b = int(len(words) * dice()), int(len(words) * dice() ** 2)
-        section = _SECTIONS[int(len(_SECTIONS) * dice() ** 1.5)]
+        a, b = int(len(words) * draw()), int(len(words) * draw() ** 2)
+        section = _SECTIONS[int(len(_SECTIONS) * draw() ** 1.5)]
         text = (
             b'{"name":"%b %b %d","sku":"%b-%07d","section":"%b","brand":"%b%b",'
             b'"price":{"amount":%b,"currency":"%b"},"stock":%d,"rating":%d.%d,"tags":["%b","%b"]'
@@ -125,7 +125,7 @@ class Catalog:
             _FIRMS[b % len(_FIRMS)],
             _number(rng),
             _CURRENCIES[a % len(_CURRENCIES)],
-            int(1000 * dice() ** 3),
+            int(1000 * draw() ** 3),
             1 + a % 4,
             b % 10,
             words[a % 50],
@@ -134,9 +134,9 @@ class Catalog:
         for name, make in self._extra:
             text += b",%b:%b" % (name, make(rng))
         # A third more or less than asked for, the mean as asked.
-        room = int(self._plan.item_bytes * (2 / 3 + dice() * 2 / 3)) - len(text) - 18
+        room = int(self._plan.item_bytes * (2 / 3 + draw() * 2 / 3)) - len(text) - 18
         if room > 0:
-            text += b',"description":"%b"' % self._prose(room, dice())
+            text += b',"description":"%b"' % self._prose(room, draw())
         return text + b"}"
 
     def _prose(self, size: int, where: float) -> bytes:

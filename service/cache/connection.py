@@ -47,12 +47,12 @@ def failure(reply: ReplyError) -> CacheUnavailable:
 class Connection(asyncio.Protocol):
     """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
     still waiting are given their failure; then ``ended_by`` is the error reply that ended it, if
-    one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered`` is
-    told, once per read of the socket that ends a write, how long the oldest such write took.
+    one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered``
+    gets, once per read of the socket that ends a write, how long the oldest such write took.
 
     ``run_id`` is the server's, a new one at each of its starts, as whoever connects has asked.
     Once it is ``in_use``, any error reply ends it, because a Redis that refuses one command may
-    refuse the next invalidation, and nobody could tell it that what it returns has changed.
+    refuse the next invalidation, and would go on returning what has changed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         """Commands written and not answered."""
         return len(self._waiting)
 
-    def write(self, packed: list[bytes], callbacks: list[Callback]) -> None:
+    def write(self, encoded: list[bytes], callbacks: list[Callback]) -> None:
         """Send encoded commands in one piece; ``callbacks`` in the same order and number."""
         assert self._transport is not None
         self._waiting.extend(callbacks)
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._deadlines.append((self._written, deadline))
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._check_deadline)
-        self._transport.write(b"".join(packed))
+        self._transport.write(b"".join(encoded))
 
     def abort(self, detail: str) -> None:
         """End the connection now; all that wait fail with ``detail``."""

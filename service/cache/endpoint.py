@@ -85,7 +85,7 @@ async def connect(
         await _log_in(connection, endpoint)
         first: list[Command] = [(b"SELECT", b"%d" % endpoint.database)] * (endpoint.database > 0)
         # PING tells a server that still loads its data, which HELLO does not.
-        await ask(connection, *first, (b"PING",), *on_connect)
+        await execute(connection, *first, (b"PING",), *on_connect)
     except BaseException:
         connection.abort("The connection to the cache could not be set up.")
         raise
@@ -100,7 +100,7 @@ async def _log_in(connection: Connection, endpoint: Endpoint) -> None:
     if password:
         hello += (b"AUTH", username or b"default", password)
     try:
-        [greeting] = await ask(connection, hello)
+        [greeting] = await execute(connection, hello)
     except CacheUnavailable as error:
         # NOPROTO: no RESP3; ERR: a server or proxy older than HELLO.
         if error.redis_error not in {"NOPROTO", "ERR"}:
@@ -109,10 +109,12 @@ async def _log_in(connection: Connection, endpoint: Endpoint) -> None:
         if isinstance(greeting, dict) and greeting.get(b"proto") == 3:
             return
     if password:
-        await ask(connection, (b"AUTH", username, password) if username else (b"AUTH", password))
+        await execute(
+            connection, (b"AUTH", username, password) if username else (b"AUTH", password)
+        )
 
 
-async def ask(connection: Connection, *commands: Command) -> list[Any]:
+async def execute(connection: Connection, *commands: Command) -> list[Any]:
     """The replies, once all are there. Raises the first of them that is a CacheUnavailable."""
     replies: list[Any] = []
     answered = asyncio.get_running_loop().create_future()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.cache.connection import Connection
-from service.cache.endpoint import Endpoint, ask, connect, parse_url
+from service.cache.endpoint import Endpoint, connect, execute, parse_url
 from service.cache.entries import PROBE, SCRIPTS
 from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
@@ -44,10 +44,10 @@ async def _examine(endpoint: Endpoint, evicts: bool) -> list[tuple[Level, str]]:
     connection = await connect(endpoint, make, ())
     try:
         loads = [(b"SCRIPT", b"LOAD", script.source) for script in SCRIPTS]
-        [info] = await ask(connection, (b"INFO",))
+        [info] = await execute(connection, (b"INFO",))
         said = list(_said(_fields(bytes(info)), await _foreign_key(connection), evicts))
         if all(level is not Level.ERROR for level, _ in said):
-            await ask(connection, *loads, *PROBE)
+            await execute(connection, *loads, *PROBE)
     finally:
         connection.abort("The look at the server is over.")
     return said
@@ -82,7 +82,9 @@ async def _foreign_key(connection: Connection) -> bytes | None:
     """One key that is not ours, of those that a bounded scan meets."""
     cursor = b"0"
     for _ in range(_SCANS):
-        [[cursor, keys]] = await ask(connection, (b"SCAN", cursor, b"COUNT", b"%d" % _SCAN_COUNT))
+        [[cursor, keys]] = await execute(
+            connection, (b"SCAN", cursor, b"COUNT", b"%d" % _SCAN_COUNT)
+        )
         for key in keys:
             if not bytes(key).startswith(_OURS):
                 return bytes(key)

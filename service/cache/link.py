@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from service.cache.connection import Command, Connection
-from service.cache.endpoint import ask, connect, parse_url
+from service.cache.endpoint import connect, execute, parse_url
 from service.cache.keeper import Keeper
 from service.flow.breaker import Breaker, Policy, State, Status
 from service.flow.deadline import within
@@ -116,8 +116,8 @@ class Link:
         connection = await connect(self._endpoint, make, self._first)
         try:
             began = time.monotonic()
-            await ask(connection, *self._probe)
-            [server] = await ask(connection, (b"INFO", b"server"))
+            await execute(connection, *self._probe)
+            [server] = await execute(connection, (b"INFO", b"server"))
             connection.run_id = _run_id(server)
         except BaseException:
             connection.abort("The cache does not take what it is going to be sent.")

@@ -42,9 +42,10 @@ class Script:
         return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *args)
 
     @classmethod
-    def load(cls, name: str) -> "Script":
-        """The script ``lua/<name>.lua`` of this package."""
-        return cls((files(__package__) / "lua" / f"{name}.lua").read_bytes(), name)
+    def load(cls, name: str, metric_name: str = "") -> "Script":
+        """The script ``lua/<name>.lua`` of this package; ``metric_name`` if metrics differ."""
+        source = (files(__package__) / "lua" / f"{name}.lua").read_bytes()
+        return cls(source, metric_name or name)
 
 
 class RedisPipeline:
@@ -80,7 +81,7 @@ class RedisPipeline:
         self._max_in_flight = max_in_flight
         self._on_state = on_state
         self._connection: Connection | None = None
-        self._packed: list[bytes] = []
+        self._encoded: list[bytes] = []
         self._callbacks: list[Callback] = []
         # Scripts that Redis had forgotten, to be sent again before anything newer.
         self._again: list[tuple[bytes, Callback]] = []
@@ -140,7 +141,7 @@ class RedisPipeline:
         span = tracing.current()
         if span is not None:
             callback = _ending(span.child("redis", {"db.operation.name": sent.name}), callback)
-        self._packed.append(encode(command))
+        self._encoded.append(encode(command))
         self._callbacks.append(callback)
         sent.value += 1
         self._schedule()
@@ -186,13 +187,13 @@ class RedisPipeline:
     def _flush(self) -> None:
         self._scheduled = False
         self.tick += 1
-        packed = [command for command, _ in self._again] + self._packed
+        encoded = [command for command, _ in self._again] + self._encoded
         callbacks = [callback for _, callback in self._again] + self._callbacks
-        self._again, self._packed, self._callbacks = [], [], []
+        self._again, self._encoded, self._callbacks = [], [], []
         if not callbacks:
             return
         if self._connection is not None:
-            self._connection.write(packed, callbacks)
+            self._connection.write(encoded, callbacks)
             return
         for callback in callbacks:
             callback(CacheUnavailable("The cache cannot be reached."))

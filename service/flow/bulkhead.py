@@ -10,7 +10,7 @@ from service.model.errors import Overloaded
 
 @dataclass(slots=True)
 class _Line:
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     inside: int = 0
 
 
@@ -39,13 +39,13 @@ class Bulkhead:
         try:
             try:
                 async with asyncio.timeout(wait_s):
-                    await line.places.acquire()
+                    await line.slots.acquire()
             except TimeoutError:
                 raise self._overloaded() from None
             try:
                 yield
             finally:
-                line.places.release()
+                line.slots.release()
         finally:
             line.inside -= 1
             if not line.inside:

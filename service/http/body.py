@@ -1,4 +1,4 @@
-"""Request bodies: read as they arrive, never past the cap, unpacked under the same cap.
+"""Request bodies: read as they arrive, never past the cap, decompressed under the same cap.
 
 What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
 piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
@@ -23,13 +23,13 @@ from service.model.errors import (
     BodyTooLarge,
     IncompleteBody,
     InvalidSyntax,
-    Place,
+    Location,
     UnsupportedMediaType,
 )
 
 # Deflate (RFC 1951) makes at most so many bytes of one.
 _MAX_EXPANSION = 1032
-# Bytes read and written by unpacking on the event loop, about 0.3 ms. More is left to a thread,
+# Bytes read and written by decompression on the event loop, about 0.3 ms. More is left to a thread,
 # because other requests would wait for it.
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
@@ -58,7 +58,7 @@ class Body:
         self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """The whole content, unpacked; at most ``max_bytes`` where the endpoint takes less.
+        """The whole content, decompressed; at most ``max_bytes`` where the endpoint takes less.
 
         What arrived is counted until the request was answered. Raises Overloaded, BodyTooLarge,
         BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
@@ -66,11 +66,11 @@ class Body:
         """
         if max_bytes is not None:
             self._max_bytes = min(self._max_bytes, max_bytes)
-        packed = _is_gzip(self._headers)
+        compressed = _is_gzip(self._headers)
         announced = self._headers.get("content-length")
         chunked = "transfer-encoding" in self._headers
         if announced is None and not chunked:
-            return await self._unpack(b"") if packed else b""
+            return await self._decompress(b"") if compressed else b""
         if announced is not None and int(announced[0]) > self._max_bytes:
             raise _too_large(self._max_bytes)
         try:
@@ -80,7 +80,7 @@ class Body:
             raise BodyTimeout(
                 f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
-        return await self._unpack(content) if packed else content
+        return await self._decompress(content) if compressed else content
 
     async def _receive(self, announced: list[str] | None) -> bytes:
         # Long ones piece by piece: what was only announced takes no room from others.
@@ -106,16 +106,16 @@ class Body:
             raise _incomplete()
         return b"".join(pieces)
 
-    async def _unpack(self, packed: bytes) -> bytes:
+    async def _decompress(self, compressed: bytes) -> bytes:
         """Gzip of one or more members, and nothing after them (RFC 1952 section 2.2)."""
-        unpacked_bytes = min(self._max_bytes, len(packed) * _MAX_EXPANSION)
-        self._lease.grow(unpacked_bytes)
+        decompressed_bytes = min(self._max_bytes, len(compressed) * _MAX_EXPANSION)
+        self._lease.grow(decompressed_bytes)
         try:
-            if len(packed) + unpacked_bytes <= _ON_LOOP_BYTES:
-                content = native.gunzip(packed, self._max_bytes)
+            if len(compressed) + decompressed_bytes <= _ON_LOOP_BYTES:
+                content = native.gunzip(compressed, self._max_bytes)
             else:
-                content = await BESIDE_THE_LOOP.run(native.gunzip, packed, self._max_bytes)
-            self._lease.shrink(unpacked_bytes - len(content))
+                content = await BESIDE_THE_LOOP.run(native.gunzip, compressed, self._max_bytes)
+            self._lease.shrink(decompressed_bytes - len(content))
             return content
         except native.GunzipTooLarge:
             raise _too_large(self._max_bytes) from None
@@ -135,7 +135,7 @@ def _is_gzip(headers: Mapping[str, list[str]]) -> bool:
         return True
     raise UnsupportedMediaType(
         "The content coding of the body is not supported.",
-        Place("Use gzip or identity.", header="content-encoding"),
+        Location("Use gzip or identity.", header="content-encoding"),
         extra={"accept_encoding": "gzip, identity"},
     )
 

@@ -1,7 +1,7 @@
 """What HTTP itself forbids, whatever the request is about."""
 
 from service.api.request import Headers, RequestContext
-from service.model.errors import InvalidHeader, NoSuchRoute, Place, TooManyHeaders
+from service.model.errors import InvalidHeader, Location, NoSuchRoute, TooManyHeaders
 
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
@@ -18,20 +18,20 @@ def check_headers(sent: Headers, context: RequestContext) -> None:
         wrong = [name for name in names if name not in headers]
         raise InvalidHeader(
             "A header field holds bytes that are not ASCII.",
-            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
+            *(Location("Only ASCII is accepted.", header=name) for name in wrong),
         )
     if sum(map(len, headers.values())) > _MAX_FIELDS:
         raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
     if len(headers.get("host", ())) != 1:
         raise InvalidHeader(
             "A request needs exactly one Host field.",
-            Place("Send it exactly once.", header="host"),
+            Location("Send it exactly once.", header="host"),
         )
     codings = headers.get("transfer-encoding")
     if codings is not None and [coding.lower() for coding in codings] != ["chunked"]:
         raise InvalidHeader(
             "The only transfer coding is chunked.",
-            Place("is not chunked", header="transfer-encoding"),
+            Location("is not chunked", header="transfer-encoding"),
         )
 
 

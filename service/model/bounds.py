@@ -8,7 +8,7 @@ is answered 431 (RFC 6585 section 5, which asks for the field's name; RFC 9110 s
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from service.model.errors import HeaderTooLarge, Place
+from service.model.errors import HeaderTooLarge, Location
 
 FIELD_MAX_BYTES: Final = 4096
 # The largest tokens of common issuers have 11 kB.
@@ -43,5 +43,5 @@ def bounded(max_bytes: int) -> Callable[[F], F]:
 
 def header_too_large(name: str, detail: str = "") -> HeaderTooLarge:
     """The error for a field whose lines together are too long."""
-    place = Place(detail or f"is longer than {FIELD_MAX_BYTES} bytes", header=name)
-    return HeaderTooLarge("A header field is too large.", place)
+    location = Location(detail or f"is longer than {FIELD_MAX_BYTES} bytes", header=name)
+    return HeaderTooLarge("A header field is too large.", location)

@@ -14,7 +14,7 @@ from service.model.errors import (
     HotshelfError,
     IdempotencyKeyReused,
     InternalError,
-    Place,
+    Location,
 )
 from service.model.item import Item
 
@@ -109,7 +109,7 @@ class Outcome(NamedTuple):
 
 
 def key_reused() -> IdempotencyKeyReused:
-    where = Place("was used for another request", header="idempotency-key")
+    where = Location("was used for another request", header="idempotency-key")
     return IdempotencyKeyReused("The idempotency key belongs to another request.", where)
 
 
@@ -132,15 +132,15 @@ def is_recorded(error: HotshelfError) -> bool:
 
 def problem_of(error: HotshelfError) -> dict[str, Any]:
     """What a record keeps of an error, fit for JSON."""
-    places = [[p.detail, p.pointer, p.parameter, p.header] for p in error.places]
-    return {"detail": error.detail, "places": places, "extra": dict(error.extra)}
+    locations = [[p.detail, p.pointer, p.parameter, p.header] for p in error.locations]
+    return {"detail": error.detail, "places": locations, "extra": dict(error.extra)}
 
 
 def problem_again(code: str, problem: Any) -> HotshelfError:
     """The error that a record keeps, marked as a replay."""
-    places: Sequence[Any] = problem["places"]
+    locations: Sequence[Any] = problem["places"]
     error = _RECORDED[code](
-        problem["detail"], *(Place(*place) for place in places), extra=problem["extra"]
+        problem["detail"], *(Location(*one) for one in locations), extra=problem["extra"]
     )
     error.recorded = error.replayed = True
     return error

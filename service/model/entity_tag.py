@@ -1,9 +1,9 @@
 """Entity tags and conditional requests (RFC 9110 sections 8.8.3 and 13).
 
-An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix tells the
-stored forms apart (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
+An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix distinguishes
+stored representations (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
 ``-br``, ``-gzip``, ``-zstd`` for the coding), so that each is strong. A condition is met by any
-current tag of the item, whichever form it was given with.
+current tag of the item, whichever representation it came with.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import Place, PreconditionFailed
+from service.model.errors import Location, PreconditionFailed
 
 # A tag and the comma or the end behind it; possessive, so that each character is read once.
 _ENTITY_TAG = re.compile(
@@ -90,4 +90,4 @@ def precondition_failed(header: str, current: Tagged | None) -> PreconditionFail
     state: dict[str, str | int]
     state = {} if current is None else {"version": current.tag[0], "etag": entity_tag(current)}
     detail = f"The item is not in a state that {header} allows."
-    return PreconditionFailed(detail, Place("does not hold", header=header), extra=state)
+    return PreconditionFailed(detail, Location("does not hold", header=header), extra=state)

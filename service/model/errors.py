@@ -7,14 +7,14 @@ codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 from collections.abc import Mapping
 from typing import ClassVar
 
-from service.model.place import Place as Place
+from service.model.location import Location as Location
 
 
 class HotshelfError(Exception):
     """An answer other than success.
 
     ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
-    ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
+    ``locations`` become ``errors[]``; ``extra`` are further members of the problem document.
     ``run_again``: nothing happened, or running the same statements again is safe and may work
     now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
     The defaults of a class count where the constructor is given none.
@@ -29,14 +29,14 @@ class HotshelfError(Exception):
     def __init__(
         self,
         detail: str = "",
-        *places: Place,
+        *locations: Location,
         extra: Mapping[str, str | int] | None = None,
         retry_after_s: int | None = None,
         run_again: bool = False,
     ) -> None:
         self.detail = detail or self.default_detail
         super().__init__(self.detail)
-        self.places = places
+        self.locations = locations
         self.extra = extra or {}
         self.retry_after_s = retry_after_s or self.default_retry_after_s
         self.run_again = run_again
@@ -163,7 +163,7 @@ class PatchTestFailed(CallerError):
 
 
 class PatchConflict(CallerError):
-    """An operation names a place that the item does not have; the item's state decided."""
+    """An operation's path is not in the item, so its state decided."""
 
     code = "patch-conflict"
 
@@ -225,7 +225,7 @@ class TooManyHeaders(CallerError):
 
 
 class HeaderTooLarge(CallerError):
-    """One field is longer than it may be; its place names it."""
+    """One field is longer than it may be; its location names it."""
 
     code = "header-too-large"
 

@@ -16,13 +16,13 @@ from service import native
 from service.model.errors import (
     HotshelfError,
     InvalidSyntax,
+    Location,
     PatchConflict,
     PatchResultInvalid,
     PatchTestFailed,
-    Place,
 )
-from service.model.json_text import places_of, problem_of, text_of, value_of
-from service.model.places import Places
+from service.model.json_text import locations_of, problem_of, text_of, value_of
+from service.model.locations import Locations
 
 MAX_BYTES = 1 << 20
 # Each operation may shift a long array.
@@ -91,7 +91,7 @@ class JsonPatch:
             if room < 0:
                 raise PatchResultInvalid(
                     f"The patch copies more than {max_bytes} bytes.",
-                    Place("copies too much", pointer=f"/{index}"),
+                    Location("copies too much", pointer=f"/{index}"),
                 )
             document = _apply(document, index, operation)
         return _storable(document, max(max_bytes, len(data)), max_depth)
@@ -128,40 +128,40 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
-    """The operations, each known to be whole. Raises InvalidSyntax, naming every place."""
+    """The operations, each known to be whole. Raises InvalidSyntax, naming every location."""
     # The array of operations and the operation itself are two levels above the values.
     if found := native.scan_value(patch, max_depth + 2):
         raise problem_of(found)
     operations = value_of(patch, _pairs)
     if not isinstance(operations, list):
-        raise InvalidSyntax(_NOT_A_PATCH, Place("is not an array of operations", pointer=""))
+        raise InvalidSyntax(_NOT_A_PATCH, Location("is not an array of operations", pointer=""))
     if len(operations) > MAX_OPERATIONS:
-        place = Place(f"is one operation more than {MAX_OPERATIONS}", pointer=f"/{MAX_OPERATIONS}")
-        raise InvalidSyntax(_NOT_A_PATCH, place)
-    wrong = Places()
+        detail = f"is one operation more than {MAX_OPERATIONS}"
+        raise InvalidSyntax(_NOT_A_PATCH, Location(detail, pointer=f"/{MAX_OPERATIONS}"))
+    wrong = Locations()
     for index, operation in enumerate(operations):
-        wrong.add(*_wrong_places(f"/{index}", operation))
+        wrong.add(*_wrong_locations(f"/{index}", operation))
         if wrong.full:
             break
     wrong.raise_any(InvalidSyntax, _NOT_A_PATCH)
     return operations
 
 
-def _wrong_places(pointer: str, operation: Any) -> list[Place]:
+def _wrong_locations(pointer: str, operation: Any) -> list[Location]:
     if not isinstance(operation, dict):
-        return [Place("is not an operation object", pointer=pointer)]
+        return [Location("is not an operation object", pointer=pointer)]
     if isinstance(operation, _Repeating):
         # RFC 6902 appendix A.13: it is not defined which of two "op" counts.
-        return [Place("holds a member twice", pointer=pointer)]
+        return [Location("holds a member twice", pointer=pointer)]
     name = operation.get("op")
     if not isinstance(name, str) or name not in _OPERANDS:
-        return [Place(f"is none of {', '.join(_OPERANDS)}", pointer=f"{pointer}/op")]
+        return [Location(f"is none of {', '.join(_OPERANDS)}", pointer=f"{pointer}/op")]
     wrong = []
     for operand in _OPERANDS[name]:
         if operand not in operation:
-            wrong.append(Place("is missing", pointer=f"{pointer}/{operand}"))
+            wrong.append(Location("is missing", pointer=f"{pointer}/{operand}"))
         elif operand != "value" and not _is_pointer(operation[operand]):
-            wrong.append(Place("is not a JSON Pointer", pointer=f"{pointer}/{operand}"))
+            wrong.append(Location("is not a JSON Pointer", pointer=f"{pointer}/{operand}"))
     return wrong
 
 
@@ -197,7 +197,7 @@ def _apply(document: Any, index: int, operation: dict[str, Any]) -> Any:
 
 
 def _refused(error: type[HotshelfError], detail: str, index: int) -> HotshelfError:
-    return error(detail, Place("cannot be applied to the item", pointer=f"/{index}"))
+    return error(detail, Location("cannot be applied to the item", pointer=f"/{index}"))
 
 
 def _storable(document: Any, max_bytes: int, max_depth: int) -> bytes:
@@ -207,7 +207,7 @@ def _storable(document: Any, max_bytes: int, max_depth: int) -> bytes:
     if len(text) > max_bytes:
         raise _invalid(f"is larger than {max_bytes} bytes")
     if found := native.scan_value(text, max_depth):
-        raise PatchResultInvalid("The patched data could not be stored.", *places_of(found))
+        raise PatchResultInvalid("The patched data could not be stored.", *locations_of(found))
     return text
 
 
@@ -219,4 +219,4 @@ def _text(value: Any) -> bytes:
 
 
 def _invalid(detail: str) -> PatchResultInvalid:
-    return PatchResultInvalid("The patched data could not be stored.", Place(detail, pointer=""))
+    return PatchResultInvalid("The patched data could not be stored.", Location(detail, pointer=""))

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from service import native
-from service.model.errors import InvalidContent, InvalidSyntax, Place
+from service.model.errors import InvalidContent, InvalidSyntax, Location
 
 # What makes the text unreadable, as against readable text that breaks a rule.
 _SYNTAX = {"syntax", "duplicate-member"}
@@ -46,16 +46,16 @@ def _plain(value: Any) -> Any:
 
 def problem_of(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:
     """The error for what the scanner found: 400 if any of it is syntax."""
-    places = places_of(found)
+    locations = locations_of(found)
     if any(problem.rule in _SYNTAX for problem in found):
-        return InvalidSyntax("The body is not the JSON that is expected here.", *places)
-    return InvalidContent("The body holds something that cannot be stored.", *places)
+        return InvalidSyntax("The body is not the JSON that is expected here.", *locations)
+    return InvalidContent("The body holds something that cannot be stored.", *locations)
 
 
-def places_of(found: Sequence[native.ScanProblem]) -> list[Place]:
-    """One place for each finding, with the line and column it is at."""
+def locations_of(found: Sequence[native.ScanProblem]) -> list[Location]:
+    """One location for each finding, with its line and column."""
     return [
-        Place(f"{p.detail} (line {p.line}, column {p.column})", pointer=p.pointer) for p in found
+        Location(f"{p.detail} (line {p.line}, column {p.column})", pointer=p.pointer) for p in found
     ]
 
 

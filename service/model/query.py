@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import Place
+from service.model.errors import Location
 
 Path: TypeAlias = tuple[str, ...]
 # JSON text for what is looked up in data; plain text for owner_id, a time for created_at.
@@ -41,13 +41,13 @@ _PIECE = re.compile(r"\\[.\\]|\.|[^.\\]++|\\")
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One filter. ``values`` holds one, or any number for ``in`` and ``nin``; for ``exists``
-    it is the JSON text true or false. ``where`` is the place in the request, its detail empty.
+    it is the JSON text true or false. ``where`` is its location, with an empty detail.
     """
 
     path: Path
     operator: str
     values: tuple[Value, ...]
-    where: Place
+    where: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between two items of a list, beside the one that has this key and id.
+    """A position between two items of a list, beside the one that has this key and id.
 
     ``key`` is the sort key: JSON text of an attribute, None where the item lacks it; an ISO
     time for created_at; None for id. ``backwards`` tells the way on from there, and

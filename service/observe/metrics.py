@@ -43,9 +43,9 @@ STATEMENT_SECONDS = _histogram(
 )
 CACHE_EVENTS = _counter(
     "hotshelf_cache_events_total",
-    "Steps of the cache protocol: mark and mark_failed (a change told to Redis, or not), permit "
-    "and permit_lost (the right to fill a missing entry), fill, fill_refused (something newer "
-    "was there) and fill_given_back (nothing fit to be stored was read).",
+    "Steps of the cache protocol: mark and mark_failed (an invalidation, or a failed one), permit "
+    "and permit_lost (a fill lease, or one that another reader had), fill, fill_refused (something "
+    "newer was there) and fill_given_back (a lease released, because nothing could be stored).",
     ("event",),
 )
 REDIS_COMMANDS = _counter(
@@ -153,7 +153,7 @@ LAG_SECONDS = _sampled(
     Merge.MAX,
 )
 OUTBOX_ROWS = _sampled(
-    "hotshelf_outbox_rows", "Changes that Redis may not have been told of.", ("shard",), Merge.MAX
+    "hotshelf_outbox_rows", "Changes whose invalidation Redis may not have.", ("shard",), Merge.MAX
 )
 OUTBOX_AGE = _sampled(
     "hotshelf_outbox_oldest_seconds", "Age of the oldest of them.", ("shard",), Merge.MAX

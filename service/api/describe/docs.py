@@ -57,11 +57,11 @@ class Docs:
 
     async def openapi(self, context: RequestContext) -> Reply:
         """GET /openapi.json."""
-        return _packed(context, "application/json", self._document, "no-cache")
+        return _compressed(context, "application/json", self._document, "no-cache")
 
     async def page(self, context: RequestContext) -> Reply:
         """GET /docs."""
-        reply = _packed(context, "text/html; charset=utf-8", _PAGE, "no-cache")
+        reply = _compressed(context, "text/html; charset=utf-8", _PAGE, "no-cache")
         reply.headers.append(("content-security-policy", _POLICY))
         return reply
 
@@ -70,10 +70,10 @@ class Docs:
         name = context.path_params["asset"]
         if name not in _ASSETS:
             raise NoSuchRoute("There is nothing at this path.")
-        return _packed(context, _ASSETS[name], _content(name), "public, max-age=3600")
+        return _compressed(context, _ASSETS[name], _content(name), "public, max-age=3600")
 
 
-def _packed(context: RequestContext, media_type: str, body: bytes, cache_control: str) -> Reply:
+def _compressed(context: RequestContext, media_type: str, body: bytes, cache_control: str) -> Reply:
     headers = [("content-type", media_type), ("cache-control", cache_control), *_HEADERS]
     coding = choose_coding(context.headers)
     coded = _encoded(body, coding)

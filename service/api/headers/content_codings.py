@@ -8,13 +8,13 @@ from service.api.headers.header_lists import is_short, list_field, members, para
 from service.api.request import Reply
 from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import NotAcceptable, Place
+from service.model.errors import Location, NotAcceptable
 from service.observe.metrics import COMPRESSED_BYTES
 
 # The quickest to make first: it wins where a client likes several as much. By measurement on the
 # catalog (docs/performance.md): the last levels before the next 1 % costs a multiple of the time.
 LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
-# What is smaller fits into one packet with its head, packed or not.
+# What is smaller fits into one packet with its head, compressed or not.
 WORTHWHILE_BYTES = 1024
 
 
@@ -27,7 +27,7 @@ def choose_coding(headers: Mapping[str, list[str]]) -> str:
     if chosen is None:
         raise NotAcceptable(
             "No content coding is acceptable.",
-            Place("refuses every coding", header="accept-encoding"),
+            Location("refuses every coding", header="accept-encoding"),
             extra={"available": ", ".join((*LEVELS, "identity"))},
         )
     return chosen
@@ -73,12 +73,12 @@ async def coded(reply: Reply, coding: str) -> Reply:
     """
     body = reply.body
     if len(body) <= LONG_BYTES:
-        packed = encode(body, coding)
+        compressed = encode(body, coding)
     else:
-        packed = await BESIDE_THE_LOOP.run(encode, body, coding)
-    if packed is None:
+        compressed = await BESIDE_THE_LOOP.run(encode, body, coding)
+    if compressed is None:
         return reply
-    return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], packed)
+    return Reply(reply.status, [*reply.headers, ("content-encoding", coding)], compressed)
 
 
 def _member(part: str) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from service.api.headers.header_lists import is_short, list_field, members, parameters, weight
 from service.api.request import RequestContext
 from service.model.bounds import FIELD_MAX_BYTES, bounded
-from service.model.errors import NotAcceptable, Place, UnsupportedMediaType
+from service.model.errors import Location, NotAcceptable, UnsupportedMediaType
 from service.model.resource import url_version
 
 JSON = "application/json"
@@ -35,7 +35,7 @@ class Representation:
 
     @property
     def tag_suffix(self) -> str:
-        """What sets the entity tags of this version's forms apart."""
+        """What distinguishes the entity tags of this version's representations."""
         return "" if self.version == 1 else ".v2"
 
 
@@ -62,7 +62,7 @@ def check_accept(context: RequestContext) -> Representation:
         offered = OFFERED[url_version(context.path)]
         raise NotAcceptable(
             "None of the accepted media types is offered here.",
-            Place("names no offered type", header="accept"),
+            Location("names no offered type", header="accept"),
             extra={"available": ", ".join(each.media_type for each in offered)},
         )
     return chosen
@@ -138,8 +138,8 @@ def _sent(context: RequestContext, known: Sequence[str], detail: str, answered_b
     is_one = len(context.headers.get("content-type", ())) == 1
     essence = essence_of(value) if value is not None and is_one else None
     if essence is None or essence not in known:
-        place = Place("is not a supported media type", header="content-type")
-        raise UnsupportedMediaType(detail, place, extra={answered_by: ", ".join(known)})
+        location = Location("is not a supported media type", header="content-type")
+        raise UnsupportedMediaType(detail, location, extra={answered_by: ", ".join(known)})
     return Sent(essence, _VERSION_OF.get(essence) or url_version(context.path))
 
 

@@ -1,4 +1,4 @@
-"""Header sections that many requests share, remembered with what they ask for."""
+"""Header sections that many requests share, remembered with their parsed fields."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -27,7 +27,7 @@ _SPECIAL: Final = frozenset(
 _MAX_SECTIONS, _MAX_CHARACTERS, _MAX_FIELDS = 2048, 4096, 99
 
 
-class Terms(NamedTuple):
+class ParsedFields(NamedTuple):
     """What the fields ask for, and which tags the client has."""
 
     wanted: Representation
@@ -36,19 +36,19 @@ class Terms(NamedTuple):
 
 
 class Section:
-    """A header section. ``terms`` None: not parsed yet, because only callers may cost that.
+    """A header section. ``parsed`` None: not yet, because only known callers may cause that work.
 
     ``token`` is the bearer token, or empty where it takes more of ``fields`` to know the caller.
     """
 
-    __slots__ = ("fields", "terms", "token")
+    __slots__ = ("fields", "parsed", "token")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.fields = fields
         credentials = fields.get("authorization", "")
         is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
         self.token = credentials[7:] if is_alone else ""
-        self.terms: Terms | None = None
+        self.parsed: ParsedFields | None = None
 
 
 class Sections(dict[Lines, Section | None]):
@@ -66,25 +66,25 @@ class Sections(dict[Lines, Section | None]):
         is_plain = len(fields) == len(lines) <= _MAX_FIELDS and _SPECIAL.isdisjoint(fields)
         return Section(fields) if is_plain and "host" in fields else None
 
-    def parse(self, lines: Lines, section: Section) -> Terms | None:
-        """Set the terms, and remember a section that other requests are likely to bring.
+    def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
+        """Set ``parsed``, and remember a section that other requests are likely to bring.
 
         None where it has to be refused.
         """
         field = section.fields.get
         tags = field("if-none-match", "")
-        section.terms = _terms(field("accept", ""), field("accept-encoding", ""), tags)
+        section.parsed = _parsed(field("accept", ""), field("accept-encoding", ""), tags)
         # Tags are of one version of one item, so that hardly another request has the same.
-        if section.terms is not None and not tags:
+        if section.parsed is not None and not tags:
             if len(self) >= _MAX_SECTIONS:
                 self.clear()
             self[lines] = section
-        return section.terms
+        return section.parsed
 
 
 # Few, because every version of every item has a tag of its own.
 @lru_cache(maxsize=256)
-def _terms(accept: str, accept_encoding: str, if_none_match: str) -> Terms | None:
+def _parsed(accept: str, accept_encoding: str, if_none_match: str) -> ParsedFields | None:
     wanted, coding = negotiate(accept), coding_for(accept_encoding)
     if wanted is None or coding is None:
         return None
@@ -92,4 +92,4 @@ def _terms(accept: str, accept_encoding: str, if_none_match: str) -> Terms | Non
         known = parse_tag_condition(if_none_match) if if_none_match else NO_TAGS
     except ValueError:
         return None
-    return Terms(wanted, coding, known)
+    return ParsedFields(wanted, coding, known)

@@ -14,7 +14,7 @@ _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 class Health:
     """Answers for probes; open to everybody, so they tell nothing but names and states.
 
-    ``breakers`` gives those of the database nodes, by name, and ``cache_troubles`` what is wrong
+    ``breakers`` gives those of the database nodes, by name, ``cache_degradations`` those of
     with Redis, in words.
     """
 
@@ -22,12 +22,12 @@ class Health:
         self,
         shards: Shards,
         breakers: Callable[[], Mapping[str, Status]],
-        cache_troubles: Callable[[], Sequence[str]],
+        cache_degradations: Callable[[], Sequence[str]],
         draining: Callable[[], bool],
     ) -> None:
         self._shards = shards
         self._breakers = breakers
-        self._cache_troubles = cache_troubles
+        self._cache_degradations = cache_degradations
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
@@ -63,7 +63,7 @@ class Health:
             for name, status in self._breakers().items()
             if status.left_s > 0
         ]
-        degraded += self._cache_troubles()
+        degraded += self._cache_degradations()
         readable = any(shard.primary_known or shard.replicas for shard in self._shards.all)
         status = "unready" if not readable else "degraded" if degraded else "ready"
         body = {"status": status, "degraded": degraded}

@@ -95,8 +95,8 @@ def test_one_that_cannot_be_done_undoes_all(fresh: Database) -> None:
             return failed.value
 
     error = asyncio.run(run())
-    assert [place.pointer for place in error.places] == ["/operations/1", "/operations/3"]
-    assert error.places[1].detail.startswith("failed with item-not-found: ")
+    assert [location.pointer for location in error.locations] == ["/operations/1", "/operations/3"]
+    assert error.locations[1].detail.startswith("failed with item-not-found: ")
     assert _versions(fresh) == [1, 1]
     assert count(fresh, "idempotency_keys") == 2
 
@@ -119,7 +119,7 @@ def test_the_same_again_is_replayed(fresh: Database) -> None:
     assert [o.replayed for o in second] == [True, True]
     # A key that was used outside of this batch speaks for another request.
     assert isinstance(third, BatchFailed)
-    assert third.places[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
+    assert third.locations[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
     assert _versions(fresh) == [2, 1]
 
 
