@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import orjson
+
 _PLAIN = re.compile(r"[\w.:/{}+-]+", re.ASCII)
 _MAX_FRAMES = 12
 _HERE = Path(__file__).parents[2]
@@ -70,7 +72,14 @@ class JsonLines(_Lines):
     """One JSON object a line, ASCII alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.said(record), default=str)
+        said = self.said(record)
+        try:
+            text = orjson.dumps(said, default=str)
+        except TypeError:  # an integer over 64 bits, or half a surrogate pair
+            text = b"\x80"
+        if text.isascii():
+            return text.decode()
+        return json.dumps(said, default=str, separators=(",", ":"))
 
 
 class TextLines(_Lines):
