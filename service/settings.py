@@ -190,6 +190,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Collections:
+    max_indexes: int = _setting(
+        1024,
+        "declared attributes of all collections but items, times database.buckets: indexes that "
+        "every write to a bucket opens",
+        ge=0,
+    )
+    definitions_max_bytes: int = _setting(
+        16 << 20, "JSON text of all definitions, which each worker holds", ge=1 << 16
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Versions:
     v1_deprecated_at: str = _setting(
         "",
@@ -249,6 +262,7 @@ class Settings:
     writes: Writes = field(default_factory=Writes)
     lists: Lists = field(default_factory=Lists)
     data: Data = field(default_factory=Data)
+    collections: Collections = field(default_factory=Collections)
     versions: Versions = field(default_factory=Versions)
     log: Log = field(default_factory=Log)
     otel: Otel = field(default_factory=Otel)

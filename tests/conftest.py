@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.lists",
     "tests.fixtures.scene",
+    "tests.fixtures.collections",
 ]
 
 

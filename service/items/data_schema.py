@@ -7,6 +7,7 @@ items that are there already are not looked at.
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import orjson
@@ -23,20 +24,24 @@ class DataSchema:
         self._validator = validator
 
     @classmethod
-    def in_file(cls, file: str) -> "DataSchema":
-        """The schema in a file; "" for none. Raises ValueError and OSError.
+    def of(cls, schema: Any) -> "DataSchema":
+        """For a JSON Schema, or None for no rules. Raises ValueError if it is not a schema.
 
         References lead nowhere but into the schema itself.
         """
-        if not file:
+        if schema is None:
             return cls()
         try:
-            schema = orjson.loads(Path(file).read_bytes())
             # The caller knows the values; messages that repeat them would have no bound.
             validator = jsonschema_rs.Draft202012Validator(schema, mask="the value", offline=True)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
         return cls(validator)
+
+    @classmethod
+    def in_file(cls, file: str) -> "DataSchema":
+        """The schema in a file; "" for none. Raises ValueError and OSError."""
+        return cls.of(schema_in(file))
 
     @property
     def is_set(self) -> bool:
@@ -68,6 +73,11 @@ class DataSchema:
                     f"breaks the schema: {found.message[:300]}",
                     pointer=_pointer(at, found.instance_path),
                 )
+
+
+def schema_in(file: str) -> Any:
+    """The JSON in a file, None for no file. Raises ValueError and OSError."""
+    return orjson.loads(Path(file).read_bytes()) if file else None
 
 
 def _pointer(at: str, path: list[str | int]) -> str:

@@ -37,6 +37,12 @@ class UnindexedQuery(CallerError):
     code = "unindexed-query"
 
 
+class NotYetIndexed(CallerError):
+    """The index of a declared attribute is being built; ``extra`` says how far it is."""
+
+    code = "not-yet-indexed"
+
+
 class InvalidHeader(CallerError):
     code = "invalid-header"
 
@@ -131,6 +137,19 @@ class RequestInProgress(CallerError):
     code = "request-in-progress"
     default_detail = "The first request with this key is still running."
     default_retry_after_s = 1
+
+
+class CollectionFixed(CallerError):
+    """The collection that always exists, which is defined by settings."""
+
+    code = "collection-fixed"
+    default_detail = "This collection always exists and is defined by settings."
+
+
+class CollectionNotEmpty(CallerError):
+    """A collection that holds items is dropped only with a confirmation."""
+
+    code = "collection-not-empty"
 
 
 class PreconditionFailed(CallerError):

@@ -11,6 +11,8 @@ VERSIONS: Final = (1, 2)
 DEFAULT_VERSION: Final = 1
 
 _ID_CHARACTERS = 26
+# DOTALL, because a decoded path may hold a line feed.
+_PATH = re.compile(r"(?:/v([12]))?/([a-z][a-z0-9-]{0,62})((?:[/:].*)?)", re.DOTALL)
 
 
 class Target(NamedTuple):
@@ -42,8 +44,6 @@ class Resource:
         self.read_scope = f"{name}:read"
         self.write_scope = f"{name}:write"
         self.admin_scope = f"{name}:admin"
-        # DOTALL, because a decoded path may hold a line feed.
-        self._path = re.compile(rf"(?:/v([12]))?/{re.escape(name)}((?:[/:].*)?)", re.DOTALL)
 
     @property
     def paths(self) -> list[str]:
@@ -58,10 +58,16 @@ class Resource:
 
     def match(self, path: str) -> Target | None:
         """What the decoded path names, existing or not; None if it is no path of this resource."""
-        found = self._path.fullmatch(path)
-        if found is None:
-            return None
-        return Target(int(found[1]) if found[1] else None, found[2])
+        found = split(path)
+        return found[1] if found is not None and found[0] == self.name else None
+
+
+def split(path: str) -> tuple[str, Target] | None:
+    """The name of the resource that a decoded path would be of, and what it names there."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    return found[2], Target(int(found[1]) if found[1] else None, found[3])
 
 
 def url_version(path: str) -> int:
