@@ -4,59 +4,11 @@ Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only tabl
 codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-from service.model.location import Location as Location
-
-
-class HotshelfError(Exception):
-    """An answer other than success.
-
-    ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
-    ``locations`` become ``errors[]``; ``extra`` are further members of the problem document.
-    ``run_again``: nothing happened, or running the same statements again is safe and may work
-    now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
-    The defaults of a class count where the constructor is given none.
-    """
-
-    code: ClassVar[str]
-    default_detail: ClassVar[str] = ""
-    default_retry_after_s: ClassVar[int | None] = None
-    recorded = False
-    replayed = False
-
-    def __init__(
-        self,
-        detail: str = "",
-        *locations: Location,
-        extra: Mapping[str, str | int] | None = None,
-        retry_after_s: int | None = None,
-        run_again: bool = False,
-    ) -> None:
-        self.detail = detail or self.default_detail
-        super().__init__(self.detail)
-        self.locations = locations
-        self.extra = extra or {}
-        self.retry_after_s = retry_after_s or self.default_retry_after_s
-        self.run_again = run_again
-
-
-class CallerError(HotshelfError):
-    """The caller has to change the request; repeating it gives the same answer."""
-
-
-class CapacityError(HotshelfError):
-    """Nothing is broken: the same request passes after ``retry_after_s`` whole seconds (≥ 1)."""
-
-    default_retry_after_s = 1
-
-
-class DependencyError(HotshelfError):
-    """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
-
-    default_retry_after_s = 1
-
+from service.model.error_kinds import CallerError as CallerError
+from service.model.error_kinds import CapacityError as CapacityError
+from service.model.error_kinds import DependencyError as DependencyError
+from service.model.error_kinds import HotshelfError as HotshelfError
+from service.model.error_kinds import Location as Location
 
 # 400: what the request alone decides
 
@@ -83,12 +35,6 @@ class UnindexedQuery(CallerError):
     """A list that no index can answer; ``extra`` names what is allowed."""
 
     code = "unindexed-query"
-
-
-class NotYetIndexed(CallerError):
-    """The index of a declared attribute is being built; ``extra`` says how far it is."""
-
-    code = "not-yet-indexed"
 
 
 class InvalidHeader(CallerError):
