@@ -34,6 +34,7 @@ from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
 from service.compose.access import open_access
 from service.compose.checked import checked
+from service.compose.collections import open_collections
 from service.compose.observation import Observation
 from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
@@ -83,6 +84,7 @@ async def open_worker() -> Worker:
         gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
+        _, collections = await open_collections(settings, shards, opened)
         writer, atomic = _writers(settings, shards, outbox)
         schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
@@ -97,7 +99,8 @@ async def open_worker() -> Worker:
         hot = (drain.__bool__, observation.access_log, settings.limits.fields == "always")
         get = GetItem(gate, reader, replies, *hot)
         finish = observation.finish(deprecation)
-        ours = endpoints(get, changes, lists, batch, health, metrics, oauth2, docs, status)
+        admin = (collections, health, metrics, oauth2, docs, status)
+        ours = endpoints(get, changes, lists, batch, *admin)
         bridge = RobynBridge(robyn_app, problem_reply)
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)

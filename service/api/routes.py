@@ -6,7 +6,9 @@ from typing import NamedTuple
 from service.access import scopes
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
-from service.api.describe import operations
+from service.api.collections import PATH as COLLECTIONS_PATH
+from service.api.collections import CollectionsEndpoints
+from service.api.describe import collection_operations, operations
 from service.api.describe.docs import Docs
 from service.api.describe.openapi import Documented
 from service.api.describe.operations import Operation
@@ -55,6 +57,10 @@ def _item_routes(version: int | None) -> list[Route]:
 
 _METADATA = "/.well-known/oauth-"
 _OTHERS = [
+    Route("GET", COLLECTIONS_PATH, collection_operations.LIST_COLLECTIONS),
+    Route("GET", f"{COLLECTIONS_PATH}/:collection", collection_operations.GET_COLLECTION),
+    Route("PUT", f"{COLLECTIONS_PATH}/:collection", collection_operations.PUT_COLLECTION),
+    Route("DELETE", f"{COLLECTIONS_PATH}/:collection", collection_operations.DROP_COLLECTION),
     Route("GET", "/livez", operations.LIVEZ),
     Route("GET", "/readyz", operations.READYZ),
     Route("GET", METRICS_PATH, operations.METRICS),
@@ -82,6 +88,7 @@ def endpoints(
     change_item: ChangeItem,
     list_items: ListItems,
     batch: Batch,
+    collections: CollectionsEndpoints,
     health: Health,
     metrics: Metrics,
     oauth2: OAuth2,
@@ -98,6 +105,10 @@ def endpoints(
         (operations.PATCH_ITEM, change_item.patch),
         (operations.DELETE_ITEM, change_item.delete),
         (operations.BATCH, batch.post),
+        (collection_operations.LIST_COLLECTIONS, collections.list),
+        (collection_operations.GET_COLLECTION, collections.get),
+        (collection_operations.PUT_COLLECTION, collections.put),
+        (collection_operations.DROP_COLLECTION, collections.delete),
         (operations.LIVEZ, health.livez),
         (operations.READYZ, health.readyz),
         (operations.METRICS, metrics.get),

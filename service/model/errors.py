@@ -4,11 +4,11 @@ Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only tabl
 codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
-from service.model.error_families import CallerError as CallerError
-from service.model.error_families import CapacityError as CapacityError
-from service.model.error_families import DependencyError as DependencyError
-from service.model.error_families import HotshelfError as HotshelfError
-from service.model.location import Location as Location
+from service.model.error_kinds import CallerError as CallerError
+from service.model.error_kinds import CapacityError as CapacityError
+from service.model.error_kinds import DependencyError as DependencyError
+from service.model.error_kinds import HotshelfError as HotshelfError
+from service.model.error_kinds import Location as Location
 
 # 400: what the request alone decides
 
@@ -35,12 +35,6 @@ class UnindexedQuery(CallerError):
     """A list that no index can answer; ``extra`` names what is allowed."""
 
     code = "unindexed-query"
-
-
-class NotYetIndexed(CallerError):
-    """The index of a declared attribute is being built; ``extra`` says how far it is."""
-
-    code = "not-yet-indexed"
 
 
 class InvalidHeader(CallerError):

@@ -102,6 +102,7 @@ EXEMPT = {
     ),
     **dict.fromkeys(
         [
+            "api.represent.collections.parse",
             "api.represent.v1.parse_body",
             "api.represent.v2_body.parse_body",
             "api.represent.v2_body.parse_update",

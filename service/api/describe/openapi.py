@@ -26,6 +26,8 @@ from service.settings import Settings
 JSON = media_types.JSON
 _BY_VERSION = {"item": "Item", "page": "Page", "batch": "BatchResults"}
 _CONTENTS = {
+    "collection": (JSON, "Collection"),
+    "collections": (JSON, "Collections"),
     "health": (JSON, "Health"),
     "json": (JSON, "Json"),
     "jwks": ("application/jwk-set+json", "Json"),
@@ -70,7 +72,12 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
             f"compressed with gzip; the limit is {settings.http.body_max_bytes} bytes.",
         },
         "servers": [{"url": settings.http.public_url or "/"}],
-        "tags": [{"name": ITEMS.name}, {"name": "access"}, {"name": "service"}],
+        "tags": [
+            {"name": ITEMS.name},
+            {"name": "collections"},
+            {"name": "access"},
+            {"name": "service"},
+        ],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS | {"Search": search(settings.lists.attributes)},
@@ -214,6 +221,8 @@ def _sent(operation: Operation, version: int) -> dict[str, Any]:
             shapes = {JSON: "Batch", V1: "Batch", V2: "Batch"}
         case "search":
             shapes = {JSON: "Search"}
+        case "definition":
+            shapes = {JSON: "Definition"}
         case _:
             shapes = {FORM: "TokenRequest"}
     return {media_type: {"schema": ref(name)} for media_type, name in shapes.items()}

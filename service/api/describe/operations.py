@@ -22,15 +22,15 @@ _ANY: Errors = frozenset(
         errors.AccessUnavailable,
     }
 )
-_CALLER: Errors = _ANY | {
+CALLER: Errors = _ANY | {
     errors.Unauthenticated,
     errors.InvalidToken,
     errors.InvalidApiKey,
     errors.InsufficientScope,
 }
-_DATABASE: Errors = frozenset({errors.ShardUnavailable, errors.DatabaseTimeout})
-_READ: Errors = _CALLER | _DATABASE | {errors.NotAcceptable, errors.CacheUnavailable}
-_BODY: Errors = frozenset(
+DATABASE: Errors = frozenset({errors.ShardUnavailable, errors.DatabaseTimeout})
+_READ: Errors = CALLER | DATABASE | {errors.NotAcceptable, errors.CacheUnavailable}
+BODY: Errors = frozenset(
     {
         errors.InvalidSyntax,
         errors.IncompleteBody,
@@ -41,7 +41,7 @@ _BODY: Errors = frozenset(
     }
 )
 _KEYED: Errors = frozenset({errors.IdempotencyKeyReused, errors.RequestInProgress})
-_WRITE: Errors = _CALLER | _DATABASE | _KEYED | {errors.NotAcceptable}
+_WRITE: Errors = CALLER | DATABASE | _KEYED | {errors.NotAcceptable}
 _CHANGE: Errors = _WRITE | {errors.NotOwner, errors.PreconditionFailed, errors.OutcomeUnknown}
 _LIST: Errors = _READ | {
     errors.InvalidCursor,
@@ -104,7 +104,7 @@ CREATE_ITEM = Operation(
     "Create an item",
     (Success(201, "The new item", "item", (*_WRITTEN, "location", "preference-applied")),),
     _WRITE
-    | _BODY
+    | BODY
     | {errors.IdempotencyKeyMissing, errors.ClientIdForbidden}
     | {errors.ResourceMismatch},
     WRITE,
@@ -119,7 +119,7 @@ PUT_ITEM = Operation(
         Success(201, "The new item", "item", (*_WRITTEN, "location")),
         Success(204, "Changed; return=minimal was preferred", headers=_MINIMAL),
     ),
-    _CHANGE | _BODY | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch},
+    _CHANGE | BODY | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch},
     WRITE,
     ("id", "if-match", "if-none-match", "optional-idempotency-key", "prefer"),
     "item",
@@ -132,7 +132,7 @@ PATCH_ITEM = Operation(
         Success(204, "Changed; return=minimal was preferred", headers=_MINIMAL),
     ),
     _CHANGE
-    | _BODY
+    | BODY
     | {errors.ItemNotFound, errors.PreconditionRequired, errors.ResourceMismatch}
     | {errors.PatchTestFailed, errors.PatchConflict, errors.PatchResultInvalid},
     WRITE,
@@ -161,7 +161,7 @@ SEARCH_ITEMS = Operation(
     "searchItems",
     "List items, with the query in a JSON body",
     (Success(200, "A page", "page", _PAGE),),
-    _LIST | _BODY,
+    _LIST | BODY,
     READ,
     ("prefer-count",),
     "search",
@@ -173,7 +173,7 @@ BATCH = Operation(
     (Success(200, "One result per operation, in their order", "batch", _COMPRESSED),),
     _READ
     | _WRITE
-    | _BODY
+    | BODY
     | {errors.PreconditionRequired, errors.BatchFailed}
     | {errors.SeveralShards, errors.OutcomeUnknown},
     READ,
@@ -199,21 +199,21 @@ METRICS = Operation(
     "metrics",
     f"Metrics for Prometheus; other machines need the scope {ADMIN}",
     (Success(200, "Metrics in the Prometheus text format", "metrics"),),
-    _CALLER,
+    CALLER,
     tags=("service",),
 )
 STATUS = Operation(
     "status",
     f"A page that shows what the host does; other machines need the scope {ADMIN}",
     (Success(200, "The page", "html"),),
-    _CALLER | {errors.NotAcceptable},
+    CALLER | {errors.NotAcceptable},
     tags=("service",),
 )
 STATUS_ASSET = Operation(
     "statusAsset",
     "Scripts and style of that page",
     (Success(200, "The file", "asset"),),
-    _CALLER | {errors.NotAcceptable},
+    CALLER | {errors.NotAcceptable},
     parameters=("asset",),
     tags=("service",),
 )
@@ -221,7 +221,7 @@ STATUS_DATA = Operation(
     "statusData",
     "What that page draws; its members may change with any version",
     (Success(200, "The numbers", "json"),),
-    _CALLER | {errors.NotAcceptable},
+    CALLER | {errors.NotAcceptable},
     tags=("service",),
 )
 OPENAPI = Operation(

@@ -8,6 +8,7 @@ from service.api.describe.schema_parts import CURSOR, ULID
 from service.api.describe.schemas import sort_keys
 from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
 from service.api.represent.fields import PARAMETER
+from service.model.collection import NAME
 from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
 
 
@@ -30,6 +31,18 @@ def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, 
     match name:
         case "id":
             return _in("path", "id", "The item's id", ULID, required=True)
+        case "collection":
+            pattern = f"^{NAME.pattern}$"
+            return _in(
+                "path",
+                "collection",
+                "The collection's name",
+                text | {"pattern": pattern},
+                required=True,
+            )
+        case "force":
+            choices = {"enum": ["true", "false", ""]}
+            return _in("query", "force", "Drop it with its items", choices)
         case "asset":
             return _in("path", "asset", "A file's name", text, required=True)
         case "fields":
@@ -91,6 +104,12 @@ _HEADER_PARAMETERS = {
     ),
     "optional-idempotency-key": _in(
         "header", "Idempotency-Key", "A retry with the same key changes nothing", _KEY
+    ),
+    "confirm-drop": _in(
+        "header",
+        "Confirm-Drop",
+        "The collection's name once more, where force is set",
+        {"type": "string"},
     ),
     "prefer": _in(
         "header",

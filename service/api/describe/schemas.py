@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from service.api.describe.batch_schemas import batch, results
+from service.api.describe.collection_schemas import COLLECTION_SCHEMAS
 from service.api.describe.schema_parts import (
     CURSOR,
     CURSOR_OR_NULL,
@@ -205,6 +206,7 @@ SCHEMAS: dict[str, Schema] = {
     "JsonPatch": _json_patch(),
     "MergePatchV1": closed({"data": {"type": "object"}}, "data"),
     "MergePatchV2": closed({"data": closed({"attributes": {"type": "object"}}, "attributes")}),
+    **COLLECTION_SCHEMAS,
     "Health": closed(
         {
             "status": {"enum": ["alive", "ready", "degraded", "unready", "draining"]},

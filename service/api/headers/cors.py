@@ -13,6 +13,7 @@ _ALLOW_HEADERS = ", ".join(
     (
         *map(str.lower, HEADERS),
         "accept",
+        "confirm-drop",
         "content-encoding",
         "content-type",
         "idempotency-key",

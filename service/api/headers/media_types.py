@@ -91,6 +91,11 @@ def check_batch_body(context: RequestContext) -> Sent:
     return _sent(context, (JSON, V1, V2), detail, "accept")
 
 
+def check_json_body(context: RequestContext) -> Sent:
+    """The same for what is neither an item nor a batch and has one shape."""
+    return _sent(context, (JSON,), "This is sent as application/json in UTF-8.", "accept")
+
+
 def check_patch_body(context: RequestContext) -> Sent:
     """The same for a PATCH, which Accept-Patch answers (RFC 5789 section 3.1)."""
     detail = "A patch is a JSON merge patch, a JSON Patch or a JSON:API document, in UTF-8."

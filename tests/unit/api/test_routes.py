@@ -134,7 +134,7 @@ def test_a_route_of_another_application_is_served_and_none_of_ours_is_replaced()
 
 
 def test_every_operation_has_an_endpoint_of_its_own() -> None:
-    parts: list[Any] = [Mock(name=str(number)) for number in range(9)]
+    parts: list[Any] = [Mock(name=str(number)) for number in range(10)]
     found = endpoints(*parts)
     assert set(found) == {route.operation.id for route in ROUTES}
     assert len(set(map(id, found.values()))) == len(found)

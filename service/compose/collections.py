@@ -1,0 +1,31 @@
+"""What a worker knows of collections and how operators change them, from the settings."""
+
+from contextlib import AsyncExitStack
+
+from service.api.collections import CollectionsEndpoints
+from service.compose.checked import checked
+from service.items.collection_changes import CollectionChanges
+from service.items.collections import Collections
+from service.items.data_schema import schema_in
+from service.model.collection import items_collection
+from service.setting_sources import declared_attributes
+from service.settings import Settings
+from service.store.shards import Shards
+
+
+async def open_collections(
+    settings: Settings, shards: Shards, opened: AsyncExitStack
+) -> tuple[Collections, CollectionsEndpoints]:
+    """Read once if any database answers, then kept current until ``opened`` is closed."""
+    schema = checked("data.schema", lambda: schema_in(settings.data.schema))
+    items = items_collection(schema, declared_attributes(settings))
+    collections = Collections(items, shards.all)
+    opened.push_async_callback(collections.close)
+    await collections.open()
+    collections.start()
+    timeout_s = settings.database.timeout_s
+    changes = CollectionChanges(collections, shards, settings.collections, timeout_s)
+    endpoints = CollectionsEndpoints(
+        collections, changes, settings.writes.require_if_match, settings.http.public_url
+    )
+    return collections, endpoints
