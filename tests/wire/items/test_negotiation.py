@@ -173,7 +173,7 @@ def test_errors_have_the_version_that_is_asked_for(service: RunningService) -> N
     codes = [(answer.status_code, _errors(answer)[0]["code"]) for answer in early]
     assert codes == [
         (401, "unauthenticated"),
-        (404, "no-such-route"),
+        (404, "no-such-collection"),
         (405, "method-not-allowed"),
     ]
     assert early[0].headers["www-authenticate"].startswith("Bearer")
