@@ -8,8 +8,8 @@ use crate::interpreter_lock::unlocked;
 use crate::json_scan::is_clean_object;
 use crate::shard_hash::{bucket, id_bytes};
 
-/// Fields of a row, as COPY counts them: id, the four in the head, data.
-const FIELDS: [u8; 2] = 6u16.to_be_bytes();
+/// Fields of a row, as COPY counts them: id, the five in the head, data.
+const FIELDS: [u8; 2] = 7u16.to_be_bytes();
 const ID_BYTES: [u8; 4] = 16u32.to_be_bytes();
 /// The first byte of jsonb on the wire; the JSON text follows.
 const JSONB_FORMAT: u8 = 1;
@@ -159,7 +159,7 @@ mod tests {
         rows.push(7, *b"0123456789abcdef", b"head", b"{}").unwrap();
         assert_eq!(
             rows.bytes,
-            b"\0\x06\0\0\0\x100123456789abcdefhead\0\0\0\x03\x01{}"
+            b"\0\x07\0\0\0\x100123456789abcdefhead\0\0\0\x03\x01{}"
         );
         assert_eq!(lines(&rows), [7]);
     }

@@ -5,12 +5,15 @@ kind; all numbers are big-endian, so that stamps compare as bytes (in Python; Lu
 
 ============ ============================================================================
 item         born u32, content hash 8s, where data begins in the body u32, length of the
-             owner u16, created and updated i64 in µs, the owner in UTF-8, the v1 body
+             owner u16, collection u16, created and updated i64 in µs, the owner in UTF-8,
+             the v1 body
 tombstone, absent
              nothing; what is absent has version 0
 invalidation 8 random bytes: an item was changed; its readers ask the primary
 fill lease   8 random bytes: a reader is about to fill the key; its version is 0
 ============ ============================================================================
+
+Kind 1 was an item without its collection. It counts as nothing, and is filled anew.
 """
 
 import os
@@ -19,12 +22,12 @@ from datetime import UTC, datetime, timedelta
 
 from service.model.item import Item
 
-ITEM, TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE = 1, 2, 3, 4, 5
+TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM = 2, 3, 4, 5, 6
 # Where the kind is in a value: ``value[KIND_AT]``.
 KIND_AT = 12
 
 _STAMP_AND_KIND = struct.Struct(">IQB")
-_ITEM = struct.Struct(">IQBI8sIH")
+_ITEM = struct.Struct(">IQBI8sIHH")
 _IDENTITY = struct.Struct(">IQBI")
 _TIMES = struct.Struct(">qq")
 _OWNER_AT = _ITEM.size + _TIMES.size
@@ -44,6 +47,7 @@ class ItemEntry:
         "_times",
         "body",
         "born_s",
+        "collection",
         "content_hash",
         "data_at",
         "epoch",
@@ -56,11 +60,19 @@ class ItemEntry:
     born_s: int
     content_hash: bytes
     data_at: int
+    collection: int
 
     def __init__(self, value: bytes) -> None:
-        self.epoch, self.version, _, self.born_s, self.content_hash, self.data_at, owner = (
-            _unpack_item(value)
-        )
+        (
+            self.epoch,
+            self.version,
+            _,
+            self.born_s,
+            self.content_hash,
+            self.data_at,
+            owner,
+            self.collection,
+        ) = _unpack_item(value)
         end = _OWNER_AT + owner
         self.owner_id = str(value[_OWNER_AT:end], "utf-8")
         self.body = value[end:]
@@ -86,7 +98,14 @@ class ItemEntry:
             _UNIX + created * _MICROSECOND,
             _UNIX + updated * _MICROSECOND,
             self.data,
+            self.collection,
         )
+
+    @property
+    def updated_s(self) -> float:
+        """When it was last changed, in Unix seconds of its primary."""
+        _, updated = _TIMES.unpack(self._times)
+        return float(updated) / 1e6
 
     @property
     def identity(self) -> bytes:
@@ -127,7 +146,7 @@ def kind_of(value: bytes, epoch: int) -> int:
     if len(value) < _STAMP_AND_KIND.size:
         return 0
     seen, _, kind = _STAMP_AND_KIND.unpack_from(value)
-    return kind if seen >= epoch and ITEM <= kind <= FILL_LEASE else 0
+    return kind if seen >= epoch and TOMBSTONE <= kind <= ITEM else 0
 
 
 def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) -> bytes:
@@ -136,8 +155,9 @@ def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) 
     owner = item.owner_id.encode()
     created = (item.created_at - _UNIX) // _MICROSECOND
     updated = (item.updated_at - _UNIX) // _MICROSECOND
+    numbers = (epoch, version, ITEM, born_s, content_hash.encode(), data_at, len(owner))
     return b"%b%b%b%b" % (
-        _ITEM.pack(epoch, version, ITEM, born_s, content_hash.encode(), data_at, len(owner)),
+        _ITEM.pack(*numbers, item.collection),
         _TIMES.pack(created, updated),
         owner,
         body,

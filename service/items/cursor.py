@@ -69,13 +69,15 @@ class Cursors:
 
 
 def _identity(query: Query) -> list[bytes]:
-    """The identity of a list: its order and its filters, sorted."""
+    """The identity of a list: its order, its filters, sorted, and its collection unless it is 0."""
     sort = ("-" if query.sort.descending else "") + format_path(query.sort.path)
     conditions = sorted(
         "\0".join((format_path(one.path), one.operator, *map(str, one.values)))
         for one in query.conditions
     )
-    return [sort.encode(), *(condition.encode() for condition in conditions)]
+    collection = query.extent.collection
+    of = [f"collection {collection}".encode()] if collection else []
+    return [sort.encode(), *(condition.encode() for condition in conditions), *of]
 
 
 def _text(content: bytes) -> str:

@@ -97,7 +97,8 @@ class Pages:
         scans = traversal(query.sort, position)
         # One item more than asked for tells whether there is a next page.
         statement = page_statement(query, scans, self._declared, limit + 1, PAGE_MAX_BYTES)
-        pages = [shard_page(rows) for rows in await self._from_all(statement)]
+        of = query.extent.collection
+        pages = [shard_page(rows, of) for rows in await self._from_all(statement)]
         found, more = cut(pages, query.sort, scans, limit)
         early = more and len(found) < limit
         return replace(_page(found, more, query.sort, position), early=early)
@@ -105,8 +106,10 @@ class Pages:
     async def count(self, query: Query, exactly: bool) -> int | None:
         """How many items the whole list has; None if counting takes longer than it may.
 
-        If not ``exactly``, what the database's statistics say. Raises as ``read`` does.
+        If not ``exactly``, what the database's statistics say; of one owner's items they would tell
+        something of the others', so those are always counted. Raises as ``read`` does.
         """
+        exactly |= query.extent.owner_id is not None
         make = exact_count_statement if exactly else rough_count_statement
         statement = make(query, self._declared)
         try:

@@ -11,7 +11,8 @@ class Item(NamedTuple):
 
     ``id`` is the ULID's 16 bytes. ``data`` is the JSON text as PostgreSQL's jsonb writes it,
     UTF-8, never parsed on the way (numbers keep every digit); None for a tombstone, the trace
-    a deletion leaves. Times are UTC with microseconds. ``version`` counts from 1.
+    a deletion leaves. Times are UTC with microseconds. ``version`` counts from 1. ``collection`` is
+    its collection's number.
     """
 
     id: bytes
@@ -20,6 +21,7 @@ class Item(NamedTuple):
     created_at: datetime
     updated_at: datetime
     data: bytes | None
+    collection: int = 0
 
     @property
     def tag(self) -> tuple[int, str]:

@@ -7,7 +7,7 @@ Names of attributes are paths into an item's data, written with dots between mem
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Location
@@ -62,12 +62,28 @@ class Sort:
         return self.path not in (ID, CREATED_AT)
 
 
+class Extent(NamedTuple):
+    """Which items a list may hold at all: those of the collection with this number.
+
+    ``owner_id``: of this owner only. ``ttl_s``: none that was last changed longer ago, in seconds.
+    """
+
+    collection: int = 0
+    owner_id: str | None = None
+    ttl_s: int | None = None
+
+
+# All of ``items``.
+ALL_ITEMS: Final = Extent()
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a list holds, all conditions together, and its order."""
+    """What a list holds, all conditions together within its extent, and its order."""
 
     conditions: tuple[Condition, ...] = ()
     sort: Sort = Sort()
+    extent: Extent = ALL_ITEMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.postgres import types
 from psycopg.pq import Format
 
-_BOOL, _BYTEA, _INT4, _INT8, _TEXT, _UUID = (
-    types[name].oid for name in ("bool", "bytea", "int4", "int8", "text", "uuid")
+_BOOL, _BYTEA, _INT2, _INT4, _INT8, _TEXT, _UUID = (
+    types[name].oid for name in ("bool", "bytea", "int2", "int4", "int8", "text", "uuid")
 )
 # Dimensions, whether there are nulls, the elements' type; length and lower bound of the first.
 _HEAD = Struct("!iiIii")
@@ -51,6 +51,11 @@ def uuids(values: Iterable[bytes]) -> Array:
 def booleans(values: Iterable[bool]) -> Array:
     """``boolean[]``."""
     return _array(_BOOL, (b"\1" if value else b"\0" for value in values))
+
+
+def smallints(values: Iterable[int]) -> Array:
+    """``smallint[]``."""
+    return _array(_INT2, (value.to_bytes(2, signed=True) for value in values))
 
 
 def integers(values: Iterable[int]) -> Array:

@@ -38,7 +38,7 @@ MERGE_INCOMING = f"""
                version = greatest(items.version + 1, excluded.version),
                created_at = excluded.created_at, updated_at = excluded.updated_at,
                deleted_at = NULL
-         WHERE items.data IS NULL
+         WHERE items.data IS NULL AND items.collection = excluded.collection
         RETURNING id, version, right(tableoid::regclass::text, 4)::integer AS bucket),
     outbox AS (
         INSERT INTO cache_outbox (item_id, version, epoch)
@@ -48,6 +48,8 @@ MERGE_INCOMING = f"""
      WHERE n NOT IN (SELECT n FROM first JOIN stored USING (id))
      ORDER BY n"""
 
+# Of an encoded row: data comes last, because all before it may be the same in many rows.
+_ROW_COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at, collection, data")
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -86,10 +88,12 @@ class Position:
     finished: bool
 
 
-def row_head(owner_id: bytes, version: int, created_at: datetime, updated_at: datetime) -> bytes:
+def row_head(
+    owner_id: bytes, version: int, created_at: datetime, updated_at: datetime, collection: int = 0
+) -> bytes:
     """Everything of an encoded row that stands between the id and the data."""
     return struct.pack(
-        f">i{len(owner_id)}siqiqiq",
+        f">i{len(owner_id)}siqiqiqih",
         len(owner_id),
         owner_id,
         8,
@@ -98,12 +102,14 @@ def row_head(owner_id: bytes, version: int, created_at: datetime, updated_at: da
         (created_at - _EPOCH) // _MICROSECOND,
         8,
         (updated_at - _EPOCH) // _MICROSECOND,
+        2,
+        collection,
     )
 
 
 def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
-    """One row of ``ITEM_COLUMNS`` in COPY's binary format."""
-    return b"\x00\x06\x00\x00\x00\x10%b%b%b%b" % (
+    """One row in COPY's binary format."""
+    return b"\x00\x07\x00\x00\x00\x10%b%b%b%b" % (
         item_id,
         head,
         struct.pack(">ib", len(data) + 1, _JSONB_FORMAT),
@@ -114,7 +120,7 @@ def encode_row(item_id: bytes, head: bytes, data: bytes) -> bytes:
 def copy_rows_into(connection: Connection[Row], table: str, rows: bytes | bytearray) -> None:
     """COPY encoded rows into a table with the columns of items."""
     target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-        sql.Identifier(table), sql.SQL(ITEM_COLUMNS)
+        sql.Identifier(table), _ROW_COLUMNS
     )
     with connection.cursor() as cursor, cursor.copy(target) as copy:
         copy.write(_HEADER)
@@ -260,8 +266,10 @@ class _RawJson(Loader):
         return bytes(data)[1:]
 
 
-def copy_items(connection: Connection[Row], after: bytes | None) -> Generator[Item, None, None]:
-    """All items of a shard, or those whose id is greater than ``after``, in the order of ids.
+def copy_items(
+    connection: Connection[Row], after: bytes | None, collection: int = 0
+) -> Generator[Item, None, None]:
+    """A collection's items in a shard, in the order of ids; only greater ones than ``after``.
 
     One snapshot, streamed: neither side holds more than a few rows. To be closed by the caller.
     """
@@ -271,10 +279,10 @@ def copy_items(connection: Connection[Row], after: bytes | None) -> Generator[It
     connection.execute("SET enable_sort = off")
     beyond = sql.SQL("AND id > {}").format(UUID(bytes=after)) if after else sql.SQL("")
     query = sql.SQL(
-        "COPY (SELECT {} FROM items WHERE data IS NOT NULL {} ORDER BY id)"
+        "COPY (SELECT {} FROM items WHERE data IS NOT NULL AND collection = {} {} ORDER BY id)"
         " TO STDOUT (FORMAT binary)"
-    ).format(sql.SQL(ITEM_COLUMNS), beyond)
+    ).format(sql.SQL(ITEM_COLUMNS), sql.Literal(collection), beyond)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
-        copy.set_types(["uuid", "text", "int8", "timestamptz", "timestamptz", "jsonb"])
+        copy.set_types(["uuid", "text", "int8", "timestamptz", "timestamptz", "jsonb", "int2"])
         for row in copy.rows():
             yield Item(*row)

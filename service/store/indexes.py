@@ -26,7 +26,9 @@ Connection: TypeAlias = psycopg.Connection[Row]
 _BUILDING = 0x696E6478
 _DECLARING = 0x696E6479
 _PREFIX = "items_list_"
-_LIVING = sql.SQL("WHERE data IS NOT NULL")
+# Collection 0 has indexes of its own, so that its lists cost the same whatever else there is.
+_ITEMS = sql.SQL("WHERE data IS NOT NULL AND collection = 0")
+_OTHERS = sql.SQL("WHERE data IS NOT NULL AND collection <> 0")
 
 # Taking a table's lock makes every later writer wait, so we rather give up and come back.
 _LOCK_TIMEOUT = "2s"
@@ -40,18 +42,12 @@ class _Index(NamedTuple):
 
 
 def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
-    """Make the parents of missing indexes, drop those of attributes no longer declared.
+    """Make the parents of missing indexes.
 
     On a shard whose partitions are yet to be made this is all there is to do.
     """
-    wanted = _wanted(connection, attributes)
-    query = """SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-                WHERE i.indrelid = 'items'::regclass AND starts_with(c.relname, %s)"""
-    present = {name for (name,) in connection.execute(query, (_PREFIX,)).fetchall()}
-    connection.commit()
-    for name in sorted(present - {index.name for index in wanted}):
-        _patiently(connection, sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
-    for index in wanted:
+    present = _present(connection)
+    for index in _wanted(connection, attributes):
         if index.name not in present:
             statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON ONLY items {}")
             name = sql.Identifier(index.name)
@@ -79,23 +75,43 @@ def build_indexes(
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(partition)))
 
 
+def drop_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
+    """Drop those of attributes no longer declared, and those that others have replaced.
+
+    To be called last, so that lists are answered from the old ones while the new ones are built.
+    """
+    wanted = {index.name for index in _wanted(connection, attributes)}
+    for name in sorted(_present(connection) - wanted):
+        _patiently(connection, sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _present(connection: Connection) -> set[str]:
+    query = """SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                WHERE i.indrelid = 'items'::regclass AND starts_with(c.relname, %s)"""
+    names = {name for (name,) in connection.execute(query, (_PREFIX,)).fetchall()}
+    connection.commit()
+    return names
+
+
 def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[_Index]:
-    definitions = {
-        "living": sql.SQL("(id)"),
-        "owner": sql.SQL("(owner_id, id)"),
-        "created": sql.SQL("(created_at, id)"),
-        # A reader looks through the whole pending list, so it is kept short.
-        "data": sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)"),
-    }
-    wanted = [_index(connection, label, columns) for label, columns in definitions.items()]
-    columns = sql.SQL("({}, id)")
-    return wanted + [
-        _index(connection, "attribute", columns.format(declared(path))) for path in attributes
+    # A reader looks through the whole pending list, so it is kept short.
+    gin = sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)")
+    general = {"living": "{}id", "owner": "{}owner_id, id", "created": "{}created_at, id"}
+    definitions = [
+        *((label, sql.SQL(f"({names.format('')})"), _ITEMS) for label, names in general.items()),
+        ("data", gin, _ITEMS),
+        *(
+            (f"other_{label}", sql.SQL(f"({names.format('collection, ')})"), _OTHERS)
+            for label, names in general.items()
+        ),
+        ("other_data", gin, _OTHERS),
+        *(("attribute", sql.SQL("({}, id)").format(declared(path)), _ITEMS) for path in attributes),
     ]
+    return [_index(connection, *definition) for definition in definitions]
 
 
-def _index(connection: Connection, label: str, columns: sql.Composable) -> _Index:
-    definition = sql.SQL(" ").join([columns, _LIVING])
+def _index(connection: Connection, label: str, columns: sql.Composable, where: sql.SQL) -> _Index:
+    definition = sql.SQL(" ").join([columns, where])
     digest = hashlib.sha256(definition.as_string(connection).encode()).hexdigest()[:12]
     return _Index(f"{_PREFIX}{label}_{digest}", definition)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from service.model.item import Item
 
-ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data"
+ITEM_COLUMNS = "id, owner_id, version, created_at, updated_at, data, collection"
 
 
 def item_of(row: tuple[Any, ...]) -> Item:

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from service.model.errors import ShardUnavailable
 from service.model.item import Item
-from service.model.query import CREATED_AT, ID, Path, Position, Query, Sort
+from service.model.query import CREATED_AT, ID, Extent, Path, Position, Query, Sort
 from service.store.attributes import indexed
 from service.store.conditions import Parameters, condition
 from service.store.connection import Row
@@ -25,7 +25,7 @@ from service.store.list_reads import ListReads, Statement
 from service.store.shards import Shard
 
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
-_LIVING = sql.SQL("data IS NOT NULL")
+_LIVING = sql.SQL("data IS NOT NULL AND collection = {}")
 
 # Sizes are looked at twice: as stored, which costs nothing, so that a page of large items is not
 # decompressed as a whole; then as text, because that is sent and may be far larger.
@@ -86,9 +86,9 @@ class _ListedRow(NamedTuple):
     absent: bool
     found: int
 
-    def listed(self) -> ListedItem:
-        times = (self.created_at, self.updated_at)
-        item = Item(self.id.bytes, self.owner_id, self.version, *times, self.body.encode())
+    def listed(self, collection: int) -> ListedItem:
+        times, body = (self.created_at, self.updated_at), self.body.encode()
+        item = Item(self.id.bytes, self.owner_id, self.version, *times, body, collection)
         return ListedItem(item, self.key, self.absent)
 
 
@@ -106,10 +106,12 @@ def page_statement(
     shapes = tuple(_Shape.of(scan) for scan in scans)
     values = _start_values(query.sort, scans)
     if not query.conditions:
-        return Statement(_unfiltered(query.sort, shapes, limit, max_bytes), values, None)
+        text = _unfiltered(query.sort, _bounds(query), shapes, limit, max_bytes)
+        return Statement(text, _extent_values(query.extent) | values, None)
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = _page_text(query.sort, shapes, where, limit, max_bytes)
+    values |= _extent_values(query.extent)
     return Statement(statement, parameters.values | values, False)
 
 
@@ -118,7 +120,7 @@ def exact_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(where)
-    return _statement(statement, parameters)
+    return _statement(statement, query, parameters)
 
 
 def rough_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
@@ -126,18 +128,19 @@ def rough_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(where)
-    return _statement(statement, parameters)
+    return _statement(statement, query, parameters)
 
 
-def _statement(text: sql.Composed, parameters: Parameters) -> Statement:
-    return Statement(text.as_bytes(None), parameters.values, False)
+def _statement(text: sql.Composed, query: Query, parameters: Parameters) -> Statement:
+    values = parameters.values | _extent_values(query.extent)
+    return Statement(text.as_bytes(None), values, False)
 
 
-def shard_page(rows: Sequence[Row]) -> ShardPage:
-    """The result of ``page_statement``."""
+def shard_page(rows: Sequence[Row], collection: int) -> ShardPage:
+    """The result of ``page_statement`` for this collection."""
     listed = [_ListedRow(*row) for row in rows]
     cut = bool(listed) and listed[0].found > len(listed)
-    return ShardPage([row.listed() for row in listed], cut)
+    return ShardPage([row.listed(collection) for row in listed], cut)
 
 
 def count_of(rows: Sequence[Row]) -> int:
@@ -171,10 +174,54 @@ class _Shape(NamedTuple):
         return cls(scan.absent, scan.descending, operator + "=" * scan.start.inclusive)
 
 
+class _Bounds(NamedTuple):
+    """What of a query's extent is in the statement's text. ``collection`` None is a parameter."""
+
+    collection: int | None
+    of_one_owner: bool
+    has_ttl: bool
+
+    @property
+    def condition(self) -> sql.Composed:
+        """True for the living items of the extent."""
+        if self.collection is None:
+            bounds = [_LIVING.format(sql.SQL("%(collection)s::smallint AND collection <> 0"))]
+        else:
+            bounds = [_LIVING.format(sql.Literal(self.collection))]
+        if self.of_one_owner:
+            bounds.append(sql.SQL("owner_id = %(extent_owner)s::text").format())
+        if self.has_ttl:
+            age = "make_interval(secs => %(ttl_s)s::double precision)"
+            bounds.append(sql.SQL(f"updated_at > now() - {age}").format())
+        return sql.SQL(" AND ").join(bounds)
+
+
+def _bounds(query: Query) -> _Bounds:
+    """All collections share the statements that general indexes answer, with any plan.
+
+    Where an index of the collection's own is to be found, its number is written out.
+    """
+    extent = query.extent
+    is_shared = extent.collection and not query.conditions and not query.sort.by_attribute
+    collection = None if is_shared else extent.collection
+    return _Bounds(collection, extent.owner_id is not None, extent.ttl_s is not None)
+
+
+def _extent_values(extent: Extent) -> dict[str, Any]:
+    values = {
+        "collection": extent.collection or None,
+        "extent_owner": extent.owner_id,
+        "ttl_s": extent.ttl_s,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 @lru_cache(maxsize=1024)
-def _unfiltered(sort: Sort, shapes: tuple[_Shape, ...], limit: int, max_bytes: int) -> bytes:
+def _unfiltered(
+    sort: Sort, bounds: _Bounds, shapes: tuple[_Shape, ...], limit: int, max_bytes: int
+) -> bytes:
     """Cached, because clients repeat these all the time and they take long to put together."""
-    return _page_text(sort, shapes, _LIVING, limit, max_bytes)
+    return _page_text(sort, shapes, bounds.condition, limit, max_bytes)
 
 
 def _page_text(
@@ -211,7 +258,7 @@ def _scan(sort: Sort, shape: _Shape, where: sql.Composable, limit: int) -> sql.C
 
 def _where(query: Query, declared: frozenset[Path], parameters: Parameters) -> sql.Composed:
     conditions = [condition(one, declared, parameters) for one in query.conditions]
-    return sql.SQL(" AND ").join([_LIVING, *conditions])
+    return sql.SQL(" AND ").join([_bounds(query).condition, *conditions])
 
 
 def _key(path: Path) -> sql.Composable | None:

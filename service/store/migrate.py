@@ -17,7 +17,7 @@ from service.model.query import Path
 from service.settings import Database
 from service.store.connection import KEEP_COMMITS_SYNCHRONOUS, Row, conninfo
 from service.store.examine import migration_names, refusal, traits_of
-from service.store.indexes import build_indexes, declare_indexes
+from service.store.indexes import build_indexes, declare_indexes, drop_indexes
 from service.store.shards import ShardMapError
 from service.store.timelines import NODE_STATE, REMEMBERED, NodeState
 
@@ -65,6 +65,7 @@ def _migrate_shard(
     declare_indexes(connection, attributes)
     _own_partitions(connection, number, len(settings.shards), settings.buckets)
     build_indexes(connection, attributes, lambda text: progress(f"shard {number}: {text}"))
+    drop_indexes(connection, attributes)
     progress(f"shard {number}: {len(applied)} migrations applied")
 
 

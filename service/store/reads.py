@@ -95,12 +95,11 @@ class _Batch:
         """What the rows say of each id; no row, or one without an epoch, is not owned here."""
         moved = BucketMoved("The item's bucket is on another shard.")
         found: _Found = dict.fromkeys(self.ids, moved)
-        for item_id, owner_id, version, created_at, updated_at, data, epoch in rows:
+        for item_id, *columns, epoch in rows:
             if epoch is None:
                 continue
-            key, item = item_id.bytes, None
-            if version is not None:
-                item = Item(key, owner_id, version, created_at, updated_at, data)
+            key = item_id.bytes
+            item = None if columns[0] is None else Item(key, *columns)
             found[key] = Reading(item, epoch, timeline, proved, source)
         return found
 

@@ -9,7 +9,8 @@ they occur.
 # id, id, bucket. One row if the bucket is owned here, with nulls where there is no such item: the
 # same snapshot has to tell both, because a bucket that has moved away also gives no item.
 READ_OWNED = """
-    SELECT %b::uuid, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
+    SELECT %b::uuid, owner_id, version, created_at, updated_at, data, collection,
+           owned_buckets.epoch
       FROM owned_buckets LEFT JOIN items ON items.id = %b
      WHERE bucket = %b"""
 
@@ -17,11 +18,12 @@ READ_OWNED = """
 # of its own in one partition, because the planner otherwise joins whole tables while they are
 # small or not analyzed; `= ANY` would ask all partitions.
 READ_MANY_OWNED = """
-    SELECT asked.id, owner_id, version, created_at, updated_at, data, owned_buckets.epoch
+    SELECT asked.id, owner_id, version, created_at, updated_at, data, collection,
+           owned_buckets.epoch
       FROM unnest(%b::uuid[], %b::integer[]) AS asked (id, bucket)
       LEFT JOIN owned_buckets USING (bucket)
       LEFT JOIN LATERAL (
-        SELECT owner_id, version, created_at, updated_at, data FROM items
+        SELECT owner_id, version, created_at, updated_at, data, collection FROM items
          WHERE items.id = asked.id OFFSET 0) AS found ON true"""
 
 # Where the primary's log is flushed to, and its timeline: everything acknowledged so far lies below

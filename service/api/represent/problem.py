@@ -64,6 +64,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.Overloaded: Row(503, "Too much work at once"),
     errors.AccessUnavailable: Row(503, "Credentials cannot be checked"),
     errors.ShardUnavailable: Row(503, "A database cannot be reached"),
+    errors.DefinitionChanged: Row(503, "The collection is being changed"),
     errors.OutcomeUnknown: Row(503, "The outcome of the write is not known"),
     errors.DatabaseTimeout: Row(503, "The database took too long"),
     errors.QueryTooExpensive: Row(503, "The list takes too long"),

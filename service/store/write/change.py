@@ -24,6 +24,7 @@ from service.model.change import Outcome, key_reused
 from service.model.errors import (
     BatchFailed,
     DatabaseTimeout,
+    DefinitionChanged,
     HotshelfError,
     InvalidContent,
     Location,
@@ -70,8 +71,8 @@ async def change_alone(shard: Shard, write: Write, ttl_s: float, *, aside: bool 
     Raises LargePatch, unless it is decided ``aside``, in a thread.
 
     Raises what the decision raises, unless it is recorded and so the outcome's ``error``; and
-    RequestInProgress, IdempotencyKeyReused, InvalidContent, BucketMoved, OutcomeUnknown,
-    ShardUnavailable, Overloaded and DatabaseTimeout.
+    RequestInProgress, IdempotencyKeyReused, InvalidContent, DefinitionChanged, BucketMoved,
+    OutcomeUnknown, ShardUnavailable, Overloaded and DatabaseTimeout.
     """
     return raised(*await _change(shard, [write], _ALONE._replace(aside=aside), ttl_s))
 
@@ -93,7 +94,7 @@ async def change_group(
     firsts = {write.request.item_id: write for write in reversed(writes)}
     try:
         found = await _change(shard, list(firsts.values()), _GROUP, ttl_s, statement_s)
-    except (InvalidContent, BucketMoved, psycopg.Error):
+    except (InvalidContent, BucketMoved, DefinitionChanged, psycopg.Error):
         return [LeftOut()] * len(writes)
     results = dict(zip(firsts, found, strict=True))
     return [
@@ -279,11 +280,12 @@ async def _as_committed(
 def _item_after(pending: Pending, transaction: Transaction, text: str | None) -> Item:
     before, change, now = pending.before, pending.change, transaction.now
     data = None if text is None else text.encode()
-    item_id = pending.request.item_id
+    item_id, collection = pending.request.item_id, pending.request.collection
     if change.kind == "created" or before is None:
         version = 1 if before is None else before.version + 1
-        return Item(item_id, change.owner_id, version, now, now, data)
-    return Item(item_id, before.owner_id, before.version + 1, before.created_at, now, data)
+        return Item(item_id, change.owner_id, version, now, now, data, collection)
+    version, created_at = before.version + 1, before.created_at
+    return Item(item_id, before.owner_id, version, created_at, now, data, collection)
 
 
 @asynccontextmanager

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
+from psycopg.types.numeric import Int2, Int8
 
 from service.model.errors import (
+    DefinitionChanged,
     HotshelfError,
     InvalidContent,
     Location,
@@ -32,6 +34,20 @@ def limiting(statement_s: float | None) -> list[Step]:
     if statement_s is None:
         return []
     return [(statements.LIMIT_STATEMENTS, (str(max(1, round(statement_s * 1000))),))]
+
+
+def checking(requests: Sequence[ItemRequest]) -> list[Step]:
+    """What makes sure that the definitions which requests were checked with are still the same.
+
+    It goes before what it is to protect, in the same transaction, and fails with
+    DefinitionChanged (see ``refusals``).
+    """
+    checked = {(one.collection, one.definition) for one in requests if one.collection}
+    # In one order, because a change of a definition may come between.
+    return [
+        (statements.CHECK_DEFINITION, (Int2(collection), Int8(version)))
+        for collection, version in sorted(checked)
+    ]
 
 
 class Transaction(NamedTuple):
@@ -110,7 +126,8 @@ async def committed(shard: Shard, transaction: Transaction) -> bool:
 def refusals() -> Iterator[None]:
     """What the database itself has against a change, as our errors; nothing was changed.
 
-    Raises InvalidContent, BucketMoved, and Overloaded where running it again helps.
+    Raises InvalidContent, BucketMoved, DefinitionChanged, and Overloaded where running it again
+    helps.
     """
     try:
         yield
@@ -123,6 +140,8 @@ def refusals() -> Iterator[None]:
         # See _REPLACE_EXPIRED in statements.
         raise Overloaded("Another request was faster.", run_again=True) from None
     except psycopg.Error as error:
+        if error.sqlstate == statements.DEFINITION_CHANGED:
+            raise DefinitionChanged from None
         too_much = (error.sqlstate or "").startswith("54")
         if not too_much and not isinstance(error, psycopg.DataError):
             raise

@@ -8,7 +8,12 @@ from uuid import UUID
 import psycopg
 
 from service.model.change import Claim, Outcome, key_reused, not_rebuilt
-from service.model.errors import HotshelfError, InvalidContent, RequestInProgress
+from service.model.errors import (
+    DefinitionChanged,
+    HotshelfError,
+    InvalidContent,
+    RequestInProgress,
+)
 from service.model.item import Item
 from service.store import arrays
 from service.store.arrays import Array
@@ -16,7 +21,7 @@ from service.store.connection import Connection
 from service.store.round_trip import round_trip
 from service.store.shards import BucketMoved, Shard
 from service.store.write import statements
-from service.store.write.commit import confirm, limiting, refusals
+from service.store.write.commit import checking, confirm, limiting, refusals
 from service.store.write.request import ItemRequest, Result
 
 
@@ -53,13 +58,13 @@ async def create_items(
     """Create an item for each request, or replay its record. All have a key and a minted id.
 
     The results are in order: an outcome, RequestInProgress while another request has the key,
-    IdempotencyKeyReused, InvalidContent. If the database refuses the whole for one item's sake,
-    each goes alone. Raises ShardUnavailable, Overloaded, BucketMoved and DatabaseTimeout, after
-    ``statement_s`` or the server's own timeout.
+    IdempotencyKeyReused, InvalidContent, DefinitionChanged. If the database refuses the whole for
+    one item's sake, each goes alone. Raises ShardUnavailable, Overloaded, BucketMoved and
+    DatabaseTimeout, after ``statement_s`` or the server's own timeout.
     """
     try:
         return await _create_items(shard, requests, ttl_s, statement_s)
-    except (InvalidContent, BucketMoved) as error:
+    except (InvalidContent, BucketMoved, DefinitionChanged) as error:
         if len(requests) == 1:
             return [error]
     results: list[Result] = []
@@ -78,14 +83,16 @@ async def _create_items(
     locks = arrays.bigints(claim.lock for claim in claims)
     columns = _columns(requests, claims)
     async with shard.primary() as connection:
-        parameters = (locks, *columns, float(ttl_s))
+        collections = arrays.smallints(request.collection for request in requests)
+        parameters = (locks, *columns, collections, float(ttl_s))
         with refusals():
             create = (statements.CREATE_ITEMS, parameters)
-            *_, rows = await round_trip(connection, *limiting(statement_s), create)
+            before = [*limiting(statement_s), *checking(requests)]
+            *_, rows = await round_trip(connection, *before, create)
         await confirm(connection)
         made = {row[0]: _Made(*row) for row in rows}
-        before = [r for r in requests if made[r.item_id].free and not made[r.item_id].is_made]
-        known = await _replays(connection, before) if before else {}
+        older = [r for r in requests if made[r.item_id].free and not made[r.item_id].is_made]
+        known = await _replays(connection, older) if older else {}
     return [known.get(r.item_id) or _created(r, made[r.item_id]) for r in requests]
 
 
@@ -111,25 +118,28 @@ def _created(request: ItemRequest, made: _Made) -> Result:
         # The key is held, or its record has expired since: the caller runs it again.
         return RequestInProgress()
     claim = _claim(request)
-    item = Item(request.item_id, claim.caller, 1, made.now, made.now, made.body.encode())
+    times, body = (made.now, made.now), made.body.encode()
+    item = Item(request.item_id, claim.caller, 1, *times, body, request.collection)
     return Outcome("created", item, fingerprint=claim.fingerprint)
 
 
 async def _replays(connection: Connection, requests: Sequence[ItemRequest]) -> dict[bytes, Result]:
-    claims = {request.item_id: _claim(request) for request in requests}
-    asked = (statements.READ_CREATED, _columns(requests, list(claims.values())))
+    by_id = {request.item_id: request for request in requests}
+    asked = (statements.READ_CREATED, _columns(requests, list(map(_claim, requests))))
     [rows] = await round_trip(connection, asked)
     found = [_Known(*row) for row in rows]
-    return {one.minted.bytes: _replayed(claims[one.minted.bytes], one) for one in found}
+    return {one.minted.bytes: _replayed(by_id[one.minted.bytes], one) for one in found}
 
 
-def _replayed(claim: Claim, known: _Known) -> Result:
+def _replayed(request: ItemRequest, known: _Known) -> Result:
+    claim = _claim(request)
     if known.fingerprint != claim.fingerprint:
         return key_reused()
     if known.body is None or not known.is_same:
         return not_rebuilt()
     item_id, times = known.item_id.bytes, (known.created_at, known.recorded_at)
-    item = Item(item_id, claim.caller, known.version, *times, known.body.encode())
+    body = known.body.encode()
+    item = Item(item_id, claim.caller, known.version, *times, body, request.collection)
     # An item under the id that this request minted is its own: its first answer was lost.
     is_own = known.item_id == known.minted
     return Outcome("created", item, None, known.fingerprint, replayed=not is_own)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from psycopg.types.json import Json
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int2, Int4, Int8
 
 from service.model.change import (
     Change,
@@ -178,22 +178,23 @@ def refused(one: Refused) -> Outcome:
     return Outcome("changed", None, one.error, one.claim.fingerprint)
 
 
-def replayed(one: Replay, stored: Row | None) -> Result:
-    """The recorded outcome; ``stored`` is the answer to ``rebuilding``, where that was needed."""
+def replayed(one: Replay, rebuilt: Row | None) -> Result:
+    """The recorded outcome; ``rebuilt`` is the answer to ``rebuilding``, where that was needed."""
     record = one.record
     if record.problem is not None:
         error = problem_again(record.outcome, orjson.loads(record.problem))
         return Outcome("changed", None, error, record.fingerprint, replayed=True)
     text = record.result
-    if stored is not None:
-        text, its_hash = stored
+    if rebuilt is not None:
+        text, its_hash = rebuilt
         if its_hash != record.data_hash:
             return not_rebuilt()
     item = None
     if text is not None:
         owner = record.owner_id or one.claim.caller
         times = (record.item_created_at, record.recorded_at)
-        item = Item(record.item_id.bytes, owner, record.version, *times, text.encode())
+        stored = (*times, text.encode(), one.request.collection)
+        item = Item(record.item_id.bytes, owner, record.version, *stored)
     # Announced again, because the first writer may have died between COMMIT and invalidation.
     invalidation = None
     if one.epoch is not None:
@@ -203,9 +204,12 @@ def replayed(one: Replay, stored: Row | None) -> Result:
 
 
 def _writing(pending: Pending, ttl_s: float) -> Step:
-    request, change = pending.request, pending.change
+    request, change, before = pending.request, pending.change, pending.before
+    # A living item that is created is one that has expired.
+    expired = 0 if before is None or before.deleted else before.version
+    of_creation = (Int2(request.collection), Int8(expired))
     parameters: tuple[Any, ...] = {
-        "created": (request.uuid, change.owner_id, change.data.decode()),
+        "created": (request.uuid, change.owner_id, change.data.decode(), *of_creation),
         "changed": (change.data.decode(), request.uuid),
         "deleted": (request.uuid,),
     }[change.kind]

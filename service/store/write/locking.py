@@ -19,7 +19,7 @@ from service.store.connection import Connection, Row
 from service.store.item_rows import item_of
 from service.store.round_trip import Step, round_trip
 from service.store.write import statements
-from service.store.write.commit import Transaction
+from service.store.write.commit import Transaction, checking, refusals
 from service.store.write.request import ItemRequest, LeftOut
 
 _NO_CLAIM = Claim(0, "", b"", "", b"")
@@ -75,11 +75,11 @@ async def lock_each(
     In the order of their ids, because two transactions could otherwise wait for each other.
     """
     in_order = sorted(requests, key=lambda request: request.item_id)
-    steps: list[Step] = [("BEGIN", ())]
-    for request in in_order:
-        steps += _locking(request, ttl_s, waits)
+    before: list[Step] = [("BEGIN", ()), *checking(requests)]
+    steps = [step for request in in_order for step in _locking(request, ttl_s, waits)]
     try:
-        _, *answers = await round_trip(connection, *steps)
+        with refusals():
+            answers = (await round_trip(connection, *before, *steps))[len(before) :]
     except psycopg.errors.LockNotAvailable:
         if waits:
             raise
@@ -105,13 +105,15 @@ async def lock_free(
     ids = arrays.uuids(request.item_id for request in requests)
     locks = arrays.bigints((request.claim or _NO_CLAIM).lock for request in requests)
     *others, keys = record_keys(requests)
-    _, rows, unrecorded, [(_, *transaction)] = await round_trip(
-        connection,
-        ("BEGIN", ()),
-        (statements.LOCK_FREE_ITEMS, (ids, keys, locks)),
-        (statements.UNRECORDED, (ids, *others, keys, float(ttl_s))),
-        (statements.TRANSACTION, (Int4(requests[0].bucket),)),
-    )
+    with refusals():
+        *_, rows, unrecorded, [(_, *transaction)] = await round_trip(
+            connection,
+            ("BEGIN", ()),
+            *checking(requests),
+            (statements.LOCK_FREE_ITEMS, (ids, keys, locks)),
+            (statements.UNRECORDED, (ids, *others, keys, float(ttl_s))),
+            (statements.TRANSACTION, (Int4(requests[0].bucket),)),
+        )
     epochs = {item_id.bytes: epoch for item_id, epoch in unrecorded if epoch is not None}
     found = {
         item.id: Found(item, True, epochs[item.id])

@@ -15,6 +15,9 @@ class ItemRequest:
 
     ``patch_bytes`` is the size of a patch, 0 for other requests.
 
+    ``collection`` is its number, ``definition`` the version of its definition that the request was
+    checked with; 0 is the number of ``items``, which has no definition in the database.
+
     ``commit_sent`` is true from when COMMIT is sent until its outcome is known; ``given_up`` once
     the client has been answered, because the deadline passed.
     """
@@ -24,6 +27,8 @@ class ItemRequest:
     claim: Claim | None
     data: bytes = b""
     patch_bytes: int = 0
+    collection: int = 0
+    definition: int = 0
     commit_sent: bool = False
     given_up: bool = False
 

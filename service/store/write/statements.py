@@ -15,12 +15,18 @@ _RECORD = f"{_KEY_COLUMNS}, fingerprint, outcome, recorded_at"
 _RECORD_OF_ITEM = f"{_RECORD}, item_id, owner_id, version, item_created_at, data_hash, result"
 _RECORD_VALUES = "%b::integer, %b::text, %b::bytea, %b::text, %b::bytea, %b::text, now()"
 
+# Collection, version of its definition: fails unless a write was checked with the definition as it
+# is (migrations/0008_collections.sql).
+CHECK_DEFINITION = "SELECT check_definition(%b, %b)"
+DEFINITION_CHANGED = "HS001"
+
 # Milliseconds, as text. The time of each later statement of this transaction.
 LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', %b::text, true)"
 
 # --- POST: any number of new items in one statement
 
-# Arrays of lock, bucket, caller, key, fingerprint, id, payload; then the records' lifetime.
+# Arrays of lock, bucket, caller, key, fingerprint, id, payload, collection; then the records'
+# lifetime.
 # `free` is false while another request holds the key's lock. Where a key is free and no item was
 # made, a live record was there before. Rows come in any order. OFFSET 0 because the payload would
 # be parsed twice otherwise, once for each use.
@@ -28,8 +34,8 @@ CREATE_ITEMS = f"""
     WITH asked AS MATERIALIZED (
         SELECT r.*, j.data, j.data::text AS body, pg_try_advisory_xact_lock(r.lock) AS free
           FROM unnest(%b::bigint[], %b::integer[], %b::text[], %b::text[], %b::bytea[],
-                      %b::uuid[], %b::text[])
-               AS r (lock, bucket, caller, key, fingerprint, id, payload)
+                      %b::uuid[], %b::text[], %b::smallint[])
+               AS r (lock, bucket, caller, key, fingerprint, id, payload, collection)
          CROSS JOIN LATERAL (SELECT r.payload::jsonb AS data OFFSET 0) AS j),
     claimed AS (
         INSERT INTO idempotency_keys AS known ({_RECORD_OF_ITEM})
@@ -46,7 +52,7 @@ CREATE_ITEMS = f"""
         RETURNING item_id),
     made AS (
         INSERT INTO items ({ITEM_COLUMNS})
-        SELECT id, caller, 1, now(), now(), data FROM asked JOIN claimed ON item_id = id
+        SELECT id, caller, 1, now(), now(), data, collection FROM asked JOIN claimed ON item_id = id
         RETURNING id)
     SELECT uuid_send(asked.id), free, made.id IS NOT NULL, now(), body
       FROM asked LEFT JOIN made USING (id)"""
@@ -127,15 +133,17 @@ UNRECORDED = f"""
 
 # --- Changes of one item
 
-# Id, owner, payload. The version of a tombstone goes on counting, because an entity tag of the
-# deleted item must never be valid again.
+# Id, owner, payload, collection, version of the item that has expired (0: none has). The version
+# of a tombstone goes on counting, because an entity tag of the deleted item must never be valid
+# again.
 CREATE_ITEM = f"""
-    INSERT INTO items (id, owner_id, data, version, created_at, updated_at)
-    VALUES (%b, %b, %b::jsonb, 1, now(), now())
+    INSERT INTO items (id, owner_id, data, version, created_at, updated_at, collection)
+    VALUES (%b, %b, %b::jsonb, 1, now(), now(), %b)
     ON CONFLICT (id) DO UPDATE
        SET owner_id = excluded.owner_id, data = excluded.data, version = items.version + 1,
            created_at = now(), updated_at = now(), deleted_at = NULL
-     WHERE items.data IS NULL
+     WHERE items.collection = excluded.collection
+       AND (items.data IS NULL OR items.version = %b)
     RETURNING {ITEM_COLUMNS}"""
 
 # Payload, id.
@@ -220,7 +228,7 @@ CHANGE_ITEMS = f"""
                      bucket, caller, scope, key, fingerprint)),
     changed AS (
         INSERT INTO items ({ITEM_COLUMNS}, deleted_at)
-        SELECT id, '', 1, now(), now(), nullif(payload, '')::jsonb,
+        SELECT id, '', 1, now(), now(), nullif(payload, '')::jsonb, 0,
                CASE WHEN payload = '' THEN now() END
           FROM asked
         ON CONFLICT (id) DO UPDATE

@@ -39,6 +39,7 @@ _TEXTS = [str(n) for n in _NUMBERS]
 _BYTES = [text.encode() for text in _TEXTS]
 _DATA = ["{}"] * AT_ONCE
 _FALSE = [False] * AT_ONCE
+_ZEROS = [0] * AT_ONCE
 _ID, _LIFE, _EPOCH = _IDS[0], 3600.0, 1
 _RECORD = (3, "c", b"", "k", b"f", "changed")
 _KEPT = (_EPOCH, *_RECORD, "c", True, _LIFE)
@@ -47,14 +48,14 @@ _OLD = (_LIFE, 1, 2, 500)
 PARAMETERS: dict[str, tuple[Any, ...]] = {
     "READ_OWNED": (_ID, _ID, 3),
     "READ_MANY_OWNED": (_IDS, _BUCKETS),
-    "CREATE_ITEMS": (_NUMBERS, _BUCKETS, _TEXTS, _TEXTS, _BYTES, _IDS, _DATA, _LIFE),
+    "CREATE_ITEMS": (_NUMBERS, _BUCKETS, _TEXTS, _TEXTS, _BYTES, _IDS, _DATA, _ZEROS, _LIFE),
     "READ_CREATED": (_BUCKETS, _TEXTS, _TEXTS, _BYTES, _IDS, _DATA),
     "LOCK_FREE_ITEMS": (_IDS, _TEXTS, _NUMBERS),
     "UNRECORDED": (_IDS, _BUCKETS, _TEXTS, _BYTES, _TEXTS, _LIFE),
     "LOCK_ITEM": (_ID,),
     "LOCK_ITEM_IF_FREE": (_ID, 1),
     "READ_RECORD": (3, "c", b"", "k", _LIFE),
-    "CREATE_ITEM": (_ID, "c", "{}"),
+    "CREATE_ITEM": (_ID, "c", "{}", 0, 0),
     "REPLACE_DATA": ("{}", _ID),
     "DELETE_ITEM": (_ID,),
     "RECORD_PROBLEM": (*_RECORD, "{}", _LIFE),

@@ -19,6 +19,7 @@ items = st.builds(
     st.datetimes(timezones=st.just(UTC)),
     st.datetimes(timezones=st.just(UTC)),
     st.binary(min_size=2).map(lambda b: b"{" + b + b"}"),
+    st.integers(0, (1 << 15) - 1),
 )
 
 
@@ -55,6 +56,7 @@ def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
         assert layout.kind_of(value, older - 1) == kind
         assert layout.kind_of(value, newer) == 0
     assert layout.kind_of(b"short", 0) == 0
-    assert layout.kind_of(bytes(12) + b"\x06", 0) == 0
+    assert layout.kind_of(bytes(12) + b"\x07", 0) == 0
+    assert layout.kind_of(bytes(12) + b"\x01", 0) == 0
     with pytest.raises(OverflowError):
         layout.epoch_of(1, 1 << 16)

@@ -1,26 +1,9 @@
-"""What all errors have, and the three kinds of them, by who can act on it."""
+"""What all errors have in common, and the families of them, by who can act on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where in the request something is wrong: exactly one of the three names is set.
-
-    ``detail`` is a predicate without a full stop, whose subject is the location ("is missing"), or
-    a sentence that begins with a capital letter ("Send it exactly once.").
-    ``pointer`` is an RFC 6901 JSON Pointer into the body, ``parameter`` a query parameter,
-    ``header`` a field name. ``rule`` is the name of the error in the standard that a list follows,
-    where that has one for it.
-    """
-
-    detail: str
-    pointer: str | None = None
-    parameter: str | None = None
-    header: str | None = None
-    rule: str = ""
+from service.model.location import Location
 
 
 class HotshelfError(Exception):
