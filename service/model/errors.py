@@ -4,19 +4,11 @@ Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only tabl
 codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
-<<<<<<< HEAD
-from service.model.error_families import CallerError as CallerError
-from service.model.error_families import CapacityError as CapacityError
-from service.model.error_families import DependencyError as DependencyError
-from service.model.error_families import HotshelfError as HotshelfError
-from service.model.location import Location as Location
-=======
 from service.model.error_kinds import CallerError as CallerError
 from service.model.error_kinds import CapacityError as CapacityError
 from service.model.error_kinds import DependencyError as DependencyError
 from service.model.error_kinds import HotshelfError as HotshelfError
 from service.model.error_kinds import Location as Location
->>>>>>> coll-core
 
 # 400: what the request alone decides
 
