@@ -29,6 +29,7 @@ def _send(
     reply: Reply,
     admission: Admission,
     caller: Caller,  # noqa: ARG001
+    hot: object,  # noqa: ARG001
     source: str,  # noqa: ARG001
     began_s: float,  # noqa: ARG001
 ) -> None:

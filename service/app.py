@@ -40,13 +40,14 @@ from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
+from service.items.collections import Collections
 from service.items.cursor import Cursors
-from service.items.data_schema import DataSchema
 from service.items.expiry import Expiry
 from service.items.last_seen import LastSeen
 from service.items.outbox import Outbox
 from service.items.pages import Pages
 from service.items.reader import Reader
+from service.items.visible_reader import VisibleReader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.items.write_policy import WritePolicy
@@ -54,7 +55,6 @@ from service.model.item_json import render
 from service.observe.events import breaker_changed
 from service.process.drain import DrainFlag
 from service.process.kept_numbers import KeptNumbers
-from service.setting_sources import declared_attributes
 from service.settings import Settings
 from service.store.list_reads import ListReads
 from service.store.lists import read_cursor_key
@@ -84,25 +84,25 @@ async def open_worker() -> Worker:
         gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
-        _, collections = await open_collections(settings, shards, opened)
+        collections, changing = await open_collections(settings, shards, opened)
+        visible = VisibleReader(reader, collections)
         writer, atomic = _writers(settings, shards, outbox)
-        schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
-        rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
+        rules = (settings.writes.require_if_match, settings.http.body_max_bytes, collections)
         changes = ChangeItem(writer, replies, *rules)
-        batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
+        batch = Batch(gate, visible, writer, atomic, *rules, settings.http.public_url)
         redis_degradations = partial(degradations, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
-        lists, docs = _build_lists(settings, shards, reads), _docs(settings)
+        lists, docs = _build_lists(settings, shards, reads, replies, collections), _docs(settings)
         budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
         hot = (drain.__bool__, observation.access_log, settings.limits.fields == "always")
-        get = GetItem(gate, reader, replies, *hot)
+        get = GetItem(gate, reader, visible, collections, replies, *hot)
         finish = observation.finish(deprecation)
-        admin = (collections, health, metrics, oauth2, docs, status)
+        admin = (changing, health, metrics, oauth2, docs, status)
         ours = endpoints(get, changes, lists, batch, *admin)
         bridge = RobynBridge(robyn_app, problem_reply)
-        router = Router(gate, ours, bridge.routes)
+        router = Router(gate, collections, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
             # Middleware sees all requests, or else nobody could rely on it.
@@ -199,20 +199,21 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
         settings.http.public_url,
         cors=bool(settings.cors.allowed_origins),
         deprecation=deprecation,
+        shared_max_age_s=settings.http.shared_max_age_s,
     )
 
 
-def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
-    declared = frozenset(declared_attributes(settings))
+def _build_lists(
+    settings: Settings, shards: Shards, reads: Reads, replies: ItemReplies, collections: Collections
+) -> ListItems:
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
     list_reads = ListReads(reads.bulkheads, most)
     timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
-        Pages(shards, list_reads, declared, timeout_s, per_caller),
+        Pages(shards, list_reads, timeout_s, per_caller),
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
-        declared,
-        settings.http.cache_control,
-        settings.http.public_url,
+        replies,
+        collections,
     )
 
 

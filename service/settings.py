@@ -44,6 +44,9 @@ class Http:
     )
     public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
+    shared_max_age_s: int = _setting(
+        60, "how long shared caches may keep items of a public collection (s-maxage)", ge=0
+    )
     timing: str = _setting(
         "asked",
         "Server-Timing and Cache-Status: asked (by Prefer: timing) or always, which costs the hot "

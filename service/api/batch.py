@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from service.access import scopes
 from service.api.batch_body import READS_MAX_BYTES, BatchOperation, parse
@@ -23,14 +24,24 @@ from service.api.request import Reply, RequestContext
 from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.items import decision
 from service.items.coherence import Stored
-from service.items.data_schema import DataSchema
+from service.items.collections import Collections
 from service.items.planned import IdempotencyKey, Planned
-from service.items.reader import Reader
+from service.items.visible_reader import VisibleReader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.caller import Caller
-from service.model.errors import HotshelfError, InternalError, ItemNotFound, Location
+from service.model.change import Outcome
+from service.model.collection import Collection
+from service.model.errors import (
+    DefinitionChanged,
+    HotshelfError,
+    InternalError,
+    InvalidContent,
+    ItemNotFound,
+    Location,
+)
 from service.model.item import Item
+from service.model.locations import Locations
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +55,21 @@ class Batch:
     def __init__(
         self,
         gate: Gate,
-        reader: Reader,
+        visible: VisibleReader,
         writer: ItemWriter,
         atomic_writer: AtomicWriter,
         require_if_match: bool,
         body_max_bytes: int,
-        schema: DataSchema,
+        collections: Collections,
         public_url: str,
     ) -> None:
         self._gate = gate
-        self._reader = reader
+        self._visible = visible
         self._writer = writer
         self._atomic_writer = atomic_writer
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
-        self._schema = schema
+        self._collections = collections
         base_url = public_url.rstrip("/")
         self._results = {version: BatchResults(version, base_url) for version in (1, 2)}
 
@@ -71,39 +82,74 @@ class Batch:
         caller = context.caller
         assert caller is not None
         # Who may only read has nothing long to send.
-        body = await context.read_body(None if caller.may(scopes.WRITE) else READS_MAX_BYTES)
+        may_write = caller.may(context.collection.resource.write_scope)
+        body = await context.read_body(None if may_write else READS_MAX_BYTES)
         if len(body) <= LONG_BYTES:
             operations, atomic = parse(body, self._body_max_bytes)
         else:
             operations, atomic = await BESIDE_THE_LOOP.run(parse, body, self._body_max_bytes)
         caller = context.caller
         assert caller is not None
-        for scope in sorted({_SCOPES[one.name] for one in operations}):
+        placed = self._placed(context.collection, operations)
+        for scope in sorted({one.scope for one in placed}):
             scopes.require(caller, scope)
-        for index, one in enumerate(operations):
-            if one.name in ("create", "replace"):
-                self._schema.check_sent(one.text, f"/operations/{index}/data")
+        self._check_data(placed)
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
-        results = await (self._as_one if atomic else self._each)(caller, operations, shown)
+        results = await (self._as_one if atomic else self._each)(caller, placed, shown)
         headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
         reply = Reply(200, [*headers, ("vary", VARY)], shown.body(results))
         return await coded(reply, coding)
 
+    def _placed(self, default: Collection, operations: Sequence[BatchOperation]) -> "list[_Placed]":
+        """Each operation with its collection. Raises InvalidContent where there is none."""
+        by_name = self._collections.by_name
+        wrong = Locations()
+        placed = []
+        for index, one in enumerate(operations):
+            collection = default if one.collection is None else by_name.get(one.collection)
+            if collection is None:
+                detail = "names no collection"
+                wrong.add(Location(detail, pointer=f"/operations/{index}/collection"))
+            else:
+                placed.append(_Placed(collection, one))
+        wrong.raise_any(InvalidContent, "An operation is of no collection.")
+        return placed
+
+    def _check_data(self, placed: "Sequence[_Placed]") -> None:
+        """Raises InvalidContent and BodyTooLarge."""
+        for index, (collection, one) in enumerate(placed):
+            if one.name in ("create", "replace"):
+                schema = self._collections.schema_of(collection)
+                schema.check_sent(one.text, f"/operations/{index}/data")
+
     async def _as_one(
-        self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
+        self, caller: Caller, placed: "Sequence[_Placed]", shown: BatchResults
     ) -> list[bytes]:
-        size_bytes = sum(len(one.text) for one in operations)
-        planned = await offloaded(size_bytes, self._all_planned, caller, operations)
-        outcomes = await self._atomic_writer.write(caller, planned)
-        return [shown.of_write(outcome) for outcome in outcomes]
+        size_bytes = sum(len(one.text) for _, one in placed)
+        planned = await offloaded(size_bytes, self._all_planned, caller, placed)
+        try:
+            outcomes = await self._atomic_writer.write(caller, planned)
+        except DefinitionChanged:
+            placed = [await self._placed_again(one) for one in placed]
+            self._check_data(placed)
+            planned = await offloaded(size_bytes, self._all_planned, caller, placed)
+            outcomes = await self._atomic_writer.write(caller, planned)
+        pairs = zip(outcomes, placed, strict=True)
+        return [shown.of_write(outcome, one.collection.resource) for outcome, one in pairs]
+
+    async def _placed_again(self, placed: "_Placed") -> "_Placed":
+        """The same operation under the definition as it is now."""
+        if not placed.collection.number:
+            return placed
+        return placed._replace(collection=await self._collections.changed(placed.collection))
 
     async def _each(
-        self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
+        self, caller: Caller, placed: "Sequence[_Placed]", shown: BatchResults
     ) -> list[bytes]:
-        results = [b""] * len(operations)
+        results = [b""] * len(placed)
         queues: dict[bytes, list[int]] = {}
-        for index, one in enumerate(operations):
+        for index, (_, one) in enumerate(placed):
             # Creations are of no known item yet.
             queues.setdefault(one.item_id or index.to_bytes(2, "big"), []).append(index)
         room = asyncio.Semaphore(_AT_ONCE)
@@ -111,62 +157,87 @@ class Batch:
         async def run(queue: list[int]) -> None:
             for index in queue:
                 async with room:
-                    results[index] = await self._result(caller, operations[index], shown)
+                    results[index] = await self._result(caller, placed[index], shown)
 
         await asyncio.gather(*map(run, queues.values()))
         return results
 
-    async def _result(self, caller: Caller, one: BatchOperation, shown: BatchResults) -> bytes:
+    async def _result(self, caller: Caller, placed: "_Placed", shown: BatchResults) -> bytes:
+        collection, one = placed
+        kind = collection.resource
         try:
             if one.name == "get":
-                return shown.of_read(one.item_id, await self._read(caller, one))
-            planned = await offloaded(len(one.text), self._planned, caller, one)
-            return shown.of_write(await self._writer.write(caller, planned))
+                return shown.of_read(one.item_id, await self._read(caller, placed), kind)
+            try:
+                return shown.of_write(await self._write(caller, placed), kind)
+            except DefinitionChanged:
+                placed = await self._placed_again(placed)
+                if one.name in ("create", "replace"):
+                    self._collections.schema_of(placed.collection).check_sent(one.text, "/data")
+                return shown.of_write(await self._write(caller, placed), kind)
         except HotshelfError as error:
             return shown.of_error(error)
         except Exception:
             logger.exception("batch-operation-failed")
             return shown.of_error(InternalError())
 
-    async def _read(self, caller: Caller, one: BatchOperation) -> Stored:
-        stored = await self._reader.get(one.item_id, caller.subject)
+    async def _read(self, caller: Caller, placed: "_Placed") -> Stored:
+        collection, one = placed
+        stored, _ = await self._visible.get_where(collection, one.item_id, caller)
         if stored is None:
             raise ItemNotFound
         return stored
 
-    def _all_planned(self, caller: Caller, operations: Sequence[BatchOperation]) -> list[Planned]:
-        return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)]
+    async def _write(self, caller: Caller, placed: "_Placed") -> Outcome:
+        planned = await offloaded(len(placed.operation.text), self._planned, caller, placed)
+        return await self._writer.write(caller, planned)
 
-    def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:
+    def _all_planned(self, caller: Caller, placed: "Sequence[_Placed]") -> list[Planned]:
+        return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(placed)]
+
+    def _planned(self, caller: Caller, placed: "_Placed", where: str = "") -> Planned:
         """``where`` points at the operation in the body, if the batch as a whole is refused."""
-        key, tags = _key(one), one.conditions
+        collection, one = placed
+        key, tags = placed.key, one.conditions
         if one.name == "create":
-            return Planned(None, decision.creating(caller, one.text), key, one.text)
+            decide = decision.creating(caller, one.text)
+            return Planned(None, decide, key, one.text, collection=collection)
         if one.name == "delete":
-            return Planned(one.item_id, decision.deleting(caller, tags), key)
+            decide = decision.deleting(caller, tags, collection)
+            return Planned(one.item_id, decide, key, collection=collection)
         if self._require_if_match:
             location = Location("is missing", f"{where}/if_match")
             check_precondition_sent(tags, one.name == "replace", location)
         if one.name == "replace":
-            decide = decision.replacing(caller, one.text, tags)
-            return Planned(one.item_id, decide, key, one.text)
-        decide = decision.patching(caller, self._patched(one), tags)
-        return Planned(one.item_id, decide, key, patch_bytes=len(one.text))
+            decide = decision.replacing(caller, one.text, tags, collection)
+            return Planned(one.item_id, decide, key, one.text, collection=collection)
+        decide = decision.patching(caller, self._patched(placed), tags, collection)
+        return Planned(one.item_id, decide, key, patch_bytes=len(one.text), collection=collection)
 
-    def _patched(self, one: BatchOperation) -> Callable[[Item], bytes]:
+    def _patched(self, placed: "_Placed") -> Callable[[Item], bytes]:
         """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
+        one, schema = placed.operation, self._collections.schema_of(placed.collection)
         kind = JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH
         patch = PATCHES[kind](one.text, v1.PATCH_MAX_DEPTH)
         max_bytes = self._body_max_bytes
-        return lambda item: self._schema.check_patched(v1.patched(item, patch, max_bytes), "/data")
+        return lambda item: schema.check_patched(v1.patched(item, patch, max_bytes), "/data")
 
 
-_SCOPES = dict.fromkeys(("create", "replace", "patch", "delete"), scopes.WRITE) | {
-    "get": scopes.READ
-}
+class _Placed(NamedTuple):
+    """An operation in its collection."""
 
+    collection: Collection
+    operation: BatchOperation
 
-def _key(one: BatchOperation) -> IdempotencyKey | None:
-    if one.key is None:
-        return None
-    return IdempotencyKey(one.key, hashlib.sha256(b"batch\0" + one.identity).digest())
+    @property
+    def scope(self) -> str:
+        kind = self.collection.resource
+        return kind.read_scope if self.operation.name == "get" else kind.write_scope
+
+    @property
+    def key(self) -> IdempotencyKey | None:
+        one, number = self.operation, self.collection.number
+        if one.key is None:
+            return None
+        of = b"batch\0" if not number else b"batch %d\0" % number
+        return IdempotencyKey(one.key, hashlib.sha256(of + one.identity).digest())

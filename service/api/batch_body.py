@@ -8,6 +8,7 @@ from service import native
 from service.api.headers.preconditions import KEY
 from service.items.decision import Conditions
 from service.model.bounds import FIELD_MAX_BYTES, bounded
+from service.model.collection import NAME
 from service.model.entity_tag import TagCondition, parse_tag_condition
 from service.model.errors import InvalidContent, InvalidSyntax, Location
 from service.model.json_text import problem_of, text_of, value_of
@@ -22,7 +23,7 @@ _MAX_DEPTH = 66
 _MAX_LOCATIONS = 20
 _MEMBERS = ["operations", "atomic"]
 OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # By their name: the members that each needs, and those that it may have.
+    # By their name: the members that each needs, and those that it may have beside `collection`.
     "create": (("idempotency_key", "data"), ()),
     "replace": (("id", "data"), ("if_match", "if_none_match", "idempotency_key")),
     "patch": (("id", "patch"), ("if_match", "idempotency_key")),
@@ -30,7 +31,8 @@ OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "get": (("id",), ()),
 }
 _OPERATION_MEMBERS = [
-    *("op", "id", "data", "patch", "if_match", "if_none_match", "idempotency_key")
+    *("op", "id", "data", "patch", "if_match", "if_none_match", "idempotency_key"),
+    "collection",
 ]
 _TEXTS = ("data", "patch")
 Name: TypeAlias = Literal["create", "replace", "patch", "delete", "get"]
@@ -38,7 +40,10 @@ Name: TypeAlias = Literal["create", "replace", "patch", "delete", "get"]
 
 @dataclass(frozen=True, slots=True)
 class BatchOperation:
-    """One operation. ``text`` is its data or patch; ``item_id`` is empty for a creation."""
+    """One operation. ``text`` is its data or patch; ``item_id`` is empty for a creation.
+
+    ``collection`` is the name of its collection; None: the one in the URL.
+    """
 
     name: Name
     item_id: bytes
@@ -46,6 +51,7 @@ class BatchOperation:
     conditions: Conditions
     key: str | None
     identity: bytes
+    collection: str | None = None
 
 
 @bounded(BATCH_MAX_BYTES)
@@ -93,7 +99,7 @@ def _operation(
         return None
     needed, optional = OPERATIONS[name]
     for member in found:
-        if member not in (*needed, *optional, "op"):
+        if member not in (*needed, *optional, "op", "collection"):
             wrong.append(Location("is unknown here", pointer=f"{where}/{member}"))
     for member in needed:
         if member not in found:
@@ -106,7 +112,8 @@ def _operation(
         return None
     tags = Conditions(values.get("if_match"), values.get("if_none_match"))
     key, item_id = values.get("idempotency_key"), values.get("id", b"")
-    return BatchOperation(name, item_id, data, tags, key, _identity(sent, data))
+    identity = _identity(sent, data)
+    return BatchOperation(name, item_id, data, tags, key, identity, values.get("collection"))
 
 
 def _members(text: bytes, where: str, wrong: list[Location]) -> dict[str, bytes]:
@@ -146,6 +153,9 @@ def _value(member: str, sent: Any, where: str, wrong: list[Location]) -> Any:
         case "if_match" | "if_none_match":
             value = _tags(sent)
             detail = "is not a list of entity tags"
+        case "collection":
+            value = sent if isinstance(sent, str) and NAME.fullmatch(sent) else None
+            detail = "is not the name of a collection"
         case "idempotency_key":
             value = sent if isinstance(sent, str) and KEY.fullmatch(sent) else None
             detail = "is not 1 to 255 visible ASCII characters"

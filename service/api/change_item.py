@@ -1,6 +1,6 @@
 """POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from service.access import scopes
@@ -23,15 +23,17 @@ from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
 from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.items import decision
-from service.items.data_schema import DataSchema
+from service.items.collections import Collections
 from service.items.decision import Conditions
 from service.items.planned import Planned
 from service.items.write import ItemWriter
 from service.model.caller import Caller
 from service.model.change import Outcome
-from service.model.errors import Location, PreconditionRequired
+from service.model.collection import Collection
+from service.model.errors import DefinitionChanged, Location, PreconditionRequired
 from service.model.item import Item
 from service.model.json_patch import JsonPatch, MergePatch, Patch
+from service.model.resource import Resource
 
 T = TypeVar("T")
 
@@ -52,13 +54,13 @@ class ChangeItem:
         replies: ItemReplies,
         require_if_match: bool,
         body_max_bytes: int,
-        schema: DataSchema,
+        collections: Collections,
     ) -> None:
         self._writer = writer
         self._replies = replies
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
-        self._schema = schema
+        self._collections = collections
 
     async def post(self, context: RequestContext) -> Reply:
         """Create an item under a new id."""
@@ -66,11 +68,14 @@ class ChangeItem:
         parameters(context.query_string, ())
         name = required_idempotency_key(context.headers)
         body = await context.read_body()
-        data = self._data(sent, body, None)
-        caller = _writer(context)
-        key = fingerprinted(name, context, None, sent.media_type, body)
-        planned = Planned(None, decision.creating(caller, data), key, data)
-        return self._reply(context, wanted, await self._writer.write(caller, planned))
+
+        async def planned(collection: Collection) -> Planned:
+            data = self._data(collection, sent, body, None)
+            caller = _writer(context)
+            key = fingerprinted(name, context, None, sent.media_type, body)
+            return Planned(None, decision.creating(caller, data), key, data, collection=collection)
+
+        return self._reply(context, wanted, await self._written(context, planned))
 
     async def put(self, context: RequestContext) -> Reply:
         """Replace an item, or create one under the id that the client chose."""
@@ -80,11 +85,15 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions, may_create=True)
         body = await context.read_body()
-        data = self._data(sent, body, item_id)
-        caller = _writer(context)
-        key = keyed(context, item_id, sent.media_type, body)
-        planned = Planned(item_id, decision.replacing(caller, data, conditions), key, data)
-        return self._reply(context, wanted, await self._writer.write(caller, planned))
+
+        async def planned(collection: Collection) -> Planned:
+            data = self._data(collection, sent, body, item_id)
+            caller = _writer(context)
+            key = keyed(context, item_id, sent.media_type, body)
+            decide = decision.replacing(caller, data, conditions, collection)
+            return Planned(item_id, decide, key, data, collection=collection)
+
+        return self._reply(context, wanted, await self._written(context, planned))
 
     async def patch(self, context: RequestContext) -> Reply:
         """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
@@ -94,45 +103,77 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
-        caller = _writer(context)
-        patched = await offloaded(len(body), self._patched, sent, body, item_id)
-        key = keyed(context, item_id, sent.media_type, body)
-        decide = decision.patching(caller, patched, conditions)
-        planned = Planned(item_id, decide, key, patch_bytes=len(body))
-        return self._reply(context, wanted, await self._writer.write(caller, planned))
+
+        async def planned(collection: Collection) -> Planned:
+            caller = _writer(context)
+            patched = await offloaded(len(body), self._patched, collection, sent, body, item_id)
+            key = keyed(context, item_id, sent.media_type, body)
+            decide = decision.patching(caller, patched, conditions, collection)
+            return Planned(item_id, decide, key, patch_bytes=len(body), collection=collection)
+
+        return self._reply(context, wanted, await self._written(context, planned))
 
     async def delete(self, context: RequestContext) -> Reply:
         """Delete an item; what stays is a tombstone."""
         item_id = existing_id(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
-        caller = _writer(context)
-        key = keyed(context, item_id, "", b"")
-        planned = Planned(item_id, decision.deleting(caller, conditions), key)
-        return self._reply(context, None, await self._writer.write(caller, planned))
 
-    def _data(self, sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
+        async def planned(collection: Collection) -> Planned:
+            key = keyed(context, item_id, "", b"")
+            decide = decision.deleting(_writer(context), conditions, collection)
+            return Planned(item_id, decide, key, collection=collection)
+
+        return self._reply(context, None, await self._written(context, planned))
+
+    async def _written(
+        self, context: RequestContext, planned: Callable[[Collection], Awaitable[Planned]]
+    ) -> Outcome:
+        """The outcome of the change that is planned for the collection as it is.
+
+        Where its definition has changed meanwhile, all is checked again, once. Raises what
+        ``planned`` raises, and DefinitionChanged for another change since.
+        """
+        change = await planned(context.collection)
+        try:
+            return await self._writer.write(_writer(context), change)
+        except DefinitionChanged:
+            context.collection = await self._collections.changed(context.collection)
+        change = await planned(context.collection)
+        return await self._writer.write(_writer(context), change)
+
+    def _data(
+        self, collection: Collection, sent: Sent, body: bytes, item_id: bytes | None
+    ) -> bytes:
         """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
-        data = v1.parse_body(body) if sent.version == 1 else v2_body.parse_body(body, item_id)
-        self._schema.check_sent(data, _DATA_AT[sent.version])
+        if sent.version == 1:
+            data = v1.parse_body(body)
+        else:
+            data = v2_body.parse_body(body, item_id, collection.resource)
+        self._collections.schema_of(collection).check_sent(data, _DATA_AT[sent.version])
         return data
 
-    def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
+    def _patched(
+        self, collection: Collection, sent: Sent, body: bytes, item_id: bytes
+    ) -> Callable[[Item], bytes]:
         """What makes the item's new data. Raises what the patch alone decides."""
-        changed, at = self._applied(sent, body, item_id), _DATA_AT[sent.version]
-        return lambda item: self._schema.check_patched(changed(item), at)
+        changed = self._applied(collection.resource, sent, body, item_id)
+        schema, at = self._collections.schema_of(collection), _DATA_AT[sent.version]
+        return lambda item: schema.check_patched(changed(item), at)
 
-    def _applied(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
+    def _applied(
+        self, kind: Resource, sent: Sent, body: bytes, item_id: bytes
+    ) -> Callable[[Item], bytes]:
         max_bytes = self._body_max_bytes
         if sent.media_type not in PATCHES:
-            attributes = v2_body.parse_update(body, item_id)
+            attributes = v2_body.parse_update(body, item_id, kind)
             return lambda item: v2_patch.updated(item, attributes, max_bytes)
         if sent.version == 1:
             patch = PATCHES[sent.media_type](body, v1.PATCH_MAX_DEPTH)
             return lambda item: v1.patched(item, patch, max_bytes)
         patch = PATCHES[sent.media_type](body, v2_patch.PATCH_MAX_DEPTH)
         base_url = self._replies.base_url
-        return lambda item: v2_patch.patched(item, patch, max_bytes, base_url)
+        return lambda item: v2_patch.patched(item, patch, max_bytes, base_url, kind)
 
     def _reply(
         self, context: RequestContext, wanted: Representation | None, outcome: Outcome
@@ -142,7 +183,8 @@ class ChangeItem:
         else:
             status = 201 if outcome.kind == "created" else 200
             minimal = wants_minimal(context.headers)
-            reply = self._replies.changed(outcome.item, wanted, status, minimal)
+            kind = context.collection.resource
+            reply = self._replies.changed(outcome.item, wanted, kind, status, minimal)
         if outcome.replayed:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply
@@ -173,5 +215,5 @@ async def offloaded(size_bytes: int, work: Callable[..., T], *arguments: Any) ->
 
 def _writer(context: RequestContext) -> Caller:
     assert context.caller is not None
-    scopes.require(context.caller, scopes.WRITE)
+    scopes.require(context.caller, context.collection.resource.write_scope)
     return context.caller

@@ -27,6 +27,7 @@ def fingerprinted(
     key: str, context: RequestContext, item_id: bytes | None, media_type: str, body: bytes
 ) -> IdempotencyKey:
     """As ``keyed``, with the request's key found already."""
+    number = context.collection.number
     # None of these holds a NUL, so no two requests make the same text.
     parts = (
         context.method,
@@ -36,6 +37,7 @@ def fingerprinted(
         media_type,
         _field(context.headers, "if-match"),
         _field(context.headers, "if-none-match"),
+        *([f"collection {number}"] if number else ()),
         "",
     )
     return IdempotencyKey(key, hashlib.sha256("\0".join(parts).encode() + body).digest())

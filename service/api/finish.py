@@ -10,6 +10,7 @@ from service.api.headers.media_types import preferred
 from service.api.headers.prefer import prefers
 from service.api.headers.timing import timing_fields
 from service.api.request import Reply, RequestContext
+from service.model.resource import ITEMS, OTHERS, split
 from service.observe.access_log import AccessLog
 from service.observe.metrics import SENT_BYTES
 from service.observe.requests import RequestTimes
@@ -54,7 +55,7 @@ class Finish:
         return with_cors(self.cors, context.method, context.headers, reply)
 
     def _observe(self, context: RequestContext, reply: Reply, took_s: float) -> None:
-        method, context.route = self.times.known(context.method, context.path)
+        method, context.route = self._known(context)
         trace_id = "" if context.trace is None else context.trace.trace_id
         self.times.observe(method, context.route, reply.status, took_s, context.source, trace_id)
         _SENT.value += len(reply.body)
@@ -70,6 +71,16 @@ class Finish:
             sent_bytes=len(reply.body),
         )
 
+    def _known(self, context: RequestContext) -> tuple[str, str]:
+        """Method and route; one route stands for those of all collections but items."""
+        found = split(context.path) if context.collection.number else None
+        if found is None:
+            return self.times.known(context.method, context.path)
+        version, below = found[1]
+        method, route = self.times.known(context.method, ITEMS.path(version) + below)
+        return method, route.replace(ITEMS.name, OTHERS.name, 1)
+
 
 def _is_version_1(context: RequestContext) -> bool:
-    return is_about_items(context.path) and preferred(context).version == 1
+    is_versioned = context.collection.number > 0 or is_about_items(context.path)
+    return is_versioned and preferred(context).version == 1

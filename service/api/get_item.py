@@ -8,18 +8,17 @@ Both ask the same Reader and send the same representations: there is one way to 
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from service import native
-from service.access import scopes
 from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding
-from service.api.headers.media_types import check_accept
+from service.api.headers.media_types import readable
 from service.api.headers.preconditions import conditions_of
 from service.api.headers.sections import ParsedFields, Sections
 from service.api.item_id import existing_id
 from service.api.query import parameters
-from service.api.represent.fields import PARAMETER, chosen_fields
+from service.api.represent.fields import chosen_fields, parameter_of
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import (
     LARGE_BYTES,
@@ -30,30 +29,58 @@ from service.api.request import (
     RequestContext,
     Scope,
 )
+from service.items.collections import Collections
 from service.items.reader import Reader
+from service.items.visibility import is_plain
+from service.items.visible_reader import VisibleReader
 from service.model.caller import Caller
+from service.model.collection import Collection
 from service.model.entity_tag import NO_TAGS, precondition_failed
 from service.model.errors import ItemNotFound
 from service.model.rate import Admission
-from service.model.resource import DEFAULT_VERSION, ITEMS
+from service.model.resource import DEFAULT_VERSION, ITEMS, OTHERS
 from service.observe.access_log import AccessLog
 from service.observe.metrics import SENT_BYTES
 from service.observe.request_ids import request_ids
 from service.observe.requests import SOURCES, of_route
 
-# The canonical URL; others take the general path.
-_PREFIX: Final = f"{ITEMS.path(DEFAULT_VERSION)}/"
-_LENGTH: Final = len(_PREFIX) + 26
-_ROUTE: Final = f"{_PREFIX}{{id}}"
+# Of canonical URLs; others take the general path.
+_ROUTES: Final = {
+    is_items: f"{(ITEMS if is_items else OTHERS).path(DEFAULT_VERSION)}/{{id}}"
+    for is_items in (True, False)
+}
+
+
+class _Hot:
+    """What the hot path needs of a collection, at hand.
+
+    ``is_plain``: what is found in it can be sent to all who may read, without another look at the
+    definition; false from when that has changed.
+    """
+
+    __slots__ = ("collection", "is_plain", "kind", "number", "route", "scope", "times")
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+        self.number = collection.number
+        self.kind = collection.resource
+        self.scope = collection.resource.read_scope
+        self.is_plain = is_plain(collection)
+        self.route = _ROUTES[not collection.number]
+        self.times = {source: of_route("GET", self.route, source) for source in ("", *SOURCES)}
 
 
 class Asked(NamedTuple):
     """A read that nothing at hand answers. ``admission`` None: the limiter has to ask Redis."""
 
+    hot: _Hot
     caller: Caller
     item_id: bytes
     parsed: ParsedFields
     admission: Admission | None
+
+
+_Found: TypeAlias = tuple[Reply, Admission, Caller, _Hot]
 
 
 class GetItem:
@@ -67,19 +94,25 @@ class GetItem:
         self,
         gate: Gate,
         reader: Reader,
+        visible: VisibleReader,
+        collections: Collections,
         replies: ItemReplies,
         draining: Callable[[], bool],
         log: AccessLog,
         always_limit: bool = False,
     ) -> None:
         self._gate = gate
+        self._visible = visible
         self._reader = reader
+        self._collections = collections
+        self._hot: dict[str, _Hot] = {}
+        self._learn()
+        collections.on_change.append(self._learn)
         self._replies = replies
         self._draining = draining
         self._log = log
         self._always_limit = always_limit
         self._sent = SENT_BYTES.of()
-        self._times = {source: of_route("GET", _ROUTE, source) for source in ("", *SOURCES)}
         self._sections = Sections()
         self._new_id = request_ids()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,13 +129,14 @@ class GetItem:
         self._send(scope, exchange, general, *found, "near", began_s)
         return self._done
 
-    def _hit(self, scope: Scope) -> tuple[Reply, Admission, Caller] | Asked | Admitted | None:
+    def _hit(self, scope: Scope) -> _Found | Asked | Admitted | None:
         """The answer, if it is at hand; Admitted and None are for the general path.
 
         Credentials come first, then the limit, then whatever needs to be parsed.
         """
         path = scope.path
-        if len(path) != _LENGTH or not path.startswith(_PREFIX) or scope.query_string:
+        hot = self._hot.get(path[:-26])
+        if hot is None or scope.query_string:
             return None
         headers = scope.headers
         lines = tuple(headers.items())
@@ -112,7 +146,7 @@ class GetItem:
             return None
         caller = self._gate.remembered(section.token) or self._gate.recall(section.fields)
         item_id = native.parse_id(path[-26:])
-        if caller is None or item_id is None or not caller.may(scopes.READ):
+        if caller is None or item_id is None or not caller.may(hot.scope):
             return None
         parsed, admission = section.parsed, self._gate.spend(caller)
         if parsed is None:
@@ -123,15 +157,19 @@ class GetItem:
                 return Admitted(caller, admission)
         if admission is not None:
             stored = self._reader.get_near(item_id, caller.subject)
-            if stored is not None:
-                return self._replies.of_stored(stored, *parsed), admission, caller
-        return Asked(caller, item_id, parsed, admission)
+            if (
+                stored is not None
+                and stored.entry.collection == hot.number
+                and (hot.is_plain or self._visible.is_shown_near(hot.collection, caller, stored))
+            ):
+                return self._replies.of_stored(stored, *parsed, hot.kind), admission, caller, hot
+        return Asked(hot, caller, item_id, parsed, admission)
 
     async def _later(
         self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
     ) -> None:
         """Answer from Redis or a database, or from near once the limiter has asked Redis."""
-        caller, item_id, parsed, admission = asked
+        hot, caller, item_id, parsed, admission = asked
         try:
             if admission is None:
                 admission = await self._gate.admission(caller)
@@ -141,13 +179,15 @@ class GetItem:
             else:
                 stored = await self._reader.get_remote(item_id, caller.subject)
                 source = "" if stored is None else stored.source
-            if stored is None:
-                raise ItemNotFound
-            reply = self._replies.of_stored(stored, *parsed)
+            if not hot.is_plain or stored is None or stored.entry.collection != hot.number:
+                stored = await self._visible.checked(hot.collection, item_id, caller, stored)
+                if stored is None:
+                    raise ItemNotFound
+            reply = self._replies.of_stored(stored, *parsed, hot.kind)
         except Exception as error:
             general.send_error(scope, exchange, error, admission, began_s)
             return
-        self._send(scope, exchange, general, reply, admission, caller, source, began_s)
+        self._send(scope, exchange, general, reply, admission, caller, hot, source, began_s)
 
     def _send(
         self,
@@ -157,6 +197,7 @@ class GetItem:
         reply: Reply,
         admission: Admission,
         caller: Caller,
+        hot: _Hot,
         source: str,
         began_s: float,
     ) -> None:
@@ -173,35 +214,48 @@ class GetItem:
         else:
             exchange.response_empty(status, headers)
         took_s = perf_counter() - began_s
-        self._times[source][status // 100].observe(took_s)
+        hot.times[source][status // 100].observe(took_s)
         self._sent.value += len(body)
         log = self._log
         if log.left > 0 and took_s < log.slow_s:
             log.left -= 1
         else:
             key, size = caller.limit_key, len(body)
-            log.observe(self._new_id(), "", "GET", _ROUTE, status, took_s, source, key, size)
+            log.observe(self._new_id(), "", "GET", hot.route, status, took_s, source, key, size)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The answer on the general path; raises the errors that a read can end with."""
-        assert context.caller is not None
+        collection = context.collection
         item_id = existing_id(context)
-        wanted = check_accept(context)
-        sent = parameters(context.query_string, (PARAMETER[wanted.version],))
-        fields = chosen_fields(sent, wanted.version)
+        wanted = readable(context)
+        name = parameter_of(wanted.version, collection.resource)
+        fields = chosen_fields(parameters(context.query_string, (name,)), name)
         coding = choose_coding(context.headers)
         conditions = conditions_of(context.headers)
         began_s = perf_counter()
-        stored, context.source = await self._reader.get_where(item_id, context.caller.subject)
+        stored, context.source = await self._visible.get_where(collection, item_id, context.caller)
         context.spent_s["read"] = perf_counter() - began_s
         if stored is None:
             raise ItemNotFound
+        context.collection = self._collections.current(collection, context.caller)
+        if context.collection is not collection:
+            wanted = readable(context)
         entry = stored.entry
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
         known = conditions.if_none_match or NO_TAGS
         if fields is None:
-            return self._replies.of_stored(stored, wanted, coding, known)
+            return self._replies.of_stored(stored, wanted, coding, known, collection.resource)
         if known.matches_weakly(entry):
             return self._replies.not_modified(entry, wanted, fields)
-        return self._replies.selected(entry.item(item_id), wanted, fields)
+        return self._replies.selected(entry.item(item_id), wanted, fields, collection.resource)
+
+    def _learn(self) -> None:
+        """Know the collections as they are by now; reads under way look at them again."""
+        for hot in self._hot.values():
+            hot.is_plain = False
+        self._hot = {
+            prefix: _Hot(collection)
+            for prefix, collection in self._collections.hot_prefix.items()
+            if not collection.is_public
+        }

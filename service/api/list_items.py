@@ -1,11 +1,16 @@
 """GET and HEAD of /items, and searches: a page of items and the way to the next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
 from service.api.headers.content_codings import choose_coding, coded
-from service.api.headers.media_types import Representation, check_accept, check_item_body
+from service.api.headers.media_types import (
+    Representation,
+    check_accept,
+    check_item_body,
+    readable,
+)
 from service.api.headers.prefer import wanted_count
 from service.api.list_query import (
     CURSOR_NAMES,
@@ -17,40 +22,41 @@ from service.api.list_query import (
 from service.api.query import parameters
 from service.api.represent import cursor_profile, v1, v2
 from service.api.represent.fields import select
-from service.api.represent.item_reply import VARY
+from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
+from service.items.collections import Collections
 from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
+from service.items.visibility import extent_of
 from service.model.entity_tag import entity_tag
 from service.model.item import Item
-from service.model.query import Path
 
 
 class ListItems:
-    """Answers lists. ``declared`` are the attributes that have an index."""
+    """Answers lists of the collection that a request's path is of."""
 
     def __init__(
         self,
         pages: Pages,
         cursors: Cursors,
-        declared: frozenset[Path],
-        cache_control: str,
-        public_url: str,
+        replies: ItemReplies,
+        collections: Collections,
     ) -> None:
         self._pages = pages
         self._cursors = cursors
-        self._declared = declared
-        self._headers = [("cache-control", cache_control), ("vary", VARY)]
-        self._public_url = public_url.rstrip("/")
+        self._replies = replies
+        self._collections = collections
+        self._base_url = replies.base_url
 
     async def get(self, context: RequestContext) -> Reply:
         """The list that the query string asks for; Link leads on (RFC 8288)."""
-        wanted, coding = check_accept(context), choose_coding(context.headers)
-        asked = from_query_string(context.query_string, wanted.version)
-        answer = await self._answer(context, asked)
+        wanted, coding = readable(context), choose_coding(context.headers)
+        asked = from_query_string(context.query_string, wanted.version, context.collection.resource)
+        answer = await self._current_answer(context, asked)
+        wanted = readable(context)
         links = self._links(context, answer.cursors, wanted.version)
-        reply = self._reply(asked, answer, wanted, links)
+        reply = self._reply(context, asked, answer, wanted, links)
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))
@@ -62,13 +68,27 @@ class ListItems:
         wanted, coding = check_accept(context), choose_coding(context.headers)
         parameters(context.query_string, ())
         asked = from_body(await context.read_body(SEARCH_MAX_BYTES))
-        answer = await self._answer(context, asked)
-        return await coded(self._reply(asked, answer, wanted, None), coding)
+        answer = await self._current_answer(context, asked)
+        return await coded(self._reply(context, asked, answer, wanted, None), coding)
+
+    async def _current_answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
+        """The answer by the definition as it still is once the answer is known.
+
+        Raises what ``_answer`` raises and, for a definition that has changed meanwhile,
+        NoSuchCollection and Unauthenticated.
+        """
+        while True:
+            answer = await self._answer(context, asked)
+            current = self._collections.current(context.collection, context.caller)
+            if current is context.collection:
+                return answer
+            context.collection = current
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
-        assert context.caller is not None
-        query, subject = asked.query, context.caller.subject
-        check_allowed(query, self._declared, asked.sort_location)
+        collection, subject = context.collection, context.subject
+        declared = frozenset(collection.definition.attributes)
+        query = replace(asked.query, extent=extent_of(collection, context.caller))
+        check_allowed(query, declared, asked.sort_location)
         await self._cursors.open()
         position = None
         if asked.cursor is not None:
@@ -77,9 +97,12 @@ class ListItems:
             if asked.cursor_location.parameter == other_way:
                 position = position.turned()
         counted = wanted_count(context.headers)
-        async with self._pages.turn(subject):
-            page = await self._pages.read(query, position, asked.limit)
-            total = None if counted is None else await self._pages.count(query, counted == "exact")
+        async with self._pages.turn(subject or context.peer):
+            page = await self._pages.read(query, declared, position, asked.limit)
+            total = None
+            if counted is not None:
+                exactly = counted == "exact"
+                total = await self._pages.count(query, declared, exactly=exactly)
         cursors = {
             relation: None if at is None else self._cursors.encode(at, query, subject)
             for relation, at in (("next", page.next), ("prev", page.previous))
@@ -95,7 +118,7 @@ class ListItems:
         names = CURSOR_NAMES[version]
         sent = parse_qsl(context.query_string, keep_blank_values=True)
         sent = [(name, value) for name, value in sent if name not in names.values()]
-        base = f"{self._public_url}{context.path}"
+        base = f"{self._base_url}{context.path}"
         return {
             relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
             for relation, cursor in cursors.items()
@@ -103,6 +126,7 @@ class ListItems:
 
     def _reply(
         self,
+        context: RequestContext,
         asked: ListRequest,
         answer: "_Answer",
         wanted: Representation,
@@ -110,7 +134,7 @@ class ListItems:
     ) -> Reply:
         profiled = wanted.version == 2 and links is not None and not answer.early
         media_type = cursor_profile.media_type(wanted.media_type) if profiled else wanted.media_type
-        headers = [("content-type", media_type), *self._headers]
+        headers = [("content-type", media_type), *self._replies.headers(wanted)]
         headers += [("preference-applied", f"count={counted}") for counted in answer.total]
         # The tag is the item's own, whatever is shown of it: it is good for a write.
         shown = [(_shown(item, asked.fields), entity_tag(item)) for item in answer.items]
@@ -118,7 +142,8 @@ class ListItems:
             entries = [v1.render_entry(item, tag) for item, tag in shown]
             total = next(iter(answer.total.values()), None)
             return Reply(200, headers, v1.render_page(entries, answer.cursors, total))
-        entries = [v2.resource(item, self._public_url, tag) for item, tag in shown]
+        kind = context.collection.resource
+        entries = [v2.resource(item, self._base_url, kind, tag) for item, tag in shown]
         text = v2.render_page(entries, answer.cursors, links, answer.total, profiled)
         return Reply(200, headers, text)
 

@@ -20,7 +20,7 @@ from service.api.represent.cursor_profile import (
     RANGE_NOT_SUPPORTED,
     UNSUPPORTED_SORT,
 )
-from service.api.represent.fields import PARAMETER, chosen_fields
+from service.api.represent.fields import chosen_fields, parameter_of
 from service.model.bounds import bounded
 from service.model.errors import (
     BodyTooLarge,
@@ -42,6 +42,7 @@ from service.model.query import (
     Sort,
     parse_path,
 )
+from service.model.resource import ITEMS, Resource
 
 MAX_CONDITIONS = 20
 # The body of a search; 1,000 values of 60 bytes.
@@ -74,14 +75,15 @@ class ListRequest:
 
 
 @bounded(QUERY_MAX_BYTES)
-def from_query_string(query_string: str, version: int) -> ListRequest:
+def from_query_string(query_string: str, version: int, kind: Resource = ITEMS) -> ListRequest:
     """Raises InvalidParameter, which names every location.
 
     Conditions are counted before any is made; so are values, over all of them.
     """
     size = LIMIT_NAME[version]
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
-    sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
+    fields = parameter_of(version, kind)
+    sent = parameters(query_string, (size, *cursors, "sort", fields), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
     wrong = _Wrong(lambda name: Location("", parameter=name[:256], rule=_RULES.get(name, "")))
     if len(names) > MAX_CONDITIONS:
@@ -101,7 +103,7 @@ def from_query_string(query_string: str, version: int) -> ListRequest:
         Query(tuple(conditions), sort),
         limit,
         sent.get(cursor_name),
-        chosen_fields(sent, version),
+        chosen_fields(sent, fields),
         Location("", parameter="sort", rule=UNSUPPORTED_SORT),
         Location("is not valid here", parameter=cursor_name),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from service.model.caller import Caller
+from service.model.collection import ITEMS_BY_DEFAULT, Collection
 from service.model.rate import Admission
 from service.observe.trace_context import TraceContext
 
@@ -39,6 +40,7 @@ class RequestContext:
     against a limit; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
     any, or ours where the lot fell on it. ``names_itself``: the answer has ``request_id``, as
     errors always do.
+    ``collection`` is the one that the path is of, once it is routed.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -60,6 +62,12 @@ class RequestContext:
     route: str = ""
     names_itself: bool = False
     began_s: float = field(default_factory=time.perf_counter)
+    collection: Collection = ITEMS_BY_DEFAULT
+
+    @property
+    def subject(self) -> str:
+        """Who asks; empty for nobody."""
+        return "" if self.caller is None else self.caller.subject
 
 
 class Admitted(NamedTuple):

@@ -54,20 +54,38 @@ class RouteTable(Generic[V]):
 
 
 class RoutedEndpoints(RouteTable[Endpoint]):
-    """A table of endpoints that answers requests."""
+    """A table of endpoints that answers requests.
+
+    ``instead`` tells what to look up for a path that is not in it.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[tuple[str, str, Endpoint]],
+        instead: Callable[[RequestContext], str] = lambda context: context.path,
+    ) -> None:
+        super().__init__(entries)
+        self._instead = instead
 
     async def __call__(self, context: RequestContext) -> Reply:
-        """Sets ``context.path_params``. Raises NoSuchRoute, MethodNotAllowed."""
-        found = self.find(context.method, context.path)
+        """Sets ``context.path_params``.
+
+        Raises NoSuchRoute, MethodNotAllowed, and what ``instead`` raises.
+        """
+        path = context.path
+        found = self.find(context.method, path)
+        if found is None and not self.methods(path):
+            path = self._instead(context)
+            found = self.find(context.method, path)
         if found is None:
-            return self._unrouted(context)
+            return self._unrouted(context, path)
         endpoint, context.path_params = found
         return await endpoint(context)
 
-    def _unrouted(self, context: RequestContext) -> Reply:
+    def _unrouted(self, context: RequestContext, path: str) -> Reply:
         """RFC 9110 sections 9.3.7 (OPTIONS, also of ``*``) and 15.5.6 (405 names what there is)."""
         # CONNECT names a host instead of a path (section 9.3.6), so any path has its 405.
-        methods = self.methods("*" if context.method == "CONNECT" else context.path)
+        methods = self.methods("*" if context.method == "CONNECT" else path)
         if not methods:
             raise NoSuchRoute("There is nothing at this path.")
         allow = ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))

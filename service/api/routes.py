@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from service.access import scopes
+from service.access.credential_kinds import HEADERS
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.collections import PATH as COLLECTIONS_PATH
@@ -22,7 +23,9 @@ from service.api.operator.status import Status
 from service.api.query import parameters
 from service.api.request import Reply, RequestContext
 from service.api.route_table import Endpoint, RoutedEndpoints
-from service.model.resource import ITEMS, VERSIONS
+from service.items.collections import Collections
+from service.model.errors import Unauthenticated
+from service.model.resource import ITEMS, VERSIONS, split
 
 PROBES = ("/livez", "/readyz")
 # Open to requests from this machine; others need the scope items:admin.
@@ -130,22 +133,26 @@ class Router:
     """Answers every request: who asks and is there room, then which route, then its scope.
 
     ``endpoints`` are ours by the id of their operation; ``more`` are the routes (method, path,
-    endpoint) that a Robyn application adds. Raises ValueError where one of those is ours.
+    endpoint) that a Robyn application adds. Raises ValueError where one of those is ours. The
+    routes of ``items`` are those of every collection.
     """
 
     def __init__(
         self,
         gate: Gate,
+        collections: Collections,
         endpoints: Mapping[str, Endpoint],
         more: Iterable[tuple[str, str, Endpoint]] = (),
     ) -> None:
         self._gate = gate
+        self._collections = collections
+        self._items = collections.find(ITEMS.name)
         ours = (
             (route.method, route.path, _checked(route, endpoints[route.operation.id]))
             for route in ROUTES
         )
         # The second half: the answer to a request that ``enter`` let in.
-        self.answer = RoutedEndpoints([*ours, *more])
+        self.answer = RoutedEndpoints([*ours, *more], self._in_collection)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The whole answer; raises any HotshelfError."""
@@ -158,6 +165,7 @@ class Router:
         Raises what ``Gate.enter`` raises.
         """
         path = context.path
+        context.collection = self._items
         if context.caller is not None or path in PROBES or context.method == "OPTIONS":
             # The hot path has let it in; probes must always get through; and a browser's
             # preflight never carries credentials.
@@ -166,7 +174,32 @@ class Router:
             return
         # CONNECT names a host, not a path, so there is nothing that credentials could open.
         is_open = path in OPEN_PATHS or path.startswith(_OPEN_BELOW) or context.method == "CONNECT"
+        is_open = is_open or self._is_public(context)
         await (self._gate.enter_unknown if is_open else self._gate.enter)(context)
+
+    def _is_public(self, context: RequestContext) -> bool:
+        """Whether it reads what everybody may read, and carries no credentials."""
+        if not context.headers.keys().isdisjoint(HEADERS):
+            return False
+        found = self._collections.of_path(context.path)
+        if found is None or not found[0].is_public:
+            return False
+        is_read = context.method in ("GET", "HEAD")
+        return is_read or (context.method == "POST" and found[1].below == ITEMS.SEARCH)
+
+    def _in_collection(self, context: RequestContext) -> str:
+        """The path of ``items`` that stands for one of another collection, which is noted.
+
+        Raises NoSuchCollection, and ShardUnavailable before any is known.
+        """
+        parts = split(context.path)
+        if parts is None or parts[0] == ITEMS.name:
+            return context.path
+        name, target = parts
+        if target.version is None and name not in self._collections.by_name:
+            return context.path
+        context.collection = self._collections.find(name)
+        return ITEMS.path(target.version) + target.below
 
 
 def _is_for_operators(path: str) -> bool:
@@ -176,13 +209,19 @@ def _is_for_operators(path: str) -> bool:
 def _checked(route: Route, endpoint: Endpoint) -> Endpoint:
     """The endpoint behind what can be checked before anything else of the request is read."""
     scope = route.operation.scope
+    is_batch, is_read = route.operation is operations.BATCH, scope == scopes.READ
 
     async def in_scope(context: RequestContext) -> Reply:
-        caller = context.caller
-        assert caller is not None
+        caller, kind = context.caller, context.collection.resource
+        if is_read and not is_batch and context.collection.is_public:
+            return await endpoint(context)
+        if caller is None:
+            # Public a moment ago.
+            raise Unauthenticated("This request needs an access token or an API key.")
         # A batch may hold writes alone, which are all checked once it is parsed.
-        if route.operation is not operations.BATCH or not caller.may(scopes.WRITE):
-            scopes.require(caller, scope)
+        if not is_batch or not caller.may(kind.write_scope):
+            of_kind = {scopes.READ: kind.read_scope, scopes.WRITE: kind.write_scope}
+            scopes.require(caller, of_kind.get(scope, scope))
         return await endpoint(context)
 
     async def without_query(context: RequestContext) -> Reply:

@@ -117,7 +117,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         "--scope",
         type=_scope,
         default=f"{scopes.READ} {scopes.WRITE}",
-        help=f"words of {', '.join(scopes.ALL)} (default: %(default)s)",
+        help=f"words of {', '.join(scopes.ALL)}, and NAME:read or NAME:write of a collection "
+        "(default: %(default)s)",
     )
 
 
@@ -137,8 +138,9 @@ def _rate(text: str) -> tuple[int, int]:
 
 def _scope(text: str) -> str:
     wanted = words(text)
-    if not wanted or not wanted <= set(scopes.ALL):
-        raise argparse.ArgumentTypeError(f"must be words of {', '.join(scopes.ALL)}")
+    if not wanted or not all(map(scopes.is_scope, wanted)):
+        known = f"{', '.join(scopes.ALL)}, or a collection's name:read or name:write"
+        raise argparse.ArgumentTypeError(f"must be words of {known}")
     return " ".join(sorted(wanted))
 
 

@@ -6,7 +6,7 @@ from service.api.collections import CollectionsEndpoints
 from service.compose.checked import checked
 from service.items.collection_changes import CollectionChanges
 from service.items.collections import Collections
-from service.items.data_schema import schema_in
+from service.items.data_schema import DataSchema, schema_in
 from service.model.collection import items_collection
 from service.setting_sources import declared_attributes
 from service.settings import Settings
@@ -19,6 +19,7 @@ async def open_collections(
     """Read once if any database answers, then kept current until ``opened`` is closed."""
     schema = checked("data.schema", lambda: schema_in(settings.data.schema))
     items = items_collection(schema, declared_attributes(settings))
+    checked("data.schema", lambda: DataSchema.of(schema))
     collections = Collections(items, shards.all)
     opened.push_async_callback(collections.close)
     await collections.open()

@@ -33,7 +33,7 @@ from service.model.errors import (
     InternalError,
 )
 from service.model.rate import Admission
-from service.model.resource import ITEMS
+from service.model.resource import Resource
 from service.observe.events import request_failed, unread_answers_unbounded
 from service.observe.request_ids import request_ids
 from service.observe.trace_context import TraceContext, continued
@@ -46,7 +46,6 @@ HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
-_BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
 # The collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
 # Between two looks for the listening socket.
@@ -138,7 +137,7 @@ class Application:
         """
         worker = self._worker
         assert worker is not None
-        budgets, is_batch = worker.budgets, scope.path in _BATCH_PATHS
+        budgets, is_batch = worker.budgets, scope.path.endswith(Resource.BATCH)
         with (budgets.batches if is_batch else budgets.bodies).lease() as lease:
             context = self._context(worker, scope, exchange, lease)
             if admitted is not None:
@@ -216,7 +215,7 @@ class Application:
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
         sent_id = _sent_id(headers.get("x-request-id"))
-        is_batch = scope.path in _BATCH_PATHS
+        is_batch = scope.path.endswith(Resource.BATCH)
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         return RequestContext(
             method=scope.method,

@@ -11,8 +11,15 @@ from collections.abc import Callable, Sequence
 
 from service.flow.deadline import within
 from service.items.data_schema import DataSchema
+from service.model.caller import Caller
 from service.model.collection import Collection, stored_collection
-from service.model.errors import HotshelfError, NoSuchCollection, ShardUnavailable
+from service.model.errors import (
+    DefinitionChanged,
+    HotshelfError,
+    NoSuchCollection,
+    ShardUnavailable,
+    Unauthenticated,
+)
 from service.model.resource import DEFAULT_VERSION, Target, split
 from service.observe.logs import fields
 from service.store.collections import (
@@ -69,11 +76,36 @@ class Collections:
             return None
         return self.by_name[parts[0]], parts[1]
 
+    def current(self, collection: Collection, caller: Caller | None) -> Collection:
+        """The collection as it is known by now. Raises NoSuchCollection.
+
+        Raises Unauthenticated where nobody asks, and it is no longer public.
+        """
+        current = self.by_number.get(collection.number)
+        if current is None:
+            raise NoSuchCollection
+        if caller is None and not current.is_public:
+            raise Unauthenticated("This request needs an access token or an API key.")
+        return current
+
+    async def changed(self, collection: Collection) -> Collection:
+        """The collection of the same name after a database has refused this definition.
+
+        Raises NoSuchCollection, and DefinitionChanged while no newer one can be read.
+        """
+        try:
+            await self.refresh()
+        except (HotshelfError, TimeoutError):
+            raise DefinitionChanged from None
+        return self.find(collection.name)
+
     def schema_of(self, collection: Collection) -> DataSchema:
         """What checks the collection's data, compiled when it is first asked for."""
         known = self._schemas.get(collection.number)
         if known is None or known[0] != collection.version:
-            known = collection.version, DataSchema.of(collection.definition.schema)
+            definition = collection.definition
+            schema = DataSchema.of(definition.schema, definition.max_bytes)
+            known = collection.version, schema
             self._schemas[collection.number] = known
         return known[1]
 

@@ -12,31 +12,45 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from service.model.errors import HotshelfError, InvalidContent, Location, PatchResultInvalid
+from service.model.errors import (
+    BodyTooLarge,
+    HotshelfError,
+    InvalidContent,
+    Location,
+    PatchResultInvalid,
+)
 from service.model.json_text import pointer_token, value_of
 from service.model.locations import MAX_LOCATIONS, Locations
 
 
 class DataSchema:
-    """The rules for data. ``validator`` None: any object will do."""
+    """The rules for data. ``validator`` None: any object will do.
 
-    def __init__(self, validator: jsonschema_rs.Draft202012Validator | None = None) -> None:
+    ``max_bytes`` is of its JSON text; None for no rule.
+    """
+
+    def __init__(
+        self,
+        validator: jsonschema_rs.Draft202012Validator | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
         self._validator = validator
+        self._max_bytes = max_bytes
 
     @classmethod
-    def of(cls, schema: Any) -> "DataSchema":
+    def of(cls, schema: Any, max_bytes: int | None = None) -> "DataSchema":
         """For a JSON Schema, or None for no rules. Raises ValueError if it is not a schema.
 
         References lead nowhere but into the schema itself.
         """
         if schema is None:
-            return cls()
+            return cls(None, max_bytes)
         try:
             # The caller knows the values; messages that repeat them would have no bound.
             validator = jsonschema_rs.Draft202012Validator(schema, mask="the value", offline=True)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
-        return cls(validator)
+        return cls(validator, max_bytes)
 
     @classmethod
     def in_file(cls, file: str) -> "DataSchema":
@@ -49,17 +63,28 @@ class DataSchema:
 
     def first_violation(self, data: bytes, at: str) -> Location | None:
         """The first location where data that is at the pointer ``at`` breaks the rules."""
+        if self._is_too_large(data):
+            return Location(f"has more than {self._max_bytes} bytes", pointer=at)
         return next(self._violations(data, at), None)
 
     def check_sent(self, data: bytes, at: str) -> None:
-        """Raises InvalidContent for data that was sent at the pointer ``at``."""
+        """Raises InvalidContent and BodyTooLarge for data that was sent at the pointer ``at``."""
+        if self._is_too_large(data):
+            detail = f"Data in this collection has at most {self._max_bytes} bytes."
+            raise BodyTooLarge(detail, extra={"max_bytes": self._max_bytes or 0})
         self._check(data, at, InvalidContent, "The data does not match its schema.")
 
     def check_patched(self, data: bytes, at: str) -> bytes:
         """The data as it is. Raises PatchResultInvalid, with locations in the patched item."""
+        if self._is_too_large(data):
+            location = Location(f"would have more than {self._max_bytes} bytes", pointer=at)
+            raise PatchResultInvalid("The patched data would be too large.", location)
         detail = "The patched data would not match its schema."
         self._check(data, at, PatchResultInvalid, detail)
         return data
+
+    def _is_too_large(self, data: bytes) -> bool:
+        return self._max_bytes is not None and len(data) > self._max_bytes
 
     def _check(self, data: bytes, at: str, error: type[HotshelfError], detail: str) -> None:
         wrong = Locations()

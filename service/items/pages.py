@@ -61,7 +61,7 @@ class Page:
 
 
 class Pages:
-    """Reads lists. ``declared`` are the attributes that have an index.
+    """Reads lists.
 
     One caller has at most ``per_caller`` lists under way; more wait their turn.
     """
@@ -70,13 +70,11 @@ class Pages:
         self,
         shards: Shards,
         reads: ListReads,
-        declared: frozenset[Path],
         timeout_s: float,
         per_caller: int,
     ) -> None:
         self._shards = shards
         self._reads = reads
-        self._declared = declared
         self._timeout_s = timeout_s
         self._turns = Bulkhead("lists of yours", per_caller, per_caller * _WAITING_A_TURN)
 
@@ -88,22 +86,26 @@ class Pages:
         """
         return self._turns.entered(caller, self._timeout_s)
 
-    async def read(self, query: Query, position: Position | None, limit: int) -> Page:
+    async def read(
+        self, query: Query, declared: frozenset[Path], position: Position | None, limit: int
+    ) -> Page:
         """Up to ``limit`` items from the position on, or from the beginning.
+
+        ``declared`` are the attributes that have an index.
 
         The page also ends with the item that makes its data 4 MiB or more. Raises
         QueryTooExpensive, DatabaseTimeout, ShardUnavailable and Overloaded.
         """
         scans = traversal(query.sort, position)
         # One item more than asked for tells whether there is a next page.
-        statement = page_statement(query, scans, self._declared, limit + 1, PAGE_MAX_BYTES)
+        statement = page_statement(query, scans, declared, limit + 1, PAGE_MAX_BYTES)
         of = query.extent.collection
         pages = [shard_page(rows, of) for rows in await self._from_all(statement)]
         found, more = cut(pages, query.sort, scans, limit)
         early = more and len(found) < limit
         return replace(_page(found, more, query.sort, position), early=early)
 
-    async def count(self, query: Query, exactly: bool) -> int | None:
+    async def count(self, query: Query, declared: frozenset[Path], *, exactly: bool) -> int | None:
         """How many items the whole list has; None if counting takes longer than it may.
 
         If not ``exactly``, what the database's statistics say; of one owner's items they would tell
@@ -111,7 +113,7 @@ class Pages:
         """
         exactly |= query.extent.owner_id is not None
         make = exact_count_statement if exactly else rough_count_statement
-        statement = make(query, self._declared)
+        statement = make(query, declared)
         try:
             results = await self._from_all(statement)
         except QueryTooExpensive:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from service import native
 from service.model.caller import Caller
 from service.model.change import Claim, Decide
+from service.model.collection import ITEMS_BY_DEFAULT, Collection
 from service.store.write.request import ItemRequest, Write
 
 
@@ -19,6 +20,8 @@ class IdempotencyKey(NamedTuple):
 class Planned(NamedTuple):
     """One change. ``item_id`` None is a creation, whose id is minted; it has a key then.
 
+    ``collection`` is the item's, with the definition that the change was checked with.
+
     ``data`` is the payload of a creation or replacement; ``patch_bytes`` the size of a patch.
     """
 
@@ -27,6 +30,7 @@ class Planned(NamedTuple):
     key: IdempotencyKey | None
     data: bytes = b""
     patch_bytes: int = 0
+    collection: Collection = ITEMS_BY_DEFAULT
 
 
 def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
@@ -35,7 +39,7 @@ def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
     The id of a creation is minted into the bucket that the key chooses, so that all requests with
     the key find the same record.
     """
-    item_id, decide, key, data, patch_bytes = planned
+    item_id, decide, key, data, patch_bytes, collection = planned
     if item_id is None:
         assert key is not None
         bucket = native.hash_bytes([caller.subject.encode(), key.key.encode()]) % buckets
@@ -45,4 +49,5 @@ def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
     claim = None
     if key is not None:
         claim = Claim(bucket, caller.subject, scope, key.key, key.fingerprint)
-    return Write(ItemRequest(item_id, bucket, claim, data, patch_bytes), decide)
+    checked = (collection.number, collection.version)
+    return Write(ItemRequest(item_id, bucket, claim, data, patch_bytes, *checked), decide)

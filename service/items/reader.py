@@ -111,6 +111,14 @@ class Reader:
             raise result
         return result
 
+    async def get_primary(self, item_id: bytes) -> Stored | None:
+        """What was acknowledged last, past all caches. Raises as ``get`` does."""
+        try:
+            reading = self._coherence.get_from_primary(item_id, [])
+            return await within(self._timeout_s, reading)
+        except TimeoutError:
+            raise DatabaseTimeout from None
+
     def _join(self, item_id: bytes, subject: str, waiter: Waiter) -> None:
         """Wait for this tick's GET of the item; ``waiter`` is called exactly once, later."""
         tick = self._tick()

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from service.model.rate import Rate
 from service.model.resource import ITEMS
 
+# What stands for a kind of scope in every collection.
+_OF_ALL = {"read": "*:read", "write": "*:write"}
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -24,5 +27,13 @@ class Caller:
         object.__setattr__(self, "limit_key", f"account:{self.account}")
 
     def may(self, scope: str) -> bool:
-        """The admin scope implies every other scope of items."""
-        return scope in self.scopes or ITEMS.admin_scope in self.scopes
+        """The admin scope implies every other; ``*:read`` and ``*:write`` are any collection."""
+        scopes = self.scopes
+        if scope in scopes or ITEMS.admin_scope in scopes:
+            return True
+        return _OF_ALL.get(scope.rpartition(":")[2]) in scopes
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may see and change the items of all owners."""
+        return ITEMS.admin_scope in self.scopes

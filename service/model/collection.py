@@ -137,6 +137,11 @@ class Collection:
         return self.resource.name
 
     @property
+    def is_public(self) -> bool:
+        """Whether everybody may read it."""
+        return self.definition.read is Read.PUBLIC
+
+    @property
     def tag(self) -> tuple[int, str]:
         """What the definition's entity tag is made of."""
         text = orjson.dumps(self.definition.members(), option=orjson.OPT_SORT_KEYS)
@@ -146,6 +151,10 @@ class Collection:
 def items_collection(schema: Any = None, attributes: tuple[Path, ...] = ()) -> Collection:
     """The collection that always exists, from the settings."""
     return Collection(ITEMS_NUMBER, ITEMS, 0, Definition(schema, attributes))
+
+
+# For requests whose path is of no collection.
+ITEMS_BY_DEFAULT: Final = items_collection()
 
 
 def stored_collection(

@@ -76,3 +76,5 @@ def url_version(path: str) -> int:
 
 
 ITEMS: Final = Resource("items")
+# What stands for the names of all other collections, where there must be few.
+OTHERS: Final = Resource("{collection}")

@@ -51,7 +51,7 @@ class Worker:
         return by_replica, version
 
     async def versions(self) -> list[int]:
-        page = await self.pages.read(ALICE, None, 100)
+        page = await self.pages.read(ALICE, frozenset(), None, 100)
         return [item.version for item in page.items]
 
 
@@ -61,7 +61,7 @@ def run(settings: Database, use: Callable[[Worker], Awaitable[None]]) -> None:
         await shards.open()
         bulkheads = NodeBulkheads(settings.reads_in_flight)
         reads = ListReads(bulkheads, 5)
-        pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
+        pages = Pages(shards, reads, settings.timeout_s, 2)
         try:
             await use(Worker(shards.all[0], bulkheads, reads, pages))
         finally:
@@ -213,6 +213,6 @@ def test_a_shard_of_one_node_is_asked_as_it_is(small_stack: EmbeddedStack) -> No
         assert await worker.ask() == (False, 1)
         kill(small_stack.node(0, 0))
         with pytest.raises(ShardUnavailable):
-            await worker.pages.read(ALICE, None, 100)
+            await worker.pages.read(ALICE, frozenset(), None, 100)
 
     run(database(small_stack, shards=(tuple(small_stack.shards[0][:1]),)), use)

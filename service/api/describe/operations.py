@@ -41,7 +41,7 @@ BODY: Errors = frozenset(
     }
 )
 _KEYED: Errors = frozenset({errors.IdempotencyKeyReused, errors.RequestInProgress})
-_WRITE: Errors = CALLER | DATABASE | _KEYED | {errors.NotAcceptable}
+_WRITE: Errors = CALLER | DATABASE | _KEYED | {errors.NotAcceptable, errors.DefinitionChanged}
 _CHANGE: Errors = _WRITE | {errors.NotOwner, errors.PreconditionFailed, errors.OutcomeUnknown}
 _LIST: Errors = _READ | {
     errors.InvalidCursor,
@@ -119,7 +119,10 @@ PUT_ITEM = Operation(
         Success(201, "The new item", "item", (*_WRITTEN, "location")),
         Success(204, "Changed; return=minimal was preferred", headers=_MINIMAL),
     ),
-    _CHANGE | BODY | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch},
+    _CHANGE
+    | BODY
+    | {errors.InvalidId, errors.PreconditionRequired, errors.ResourceMismatch}
+    | {errors.ItemNotFound},
     WRITE,
     ("id", "if-match", "if-none-match", "optional-idempotency-key", "prefer"),
     "item",

@@ -7,9 +7,10 @@ from service.api.describe.operations import Operation
 from service.api.describe.schema_parts import CURSOR, ULID
 from service.api.describe.schemas import sort_keys
 from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
-from service.api.represent.fields import PARAMETER
+from service.api.represent.fields import parameter_of
 from service.model.collection import NAME
 from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
+from service.model.resource import ITEMS
 
 
 def parameters(
@@ -48,7 +49,7 @@ def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, 
         case "fields":
             return _in(
                 "query",
-                PARAMETER[version],
+                parameter_of(version, ITEMS),
                 "Members of data to include, comma-separated",
                 text,
             )

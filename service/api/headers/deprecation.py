@@ -22,7 +22,7 @@ def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
 
 
 def is_about_items(path: str) -> bool:
-    """Whether the path is one of those that exist in several versions."""
+    """Whether the path is one of those of ``items``, which exist in several versions."""
     return ITEMS.match(path) is not None
 
 

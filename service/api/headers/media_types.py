@@ -32,6 +32,8 @@ class Representation:
 
     version: int
     media_type: str
+    # The Vary of answers that shared caches may keep; empty for others.
+    shared_vary: str = ""
 
     @property
     def tag_suffix(self) -> str:
@@ -53,6 +55,28 @@ OFFERED: Final = {
     1: (_JSON_1, _VENDOR_1, _VENDOR_2, _JSON_API),
     2: (_JSON_API, _VENDOR_2, _JSON_2, _VENDOR_1),
 }
+
+
+# Of collections that everybody may read. Where the URL names the version, it alone decides, because
+# a cache that many share does without Vary: Accept then.
+_BY_URL = {
+    version: Representation(version, offered[0].media_type, "Accept-Encoding")
+    for version, offered in OFFERED.items()
+}
+_NEGOTIATED = {
+    each: Representation(each.version, each.media_type, "Accept, Accept-Encoding")
+    for offered in OFFERED.values()
+    for each in offered
+}
+
+
+def readable(context: RequestContext) -> Representation:
+    """The representation to answer a read with. Raises NotAcceptable, HeaderTooLarge."""
+    if not context.collection.is_public:
+        return check_accept(context)
+    if context.path.startswith(("/v1/", "/v2/")):
+        return _BY_URL[url_version(context.path)]
+    return _NEGOTIATED[check_accept(context)]
 
 
 def check_accept(context: RequestContext) -> Representation:

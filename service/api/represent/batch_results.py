@@ -17,7 +17,7 @@ from service.model.entity_tag import entity_tag
 from service.model.errors import HotshelfError
 from service.model.item import Item
 from service.model.item_json import render
-from service.model.resource import ITEMS
+from service.model.resource import ITEMS, Resource
 
 _STATUS = {"created": 201, "changed": 200, "deleted": 204}
 
@@ -34,16 +34,16 @@ class BatchResults:
         text = b'{"results":[%b]}' % b",".join(results)
         return text if self._version == 1 else b'{"jsonapi":{"version":"1.1"},"meta":%b}' % text
 
-    def of_read(self, item_id: bytes, stored: Stored) -> bytes:
+    def of_read(self, item_id: bytes, stored: Stored, kind: Resource) -> bytes:
         """An item that was asked for."""
         entry = stored.entry
         tag = orjson.dumps(entity_tag(entry))
         if self._version == 1:
             return b'{"status":200,"etag":%b,"item":%b}' % (tag, entry.body)
-        document = v2.render(entry.item(item_id), self._base_url)
+        document = v2.render(entry.item(item_id), self._base_url, kind)
         return b'{"status":200,"etag":%b,"document":%b}' % (tag, document)
 
-    def of_write(self, outcome: Outcome) -> bytes:
+    def of_write(self, outcome: Outcome, kind: Resource = ITEMS) -> bytes:
         """What became of a write."""
         if outcome.error is not None:
             return self.of_error(outcome.error)
@@ -51,7 +51,7 @@ class BatchResults:
         if outcome.replayed:
             result["replayed"] = True
         if outcome.item is not None:
-            result |= self._item(outcome.item, is_new=outcome.kind == "created")
+            result |= self._item(outcome.item, kind, is_new=outcome.kind == "created")
         return orjson.dumps(result)
 
     def of_error(self, error: HotshelfError) -> bytes:
@@ -67,13 +67,13 @@ class BatchResults:
         document = v2_errors.error_document(error, row.status, row.title, {})
         return orjson.dumps(result | {"document": orjson.Fragment(document)})
 
-    def _item(self, item: Item, is_new: bool) -> dict[str, object]:
+    def _item(self, item: Item, kind: Resource, *, is_new: bool) -> dict[str, object]:
         found: dict[str, object] = {"etag": entity_tag(item)}
         if self._version == 1:
             name, text = "item", render(item)
         else:
-            name, text = "document", v2.render(item, self._base_url)
+            name, text = "document", v2.render(item, self._base_url, kind)
         if is_new:
-            path = ITEMS.path(self._version, native.format_id(item.id))
+            path = kind.path(self._version, native.format_id(item.id))
             found["location"] = self._base_url + path
         return found | {name: orjson.Fragment(text)}

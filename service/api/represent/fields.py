@@ -4,18 +4,23 @@ import json
 from collections.abc import Mapping
 
 from service import native
-from service.model.resource import ITEMS
-
-# What it is called in each version: JSON:API 1.1, "Sparse Fieldsets".
-PARAMETER = {1: "fields", 2: f"fields[{ITEMS.json_api_type}]"}
+from service.model.resource import Resource
 
 # The values are looked at only for where they end.
 _scan = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
 
 
-def chosen_fields(parameters: Mapping[str, str], version: int = 1) -> frozenset[str] | None:
-    """The names asked for, separated by commas and taken as they are; None for all."""
-    sent = parameters.get(PARAMETER[version])
+def parameter_of(version: int, resource: Resource) -> str:
+    """What it is called: JSON:API 1.1, "Sparse Fieldsets"."""
+    return "fields" if version == 1 else f"fields[{resource.json_api_type}]"
+
+
+def chosen_fields(parameters: Mapping[str, str], name: str = "fields") -> frozenset[str] | None:
+    """The names asked for, separated by commas and taken as they are; None for all.
+
+    ``name`` is the parameter's.
+    """
+    sent = parameters.get(name)
     return None if sent is None else frozenset(sent.split(",")) - {""}
 
 

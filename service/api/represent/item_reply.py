@@ -13,7 +13,7 @@ from service.items.coherence import Prepared, Stored
 from service.model.entity_tag import NO_TAGS, TagCondition, Tagged, entity_tag
 from service.model.item import Item
 from service.model.item_json import id_of, render
-from service.model.resource import ITEMS
+from service.model.resource import ITEMS, Resource
 
 # Representations kept per item, of some thirty that can be asked for: the near cache budgets two
 # per large body, so that more would make a worker larger than its setting says.
@@ -31,18 +31,32 @@ class ItemReplies:
         public_url: str,
         cors: bool = False,
         deprecation: Sequence[tuple[str, str]] = (),
+        shared_max_age_s: int = 60,
     ) -> None:
         """``cors``: answers depend on Origin too, also those to requests without one.
 
-        ``deprecation`` are fields of version 1 alone.
+        ``deprecation`` are fields of version 1 alone; ``shared_max_age_s`` is how long a shared
+        cache may keep what everybody may read.
         """
-        vary = f"{VARY}, Origin" if cors else VARY
-        headers = [("cache-control", cache_control), ("vary", vary)]
-        self._headers = {1: [*headers, *deprecation], 2: headers}
+        self._origin = ", Origin" if cors else ""
+        self._cache_control = cache_control
+        self._shared = f"public, max-age=0, s-maxage={shared_max_age_s}"
+        self._deprecation = {1: deprecation, 2: ()}
         self.base_url = public_url.rstrip("/")
 
+    def headers(self, wanted: Representation) -> list[tuple[str, str]]:
+        """What caches go by."""
+        vary = f"{wanted.shared_vary or VARY}{self._origin}"
+        cache_control = self._shared if wanted.shared_vary else self._cache_control
+        return [("cache-control", cache_control), ("vary", vary)]
+
     def of_stored(
-        self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
+        self,
+        stored: Stored,
+        wanted: Representation,
+        coding: str,
+        known: TagCondition,
+        kind: Resource = ITEMS,
     ) -> Reply:
         """The item in this representation, or that the client has it already (304).
 
@@ -53,13 +67,15 @@ class ItemReplies:
         if prepared is None:
             if len(stored.representations) >= _MAX_PREPARED:
                 stored.representations.clear()
-            prepared = self._prepared(stored, wanted, coding)
+            prepared = self._prepared(stored, wanted, coding, kind)
             stored.representations[wanted, coding] = prepared
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, prepared.validators)
         return Reply(200, prepared.headers, prepared.body)
 
-    def whole(self, item: Item, wanted: Representation, status: int = 200) -> Reply:
+    def whole(
+        self, item: Item, wanted: Representation, status: int = 200, kind: Resource = ITEMS
+    ) -> Reply:
         """An item that was just written; with 201 its Location too."""
         headers = [
             ("content-type", wanted.media_type),
@@ -67,20 +83,24 @@ class ItemReplies:
         ]
         if status == 201:
             name = native.format_id(item.id)
-            headers.append(("location", self.base_url + ITEMS.path(wanted.version, name)))
-        return Reply(status, headers, self._body(item, wanted))
+            headers.append(("location", self.base_url + kind.path(wanted.version, name)))
+        return Reply(status, headers, self._body(item, wanted, kind))
 
-    def selected(self, item: Item, wanted: Representation, fields: frozenset[str]) -> Reply:
+    def selected(
+        self, item: Item, wanted: Representation, fields: frozenset[str], kind: Resource
+    ) -> Reply:
         """The item with only these members of its data."""
         assert item.data is not None
         validators = self._validators(item, wanted, tag_suffix(fields))
         headers = [("content-type", wanted.media_type), *validators]
         shown = item._replace(data=select(item.data, fields))
-        return Reply(200, headers, self._body(shown, wanted))
+        return Reply(200, headers, self._body(shown, wanted, kind))
 
-    def changed(self, item: Item, wanted: Representation, status: int, minimal: bool) -> Reply:
+    def changed(
+        self, item: Item, wanted: Representation, kind: Resource, status: int, minimal: bool
+    ) -> Reply:
         """The item after a write; ``Prefer: return=minimal`` drops the body (RFC 7240 4.2)."""
-        reply = self.whole(item, wanted, status)
+        reply = self.whole(item, wanted, status, kind)
         if not minimal:
             return reply
         headers = [(n, v) for n, v in reply.headers if n != "content-type"]
@@ -91,11 +111,13 @@ class ItemReplies:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
         return Reply(304, self._validators(item, wanted, tag_suffix(fields)))
 
-    def _prepared(self, stored: Stored, wanted: Representation, coding: str) -> Prepared:
+    def _prepared(
+        self, stored: Stored, wanted: Representation, coding: str, kind: Resource
+    ) -> Prepared:
         entry = stored.entry
         body = entry.body
         if wanted.version == 2:
-            body = self._body(entry.item(id_of(body)), wanted)
+            body = self._body(entry.item(id_of(body)), wanted, kind)
         coded = encode(body, coding)
         validators = self._validators(entry, wanted, "" if coded is None else f"-{coding}")
         headers = [("content-type", wanted.media_type), *validators]
@@ -103,11 +125,11 @@ class ItemReplies:
             headers.append(("content-encoding", coding))
         return Prepared(validators, headers, body if coded is None else coded)
 
-    def _body(self, item: Item, wanted: Representation) -> bytes:
-        return render(item) if wanted.version == 1 else v2.render(item, self.base_url)
+    def _body(self, item: Item, wanted: Representation, kind: Resource) -> bytes:
+        return render(item) if wanted.version == 1 else v2.render(item, self.base_url, kind)
 
     def _validators(
         self, item: Tagged, wanted: Representation, suffix: str = ""
     ) -> list[tuple[str, str]]:
         tag = entity_tag(item, wanted.tag_suffix + suffix)
-        return [("etag", tag), *self._headers[wanted.version]]
+        return [("etag", tag), *self.headers(wanted), *self._deprecation[wanted.version]]

@@ -12,15 +12,14 @@ from service import native
 from service.api.represent import cursor_profile
 from service.model.item import Item
 from service.model.item_json import timestamp
-from service.model.resource import ITEMS
+from service.model.resource import Resource
 
 _VERSION = {"version": "1.1"}
-_TYPE = ITEMS.json_api_type.encode()
 
 
-def render(item: Item, base_url: str) -> bytes:
+def render(item: Item, base_url: str, kind: Resource) -> bytes:
     """The document of an item that is not deleted; ``data`` goes in byte for byte."""
-    return b'{"jsonapi":{"version":"1.1"},"data":%b}' % resource(item, base_url)
+    return b'{"jsonapi":{"version":"1.1"},"data":%b}' % resource(item, base_url, kind)
 
 
 def render_page(
@@ -48,7 +47,7 @@ def render_page(
     )
 
 
-def resource(item: Item, base_url: str, tag: str | None = None) -> bytes:
+def resource(item: Item, base_url: str, kind: Resource, tag: str | None = None) -> bytes:
     """The resource object alone. ``base_url`` goes before the path of its link.
 
     ``tag`` is the entity tag, where no header field tells it.
@@ -64,10 +63,10 @@ def resource(item: Item, base_url: str, tag: str | None = None) -> bytes:
     if tag is not None:
         meta["etag"] = tag
     return b'{"type":"%b","id":"%b","attributes":%b,"links":{"self":%b},"meta":%b}' % (
-        _TYPE,
+        kind.json_api_type.encode(),
         item_id.encode(),
         item.data,
-        orjson.dumps(base_url + ITEMS.path(2, item_id)),
+        orjson.dumps(base_url + kind.path(2, item_id)),
         orjson.dumps(meta),
     )
 

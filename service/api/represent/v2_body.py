@@ -12,20 +12,20 @@ from service.model.errors import (
 )
 from service.model.item_json import DATA_MAX_DEPTH
 from service.model.json_text import problem_of, value_of
-from service.model.resource import ITEMS
+from service.model.resource import Resource
 
 # Members that are allowed and ignored let a client send a document back as it was read.
 _DOCUMENT = ["data", "jsonapi", "links", "meta"]
 _RESOURCE = ["type", "id", "attributes", "links", "meta", "relationships"]
 
 
-def parse_body(body: bytes, item_id: bytes | None) -> bytes:
+def parse_body(body: bytes, item_id: bytes | None, kind: Resource) -> bytes:
     """The JSON text of ``attributes`` in a POST (``item_id`` None) or PUT body.
 
     Raises InvalidSyntax, InvalidContent, ResourceMismatch, ClientIdForbidden.
     """
     members = _resource_members(body)
-    _check_identity(members, item_id, id_needed=False)
+    _check_identity(members, item_id, kind, id_needed=False)
     attributes = members.get("attributes")
     if attributes is None:
         location = Location("is missing", pointer="/data/attributes")
@@ -33,10 +33,10 @@ def parse_body(body: bytes, item_id: bytes | None) -> bytes:
     return attributes
 
 
-def parse_update(body: bytes, item_id: bytes) -> bytes:
+def parse_update(body: bytes, item_id: bytes, kind: Resource) -> bytes:
     """The same of a PATCH body, where attributes that are left out keep their values."""
     members = _resource_members(body)
-    _check_identity(members, item_id, id_needed=True)
+    _check_identity(members, item_id, kind, id_needed=True)
     return members.get("attributes", b"{}")
 
 
@@ -81,14 +81,16 @@ def _problem(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidCont
     return InvalidContent("The resource object is not that of an item.", *locations)
 
 
-def _check_identity(members: Mapping[str, bytes], item_id: bytes | None, id_needed: bool) -> None:
+def _check_identity(
+    members: Mapping[str, bytes], item_id: bytes | None, kind: Resource, *, id_needed: bool
+) -> None:
     """JSON:API 1.1, "Creating Resources" (403, 409) and "Updating Resources" (409)."""
     needed = ("type", "id") if id_needed else ("type",)
     missing = [Location("is missing", pointer=f"/data/{n}") for n in needed if n not in members]
     if missing:
         raise InvalidContent("The resource object does not say which it is.", *missing)
-    if value_of(members["type"]) != ITEMS.json_api_type:
-        location = Location(f"is not {ITEMS.json_api_type}", pointer="/data/type")
+    if value_of(members["type"]) != kind.json_api_type:
+        location = Location(f"is not {kind.json_api_type}", pointer="/data/type")
         raise ResourceMismatch("The resource is of another type.", location)
     if "id" not in members:
         return

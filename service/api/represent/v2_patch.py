@@ -10,12 +10,12 @@ from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH
 from service.model.json_patch import Patch, apply_members
 from service.model.json_text import locations_of, value_of
-from service.model.resource import ITEMS
+from service.model.resource import Resource
 
 # The document and the resource object are two levels above the attributes.
 PATCH_MAX_DEPTH = DATA_MAX_DEPTH + 2
+_ENVELOPE = b'{"data":{"type":"","attributes":}}'
 _FIXED = ("type", "id", "links", "meta")
-_ENVELOPE = b'{"data":{"type":"%b","attributes":}}' % ITEMS.json_api_type.encode()
 
 
 def updated(item: Item, attributes: bytes, max_bytes: int) -> bytes:
@@ -24,15 +24,15 @@ def updated(item: Item, attributes: bytes, max_bytes: int) -> bytes:
     return apply_members(item.data, attributes, max_bytes)
 
 
-def patched(item: Item, patch: Patch, max_bytes: int, base_url: str) -> bytes:
+def patched(item: Item, patch: Patch, max_bytes: int, base_url: str, kind: Resource) -> bytes:
     """The JSON text of the data after a patch of the item's whole document.
 
     As in version 1, but paths begin with ``/data/attributes``. Raises PatchResultInvalid, and what
     ``Patch.apply`` raises.
     """
-    whole = render(item, base_url)
+    whole = render(item, base_url, kind)
     assert item.data is not None
-    max_bytes += len(whole) - len(item.data) - len(_ENVELOPE)
+    max_bytes += len(whole) - len(item.data) - len(_ENVELOPE) - len(kind.json_api_type)
     text = patch.apply(whole, max_bytes, PATCH_MAX_DEPTH)
     before, after = value_of(whole), value_of(text)
     changed = _changed(before, after)

@@ -129,6 +129,8 @@ async def _change(
         async with shard.primary() as connection, _rolled_back(connection):
             found, transaction = await way.lock(connection, requests, ttl_s)
             decided = await _decided(writes, found, way.aside)
+            if way is _GROUP:
+                decided = decisions.without_creations(decided)
             if way.atomic:
                 _check_all(decided)
             return await _write(connection, decided, way, ttl_s, limiting(statement_s))

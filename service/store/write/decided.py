@@ -118,6 +118,14 @@ def decide(write: Write, found: Found | None, patching_max_bytes: float) -> Deci
     return Pending(request, found.item, change, found.epoch)
 
 
+def without_creations(decided: Sequence[Decided]) -> list[Decided]:
+    """Creations left out: of items that have expired, whose rows a group would only change."""
+    return [
+        LeftOut() if isinstance(one, Pending) and one.change.kind == "created" else one
+        for one in decided
+    ]
+
+
 def _patching_bytes(write: Write, found: Found | None) -> int:
     """How much text there is to patch; 0 for what is no patch."""
     patch_bytes = write.request.patch_bytes

@@ -9,10 +9,13 @@ from typing import Any
 import psycopg
 
 from service.api.list_items import ListItems
+from service.api.represent.item_reply import ItemReplies
 from service.api.request import RequestContext
+from service.items.collections import Collections
 from service.items.cursor import Cursors
 from service.items.pages import Pages
 from service.model.caller import Caller
+from service.model.collection import items_collection
 from service.model.query import Query
 from service.settings import Database
 from service.store.list_reads import ListReads
@@ -50,9 +53,12 @@ def test_lists_leave_connections_to_others(fresh: Database) -> None:
     async def run() -> None:
         async with opened(settings) as shards:
             reads = ListReads(NodeBulkheads(1000), 2)
-            pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
+            pages = Pages(shards, reads, settings.timeout_s, 2)
             with _locked(fresh.shards[0][0]) as holder:
-                lists = [asyncio.ensure_future(pages.read(Query(), None, 10)) for _ in range(8)]
+                lists = [
+                    asyncio.ensure_future(pages.read(Query(), frozenset(), None, 10))
+                    for _ in range(8)
+                ]
                 assert await _settles(fresh) == 2
                 async with shards.all[0].primary() as first, shards.all[0].primary() as second:
                     await first.execute("SELECT 1")
@@ -82,8 +88,9 @@ def test_lists_of_one_caller_leave_turns_to_others(fresh: Database) -> None:
 
         async with opened(settings) as shards:
             reads = ListReads(NodeBulkheads(1000), 10)
-            pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
-            lists = ListItems(pages, Cursors(secret), frozenset(), "no-cache", "")
+            pages = Pages(shards, reads, settings.timeout_s, 2)
+            collections = Collections(items_collection(), shards.all)
+            lists = ListItems(pages, Cursors(secret), ItemReplies("no-cache", ""), collections)
             callers = ["alice"] * 6 + ["bob"]
             with _locked(fresh.shards[0][0]) as holder:
                 asked = [asyncio.ensure_future(lists.get(_context(who))) for who in callers]

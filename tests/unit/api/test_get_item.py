@@ -11,6 +11,7 @@ from service.api.headers import sections
 from service.api.headers.media_types import OFFERED, Representation
 from service.api.request import Admitted, Reply
 from service.model.caller import Caller
+from service.model.collection import items_collection
 from service.model.errors import DatabaseTimeout, ItemNotFound, RateLimited
 from service.model.rate import Admission, Rate
 from service.observe.access_log import AccessLog
@@ -19,7 +20,7 @@ PATH = f"/v1/items/{'0' * 26}"
 PLAIN = (("host", "shop"), ("authorization", "Bearer a"))
 CALLER = Caller("alice", frozenset({"items:read"}))
 YES, NO = Admission(True, Rate(), 5, 1, 0), Admission(False, Rate(), 0, 7, 7)
-STORED = SimpleNamespace(source="redis")
+STORED = SimpleNamespace(source="redis", entry=SimpleNamespace(collection=0))
 
 T = TypeVar("T")
 Section = tuple[tuple[str, str], ...]
@@ -54,6 +55,8 @@ class World:
         self.near: object = STORED
         self.remote: object = STORED
         self.log = AccessLog(0.0, 60.0, b"salt")
+        self.hot_prefix = {"/v1/items/": items_collection()}
+        self.on_change: list[object] = []
 
     # The gate
 
@@ -68,6 +71,11 @@ class World:
 
     async def admission(self, _: Caller) -> Admission:
         return self._step("limiter", self.limiter)
+
+    # What is visible
+
+    async def checked(self, *asked: object) -> object:
+        return asked[-1]
 
     # The reader
 
@@ -85,7 +93,7 @@ class World:
 
     # The representations
 
-    def of_stored(self, _: object, wanted: Representation, coding: str, __: object) -> Reply:
+    def of_stored(self, _: object, wanted: Representation, coding: str, *__: object) -> Reply:
         return Reply(200, [("coding", coding)], wanted.media_type.encode())
 
     # The exchange and the general path
@@ -116,7 +124,7 @@ class World:
 
         async def run() -> None:
             world: Any = self
-            get = GetItem(world, world, world, lambda: False, self.log)
+            get = GetItem(world, world, world, world, world, lambda: False, self.log)
             for number, section in enumerate(asked):
                 headers = Headers(section)
                 headers.odd = odd if number == len(asked) - 1 else 0
@@ -170,7 +178,7 @@ def test_a_lease_that_is_used_up_sends_to_the_limiter_before_anything_is_read(
 
     async def run() -> None:
         shared: Any = world
-        get = GetItem(shared, shared, shared, lambda: True, world.log)
+        get = GetItem(shared, shared, shared, shared, shared, lambda: True, world.log)
         scope: Any = SimpleNamespace(path=PATH, query_string="", headers=Headers(PLAIN))
         world.lease = YES
         await get.hot(scope, shared, shared)

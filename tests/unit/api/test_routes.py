@@ -9,12 +9,17 @@ import pytest
 from service.api.gate import Gate
 from service.api.request import Reply, RequestContext
 from service.api.routes import ROUTES, Route, Router, endpoints
+from service.items.collections import Collections
 from service.model.caller import Caller
+from service.model.collection import items_collection
 from service.model.errors import HotshelfError, InsufficientScope, MethodNotAllowed, NoSuchRoute
 
 ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 ALL = frozenset({"items:admin"})
 OPEN = {"token", "openapi", "docs", "docsAsset", "jwks", "authorizationServer", "protectedResource"}
+
+
+COLLECTIONS = Collections(items_collection(), [])
 
 
 async def _body() -> bytes:
@@ -37,7 +42,9 @@ class _World:
 
         self.gate.enter.side_effect = enter
         operations = {route.operation.id for route in ROUTES}
-        self.router = Router(self.gate, {name: self._endpoint(name) for name in operations})
+        self.router = Router(
+            self.gate, COLLECTIONS, {name: self._endpoint(name) for name in operations}
+        )
 
     def _endpoint(self, name: str) -> Any:
         async def endpoint(_: RequestContext) -> Reply:
@@ -126,11 +133,11 @@ def test_a_route_of_another_application_is_served_and_none_of_ours_is_replaced()
     world = _World()
     ours = dict.fromkeys({route.operation.id for route in ROUTES}, hello)
     context = _context("GET", "/hello/you")
-    router = Router(world.gate, ours, [("GET", "/hello/:name", hello)])
+    router = Router(world.gate, COLLECTIONS, ours, [("GET", "/hello/:name", hello)])
     assert asyncio.run(router(context)).body == b"you"
     assert world.asked == (1, 0)
     with pytest.raises(ValueError, match="twice"):
-        Router(world.gate, ours, [("GET", "/v1/items", AsyncMock())])
+        Router(world.gate, COLLECTIONS, ours, [("GET", "/v1/items", AsyncMock())])
 
 
 def test_every_operation_has_an_endpoint_of_its_own() -> None:

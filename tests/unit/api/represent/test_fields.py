@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.represent.fields import chosen_fields, select, tag_suffix
+from service.api.represent.fields import chosen_fields, parameter_of, select, tag_suffix
+from service.model.resource import ITEMS
 
 DATA = '{"": 0, "a": 0.10, "b": [1, {"a": 2}], "é,": "}, \\"a\\": 1", "a\\"": {}}'
 
@@ -35,7 +36,7 @@ def test_numbers_are_never_parsed() -> None:
 
 def test_names_are_taken_as_they_are() -> None:
     assert chosen_fields({}) is None
-    assert chosen_fields({"fields[items]": "a"}, 2) == frozenset({"a"})
+    assert chosen_fields({"fields[items]": "a"}, parameter_of(2, ITEMS)) == frozenset({"a"})
     assert chosen_fields({"fields": ""}) == frozenset()
     assert chosen_fields({"fields": "a, b,,a"}) == frozenset({"a", " b"})
 
