@@ -12,14 +12,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
-import psycopg
-
 from service.access import scopes, signing_keys
 from service.access.api_keys import new_key, secret_hash
 from service.access.issuer import PUBLISH_AHEAD_S, BuiltInIssuer
 from service.access.tokens import is_name, words
-from service.cli.options import add_common, load_settings
-from service.model.errors import HotshelfError
+from service.cli.options import add_common, load_settings, say_errors
 from service.setting_sources import SettingsError
 from service.settings import Database, Settings
 from service.store.access import AccessRecords
@@ -107,7 +104,7 @@ def _group(subparsers: Commands, name: str, text: str) -> Commands:
 def _command(group: Commands, name: str, text: str, work: Work) -> argparse.ArgumentParser:
     def run(args: argparse.Namespace) -> int:
         database = load_settings(args).database
-        return _reported(lambda: asyncio.run(_with_records(database, lambda r: work(args, r))))
+        return say_errors(lambda: asyncio.run(_with_records(database, lambda r: work(args, r))))
 
     parser = group.add_parser(name, help=text, description=text)
     add_common(parser)
@@ -147,16 +144,6 @@ def _scope(text: str) -> str:
     return " ".join(sorted(wanted))
 
 
-def _reported(run: Callable[[], int]) -> int:
-    try:
-        return run()
-    except HotshelfError as error:
-        print(f"hotshelf: {error.detail}", file=sys.stderr)
-    except psycopg.errors.UndefinedTable:
-        print("hotshelf: the control tables are missing: run `hotshelf migrate`", file=sys.stderr)
-    return 2
-
-
 async def _with_records(database: Database, work: Callable[[AccessRecords], Awaitable[T]]) -> T:
     if not database.shards:
         raise SettingsError("database.shards is not set: name your servers, or a --data-dir")
@@ -175,7 +162,7 @@ def _token(args: argparse.Namespace) -> int:
         print(mint_token(settings, args.sub, args.scope, args.ttl))
         return 0
 
-    return _reported(run)
+    return say_errors(run)
 
 
 async def _create_key(args: argparse.Namespace, records: AccessRecords) -> int:

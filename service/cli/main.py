@@ -12,7 +12,7 @@ import psycopg
 from service import setting_sources
 from service.api.describe import openapi
 from service.api.routes import documented
-from service.cli import access, check, data, export, run
+from service.cli import access, check, collections, data, export, run
 from service.cli.check import ServerUnfit, refuse_unfit_servers
 from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
@@ -51,6 +51,7 @@ def command_line() -> argparse.ArgumentParser:
     _add(commands, "serve", "serve with the servers that the settings name", _serve)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     check.add_commands(commands)
+    collections.add_commands(commands)
     data.add_commands(commands)
     export.add_commands(commands)
     access.add_commands(commands)

@@ -2,11 +2,16 @@
 
 import argparse
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import psycopg
 
 from service import setting_sources
 from service.bulk.rows import CheckData
 from service.items.data_schema import DataSchema
+from service.model.errors import HotshelfError
 from service.setting_sources import SettingsError
 from service.settings import Settings
 
@@ -28,6 +33,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def load_settings(args: argparse.Namespace) -> Settings:
     """The settings for a parsed command line. Raises SettingsError."""
     return setting_sources.load(os.environ, args.config, args.data_dir)[0]
+
+
+def say_errors(run: Callable[[], int]) -> int:
+    """The exit status of ``run``; 2, with the reason told, where the service's parts refuse."""
+    try:
+        return run()
+    except HotshelfError as error:
+        print(f"hotshelf: {error.detail}", file=sys.stderr)
+        for location in error.locations:
+            place = location.pointer or location.parameter or location.header or ""
+            print(f"hotshelf: {place.lstrip('/')} {location.detail}", file=sys.stderr)
+    except psycopg.errors.UndefinedTable:
+        print("hotshelf: tables are missing: run `hotshelf migrate`", file=sys.stderr)
+    return 2
 
 
 def data_check(settings: Settings) -> CheckData | None:

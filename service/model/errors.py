@@ -37,6 +37,12 @@ class UnindexedQuery(CallerError):
     code = "unindexed-query"
 
 
+class NotYetIndexed(CallerError):
+    """The index of a declared attribute is being built; ``extra`` says how far it is."""
+
+    code = "not-yet-indexed"
+
+
 class InvalidHeader(CallerError):
     code = "invalid-header"
 

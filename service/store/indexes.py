@@ -23,9 +23,9 @@ from service.store.connection import Row
 Connection: TypeAlias = psycopg.Connection[Row]
 
 # One for the long work of building, one for each instant of declaring and attaching.
-_BUILDING = 0x696E6478
+BUILDING = 0x696E6478
 _DECLARING = 0x696E6479
-_PREFIX = "items_list_"
+PREFIX = "items_list_"
 # Collection 0 has indexes of its own, so that its lists cost the same whatever else there is.
 _ITEMS = sql.SQL("WHERE data IS NOT NULL AND collection = 0")
 _OTHERS = sql.SQL("WHERE data IS NOT NULL AND collection <> 0")
@@ -36,7 +36,9 @@ _ATTEMPTS = 60
 _PAUSE_S = 0.5
 
 
-class _Index(NamedTuple):
+class Index(NamedTuple):
+    """``definition`` is what follows the table's name."""
+
     name: str
     definition: sql.Composable
 
@@ -51,7 +53,7 @@ def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
         if index.name not in present:
             statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON ONLY items {}")
             name = sql.Identifier(index.name)
-            _patiently(connection, statement.format(name, index.definition))
+            patiently(connection, statement.format(name, index.definition))
 
 
 def build_indexes(
@@ -61,7 +63,7 @@ def build_indexes(
     missing = [
         (index, partition)
         for index in _wanted(connection, attributes)
-        for partition in _partitions_without(connection, index.name)
+        for partition in partitions_without(connection, index.name)
     ]
     if not missing:
         connection.commit()
@@ -69,7 +71,7 @@ def build_indexes(
     with _alone(connection):
         for number, (index, partition) in enumerate(missing, 1):
             progress(f"index {number} of {len(missing)}: {index.name} on {partition}")
-            _build(connection, index, partition)
+            build_on(connection, index, partition)
         for partition in sorted({partition for _, partition in missing}):
             # The planner knows an expression's values only from its index's statistics.
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(partition)))
@@ -82,18 +84,18 @@ def drop_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
     """
     wanted = {index.name for index in _wanted(connection, attributes)}
     for name in sorted(_present(connection) - wanted):
-        _patiently(connection, sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
+        patiently(connection, sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def _present(connection: Connection) -> set[str]:
     query = """SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
                 WHERE i.indrelid = 'items'::regclass AND starts_with(c.relname, %s)"""
-    names = {name for (name,) in connection.execute(query, (_PREFIX,)).fetchall()}
+    names = {name for (name,) in connection.execute(query, (PREFIX,)).fetchall()}
     connection.commit()
     return names
 
 
-def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[_Index]:
+def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[Index]:
     # A reader looks through the whole pending list, so it is kept short.
     gin = sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)")
     general = {"living": "{}id", "owner": "{}owner_id, id", "created": "{}created_at, id"}
@@ -110,13 +112,14 @@ def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[_Index]:
     return [_index(connection, *definition) for definition in definitions]
 
 
-def _index(connection: Connection, label: str, columns: sql.Composable, where: sql.SQL) -> _Index:
+def _index(connection: Connection, label: str, columns: sql.Composable, where: sql.SQL) -> Index:
     definition = sql.SQL(" ").join([columns, where])
     digest = hashlib.sha256(definition.as_string(connection).encode()).hexdigest()[:12]
-    return _Index(f"{_PREFIX}{label}_{digest}", definition)
+    return Index(f"{PREFIX}{label}_{digest}", definition)
 
 
-def _partitions_without(connection: Connection, name: str) -> list[str]:
+def partitions_without(connection: Connection, name: str) -> list[str]:
+    """The partitions that have no index attached to the parent index of this name."""
     query = """
         SELECT child.relname
           FROM pg_inherits p JOIN pg_class child ON child.oid = p.inhrelid
@@ -128,9 +131,10 @@ def _partitions_without(connection: Connection, name: str) -> list[str]:
     return [child for (child,) in connection.execute(query, (name,)).fetchall()]
 
 
-def _build(connection: Connection, index: _Index, partition: str) -> None:
+def build_on(connection: Connection, index: Index, partition: str) -> None:
+    """Build and attach the index of one partition; outside of transactions, BUILDING held."""
     parent, table = sql.Identifier(index.name), sql.Identifier(partition)
-    name = f"{partition}_{index.name.removeprefix(_PREFIX)}"
+    name = f"{partition}_{index.name.removeprefix(PREFIX)}"
     child = sql.Identifier(name)
     query = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
     row = connection.execute(query, (name,)).fetchone()
@@ -140,7 +144,7 @@ def _build(connection: Connection, index: _Index, partition: str) -> None:
         statement = sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} {}")
         connection.execute(statement.format(child, table, index.definition))
     attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(parent, child)
-    _patiently(connection, attach)
+    patiently(connection, attach)
 
 
 @contextmanager
@@ -152,18 +156,18 @@ def _alone(connection: Connection) -> Iterator[None]:
     connection.commit()
     connection.autocommit = True
     try:
-        while connection.execute("SELECT pg_try_advisory_lock(%s)", (_BUILDING,)).fetchone() != (
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", (BUILDING,)).fetchone() != (
             True,
         ):
             time.sleep(_PAUSE_S)
         yield
     finally:
         if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_BUILDING,))
+            connection.execute("SELECT pg_advisory_unlock(%s)", (BUILDING,))
             connection.autocommit = False
 
 
-def _patiently(connection: Connection, statement: sql.Composed) -> None:
+def patiently(connection: Connection, statement: sql.Composed) -> None:
     """Run a statement that locks a whole table for an instant, as soon as its lock is free."""
     for attempt in range(_ATTEMPTS):
         try:

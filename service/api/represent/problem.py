@@ -27,6 +27,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.InvalidParameter: Row(400, "A query parameter cannot be used"),
     errors.InvalidCursor: Row(400, "The cursor cannot be used"),
     errors.UnindexedQuery: Row(400, "No index can answer this"),
+    errors.NotYetIndexed: Row(400, "The index is being built"),
     errors.InvalidHeader: Row(400, "A header field cannot be used"),
     errors.InvalidId: Row(400, "The id is not a ULID"),
     errors.IdempotencyKeyMissing: Row(400, "An idempotency key is needed"),
