@@ -40,7 +40,7 @@ from service.flow.byte_budget import Budgets
 from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
-from service.items.collections import Collections
+from service.items.collection_indexes import CollectionIndexes
 from service.items.cursor import Cursors
 from service.items.expiry import Expiry
 from service.items.last_seen import LastSeen
@@ -84,7 +84,7 @@ async def open_worker() -> Worker:
         gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, deprecation)
-        collections, changing = await open_collections(settings, shards, opened)
+        collections, indexes, changing = await open_collections(settings, shards, opened)
         visible = VisibleReader(reader, collections)
         writer, atomic = _writers(settings, shards, outbox)
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, collections)
@@ -92,7 +92,8 @@ async def open_worker() -> Worker:
         batch = Batch(gate, visible, writer, atomic, *rules, settings.http.public_url)
         redis_degradations = partial(degradations, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
-        lists, docs = _build_lists(settings, shards, reads, replies, collections), _docs(settings)
+        lists = _build_lists(settings, shards, reads, replies, indexes)
+        docs = _docs(settings)
         budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
@@ -204,7 +205,11 @@ def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemRepl
 
 
 def _build_lists(
-    settings: Settings, shards: Shards, reads: Reads, replies: ItemReplies, collections: Collections
+    settings: Settings,
+    shards: Shards,
+    reads: Reads,
+    replies: ItemReplies,
+    indexes: CollectionIndexes,
 ) -> ListItems:
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
     list_reads = ListReads(reads.bulkheads, most)
@@ -213,7 +218,7 @@ def _build_lists(
         Pages(shards, list_reads, timeout_s, per_caller),
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         replies,
-        collections,
+        indexes,
     )
 
 

@@ -12,11 +12,13 @@ from service.api.query import parameters
 from service.api.represent import collections as represent
 from service.api.request import Reply, RequestContext
 from service.items.collection_changes import CollectionChanges
+from service.items.collection_indexes import CollectionIndexes
 from service.items.collections import Collections
 from service.items.decision import Conditions
 from service.model.collection import DEFINITION_MAX_BYTES, Collection
 from service.model.entity_tag import entity_tag, precondition_failed
 from service.model.errors import (
+    DatabaseTimeout,
     HotshelfError,
     InvalidHeader,
     InvalidParameter,
@@ -35,11 +37,13 @@ class CollectionsEndpoints:
     def __init__(
         self,
         collections: Collections,
+        indexes: CollectionIndexes,
         changes: CollectionChanges,
         require_if_match: bool,
         public_url: str,
     ) -> None:
         self._collections = collections
+        self._indexes = indexes
         self._changes = changes
         self._require_if_match = require_if_match
         self._public_url = public_url
@@ -68,6 +72,21 @@ class CollectionsEndpoints:
         ):
             return Reply(304, [field for field in reply.headers if field[0] != "content-type"])
         return reply
+
+    async def indexes(self, context: RequestContext) -> Reply:
+        """GET /v1/collections/{name}/indexes: how far the index of each attribute is.
+
+        Raises NoSuchCollection, ShardUnavailable, DatabaseTimeout.
+        """
+        parameters(context.query_string, ())
+        await self._be_current()
+        collection = self._collections.find(context.path_params["collection"])
+        try:
+            progress = await self._indexes.progress(collection)
+        except TimeoutError:
+            raise DatabaseTimeout from None
+        headers = [("content-type", "application/json"), ("cache-control", "no-store")]
+        return Reply(200, headers, orjson.dumps({"indexes": represent.indexes(progress)}))
 
     async def put(self, context: RequestContext) -> Reply:
         """PUT /v1/collections/{name}. Raises what ``CollectionChanges.put`` raises."""

@@ -24,7 +24,7 @@ from service.api.represent import cursor_profile, v1, v2
 from service.api.represent.fields import select
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import Reply, RequestContext
-from service.items.collections import Collections
+from service.items.collection_indexes import CollectionIndexes
 from service.items.cursor import Cursors
 from service.items.filters import check_allowed
 from service.items.pages import Pages
@@ -41,12 +41,13 @@ class ListItems:
         pages: Pages,
         cursors: Cursors,
         replies: ItemReplies,
-        collections: Collections,
+        indexes: CollectionIndexes,
     ) -> None:
         self._pages = pages
         self._cursors = cursors
         self._replies = replies
-        self._collections = collections
+        self._collections = indexes.collections
+        self._indexes = indexes
         self._base_url = replies.base_url
 
     async def get(self, context: RequestContext) -> Reply:
@@ -86,8 +87,9 @@ class ListItems:
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         collection, subject = context.collection, context.subject
-        declared = frozenset(collection.definition.attributes)
         query = replace(asked.query, extent=extent_of(collection, context.caller))
+        self._indexes.check_built(query, collection, asked.sort_location)
+        declared = self._indexes.built(collection)
         check_allowed(query, declared, asked.sort_location)
         await self._cursors.open()
         position = None

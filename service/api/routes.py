@@ -64,6 +64,7 @@ _METADATA = "/.well-known/oauth-"
 _OTHERS = [
     Route("GET", COLLECTIONS_PATH, collection_operations.LIST_COLLECTIONS),
     Route("GET", f"{COLLECTIONS_PATH}/:collection", collection_operations.GET_COLLECTION),
+    Route("GET", f"{COLLECTIONS_PATH}/:collection/indexes", collection_operations.GET_INDEXES),
     Route("PUT", f"{COLLECTIONS_PATH}/:collection", collection_operations.PUT_COLLECTION),
     Route("DELETE", f"{COLLECTIONS_PATH}/:collection", collection_operations.DROP_COLLECTION),
     Route("GET", "/livez", operations.LIVEZ),
@@ -112,6 +113,7 @@ def endpoints(
         (operations.BATCH, batch.post),
         (collection_operations.LIST_COLLECTIONS, collections.list),
         (collection_operations.GET_COLLECTION, collections.get),
+        (collection_operations.GET_INDEXES, collections.indexes),
         (collection_operations.PUT_COLLECTION, collections.put),
         (collection_operations.DROP_COLLECTION, collections.delete),
         (operations.LIVEZ, health.livez),

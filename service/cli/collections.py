@@ -11,11 +11,13 @@ import orjson
 import psycopg
 
 from service import native
-from service.api.represent.collections import members
+from service.api.represent.collections import indexes, members
 from service.bulk.check_items import violators
 from service.cli.options import add_common, load_settings, say_errors
-from service.cli.progress import Progress, say
+from service.cli.progress import Progress as Counter
+from service.cli.progress import say
 from service.items.collection_changes import CollectionChanges
+from service.items.collection_indexes import Progress
 from service.items.collections import Collections
 from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
@@ -24,6 +26,7 @@ from service.model.entity_tag import entity_tag, parse_tag_condition
 from service.model.errors import InvalidContent, Location
 from service.setting_sources import SettingsError, declared_attributes
 from service.settings import Settings
+from service.store.collection_indexes import read_indexes
 from service.store.migrate import MigrationError
 from service.store.shards import Shards
 
@@ -39,6 +42,7 @@ class _Operator:
 
     def __init__(self, settings: Settings, shards: Shards) -> None:
         self.settings = settings
+        self.shards = shards.all
         items = items_collection(_schema(settings.data.schema), declared_attributes(settings))
         self.known = Collections(items, shards.all)
         timeout_s = settings.database.timeout_s
@@ -65,7 +69,7 @@ def add_commands(subparsers: Parsers) -> None:
         )
     text = "name, version, read, write, attributes, changed"
     _command(group, "list", text, _list, named=False)
-    _command(group, "show", "print a definition as JSON", _show)
+    _command(group, "show", "print a definition, and how far its indexes are built, as JSON", _show)
     drop = _command(group, "drop", "drop a collection, at once for readers", _drop)
     drop.add_argument("--force", action="store_true", help="with its items")
     _command(group, "check", "list the items that break their collection's schema", _check)
@@ -143,7 +147,11 @@ async def _list(_: argparse.Namespace, operator: _Operator) -> int:
 
 
 async def _show(args: argparse.Namespace, operator: _Operator) -> int:
-    _print(operator.known.find(args.name))
+    collection = operator.known.find(args.name)
+    progress = Progress.of(
+        collection, {n: await read_indexes(shard) for n, shard in enumerate(operator.shards)}
+    )
+    _print(collection, indexes=indexes(progress))
     return 0
 
 
@@ -159,7 +167,7 @@ async def _check(args: argparse.Namespace, operator: _Operator) -> int:
 
 def _report(operator: _Operator, collection: Collection, schema: Any, most: int | None) -> int:
     """Print violators, ``most`` of them or all; 1 if there are any."""
-    progress = Progress("items checked")
+    progress = Counter("items checked")
     read = wrong = 0
 
     def show(count: int) -> None:
@@ -219,6 +227,6 @@ def _compiled(schema: Any) -> DataSchema:
         raise InvalidContent("This cannot define a collection.", location) from None
 
 
-def _print(collection: Collection) -> None:
-    text = orjson.dumps(members(collection), option=orjson.OPT_INDENT_2)
+def _print(collection: Collection, **more: Any) -> None:
+    text = orjson.dumps(members(collection) | more, option=orjson.OPT_INDENT_2)
     sys.stdout.write(text.decode() + "\n")

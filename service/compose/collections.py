@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from service.api.collections import CollectionsEndpoints
 from service.compose.checked import checked
 from service.items.collection_changes import CollectionChanges
+from service.items.collection_indexes import CollectionIndexes
 from service.items.collections import Collections
 from service.items.data_schema import DataSchema, schema_in
 from service.model.collection import items_collection
@@ -15,7 +16,7 @@ from service.store.shards import Shards
 
 async def open_collections(
     settings: Settings, shards: Shards, opened: AsyncExitStack
-) -> tuple[Collections, CollectionsEndpoints]:
+) -> tuple[Collections, CollectionIndexes, CollectionsEndpoints]:
     """Read once if any database answers, then kept current until ``opened`` is closed."""
     schema = checked("data.schema", lambda: schema_in(settings.data.schema))
     items = items_collection(schema, declared_attributes(settings))
@@ -24,9 +25,12 @@ async def open_collections(
     opened.push_async_callback(collections.close)
     await collections.open()
     collections.start()
+    indexes = CollectionIndexes(collections, shards, settings.database)
+    opened.push_async_callback(indexes.close)
+    indexes.start()
     timeout_s = settings.database.timeout_s
     changes = CollectionChanges(collections, shards, settings.collections, timeout_s)
     endpoints = CollectionsEndpoints(
-        collections, changes, settings.writes.require_if_match, settings.http.public_url
+        collections, indexes, changes, settings.writes.require_if_match, settings.http.public_url
     )
-    return collections, endpoints
+    return collections, indexes, endpoints

@@ -49,7 +49,7 @@ class CollectionIndexes:
     """One worker's view of the indexes. ``settings`` say where the shards are."""
 
     def __init__(self, collections: Collections, shards: Shards, settings: Database) -> None:
-        self._collections = collections
+        self.collections = collections
         self._shards = shards
         self._settings = settings
         self._known: dict[int, ShardIndexes] = {}
@@ -78,6 +78,10 @@ class CollectionIndexes:
             for path in _attributes(collection)
             if not self._is_valid(index_name(collection.number, path))
         )
+
+    def built(self, collection: Collection) -> frozenset[Path]:
+        """The declared attributes that lists can use."""
+        return frozenset(collection.definition.attributes) - self.missing(collection)
 
     async def progress(self, collection: Collection) -> Progress:
         """How far each attribute is, asked of all shards now. Raises as ``read_indexes``."""
@@ -140,7 +144,7 @@ class CollectionIndexes:
     def _wanted(self) -> set[str]:
         return {
             index_name(collection.number, path)
-            for collection in self._collections.by_number.values()
+            for collection in self.collections.by_number.values()
             for path in _attributes(collection)
         }
 

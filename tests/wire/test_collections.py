@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
+import orjson
+import psycopg
 import pytest
 
 from service.embedded import EmbeddedStack
+from service.store.indexes import BUILDING
 from tests.fixtures.running import RunningService
 from tests.fixtures.stack import execute
 from tests.fixtures.wire import eventually
@@ -81,22 +84,21 @@ def test_a_list_shows_all_but_their_schemas(operator: httpx.Client, name: str) -
     assert shown[name]["read"] == "any"
 
 
-def test_every_worker_knows_of_a_change(operator: httpx.Client, name: str) -> None:
-    # Connections are spread over both workers, and each answers with what it knows itself
-    # about conditions; sixteen new connections in a row have met both.
-    made = operator.put(f"{PATH}/{name}", json={}, headers=NEW)
+def test_every_worker_learns_of_a_change_by_itself(
+    service: RunningService, operator: httpx.Client, name: str
+) -> None:
+    version = operator.put(f"{PATH}/{name}", json={}, headers=NEW).json()["version"]
 
-    def known() -> bool:
-        return all(
-            httpx.get(
-                f"{operator.base_url}{PATH}/{name}".replace("//v1", "/v1"),
-                headers={"authorization": operator.headers["authorization"]},
-            ).json()
-            == made.json()
-            for _ in range(16)
-        )
+    def workers() -> set[int]:
+        """Those that have logged a version of the definitions that is as new."""
+        lines = [orjson.loads(line) for line in service.log.read_bytes().splitlines() if line]
+        return {
+            line["worker"]
+            for line in lines
+            if line.get("event") == "collections" and line["version"] >= version
+        }
 
-    eventually(known)
+    eventually(lambda: len(workers()) == 2)
 
 
 def test_the_collection_of_the_settings_cannot_be_changed(operator: httpx.Client) -> None:
@@ -163,6 +165,35 @@ def test_a_change_needs_a_precondition_and_a_body_of_json(
         operator.put(url, json={"ttl_s": 1}, headers=NEW), 412, "precondition-failed"
     )
     assert refused["etag"] == operator.get(url).headers["etag"]
+
+
+def test_lists_wait_for_the_index_of_a_new_attribute(
+    service: RunningService, operator: httpx.Client, name: str, stack: EmbeddedStack
+) -> None:
+    listed = f"{service.url}/v1/{name}?sort=price"
+    with psycopg.connect(stack.shards[0][0], autocommit=True) as builder:
+        # No worker builds meanwhile.
+        builder.execute("SELECT pg_advisory_lock(%s)", (BUILDING,))
+        operator.put(f"{PATH}/{name}", json={"attributes": ["price"]}, headers=NEW)
+        operator.headers["connection"] = "close"
+
+        def refused() -> bool:
+            return bool(operator.get(listed).json().get("code") == "not-yet-indexed")
+
+        eventually(refused)
+        problem = operator.get(listed).json()
+        while problem["code"] == "no-such-collection":  # from the other worker
+            problem = operator.get(listed).json()
+        assert (problem["code"], problem["total"]) == ("not-yet-indexed", 16)
+        assert problem["errors"] == [{"detail": "has no index yet", "parameter": "sort"}]
+        other = f"{service.url}/v1/{name}?sort=-created_at"
+        eventually(lambda: operator.get(other).status_code == 200)
+        [progress] = operator.get(f"{PATH}/{name}/indexes").json()["indexes"]
+        assert progress["done"] <= 8
+        builder.execute("SELECT pg_advisory_unlock(%s)", (BUILDING,))
+    eventually(lambda: operator.get(listed).status_code == 200)
+    progress = operator.get(f"{PATH}/{name}/indexes").json()["indexes"]
+    assert progress == [{"attribute": "price", "done": 16, "total": 16}]
 
 
 def test_force_needs_the_name_once_more(operator: httpx.Client, name: str) -> None:

@@ -28,6 +28,15 @@ GET_COLLECTION = Operation(
     ("collection", "if-match", "if-none-match"),
     tags=("collections",),
 )
+GET_INDEXES = Operation(
+    "getIndexes",
+    "How far the index of each declared attribute is built",
+    (Success(200, "The declared attributes", "indexes", ("cache-control",)),),
+    _OPERATOR | {errors.NoSuchCollection},
+    ADMIN,
+    ("collection",),
+    tags=("collections",),
+)
 PUT_COLLECTION = Operation(
     "putCollection",
     "Make a collection, or change its definition; in force when it is answered",

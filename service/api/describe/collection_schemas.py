@@ -36,12 +36,21 @@ _READ_ONLY: Schema = {
     "updated_at": TIME | {"type": ["string", "null"]},
 }
 _COLLECTION = closed(_READ_ONLY | _DEFINITION)
+_COUNT: Schema = {"type": "integer", "minimum": 0}
 _WITHOUT_SCHEMA = {name: shape for name, shape in _DEFINITION.items() if name != "schema"}
 
 COLLECTION_SCHEMAS: dict[str, Schema] = {
     "Collection": _COLLECTION,
     "Collections": closed(
         {"collections": {"type": "array", "items": closed(_READ_ONLY | _WITHOUT_SCHEMA)}}
+    ),
+    "Indexes": closed(
+        {
+            "indexes": {
+                "type": "array",
+                "items": closed({"attribute": {"type": "string"}, "done": _COUNT, "total": _COUNT}),
+            }
+        }
     ),
     "Definition": closed(_READ_ONLY | _DEFINITION, *_READ_ONLY, *_DEFINITION),
 }

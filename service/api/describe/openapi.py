@@ -28,6 +28,7 @@ _BY_VERSION = {"item": "Item", "page": "Page", "batch": "BatchResults"}
 _CONTENTS = {
     "collection": (JSON, "Collection"),
     "collections": (JSON, "Collections"),
+    "indexes": (JSON, "Indexes"),
     "health": (JSON, "Health"),
     "json": (JSON, "Json"),
     "jwks": ("application/jwk-set+json", "Json"),

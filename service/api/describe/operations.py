@@ -46,6 +46,7 @@ _CHANGE: Errors = _WRITE | {errors.NotOwner, errors.PreconditionFailed, errors.O
 _LIST: Errors = _READ | {
     errors.InvalidCursor,
     errors.UnindexedQuery,
+    errors.NotYetIndexed,
     errors.QueryTooExpensive,
 }
 # Compressed as the client accepts.

@@ -1,5 +1,6 @@
 """Collections as JSON: the name and the definition, all in one object."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from service import native
 from service.model.collection import Collection, Definition
 from service.model.errors import InvalidContent, Location, ResourceMismatch
 from service.model.json_text import problem_of
+from service.model.query import Path, format_path
 
 # Also in what is read, and left out of what is sent: who changes what was read may send it all.
 _READ_ONLY = ("name", "version", "updated_at")
@@ -22,6 +24,14 @@ def members(collection: Collection) -> dict[str, Any]:
         "version": collection.version,
         "updated_at": None if changed is None else changed.isoformat(timespec="microseconds"),
     } | collection.definition.members()
+
+
+def indexes(progress: Mapping[Path, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Of each declared attribute, in how many parts of the data its index is built."""
+    return [
+        {"attribute": format_path(path), "done": done, "total": total}
+        for path, (done, total) in sorted(progress.items())
+    ]
 
 
 def parse(body: bytes, name: str) -> Definition:

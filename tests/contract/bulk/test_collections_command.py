@@ -45,7 +45,9 @@ def test_a_collection_is_made_changed_listed_shown_and_dropped(bulk: Bulk) -> No
         "version": 2,
         "updated_at": changed["updated_at"],
     }
-    assert json.loads(_text(bulk, "show", "products")) == changed
+    shown = json.loads(_text(bulk, "show", "products"))
+    parts = [{"attribute": a, "done": 0, "total": 16} for a in ("name", "price")]
+    assert shown == changed | {"indexes": parts}
     listed = [line.split("\t") for line in _text(bulk, "list").splitlines()]
     assert listed == [
         ["items", "0", "any", "owner", "-", "-"],

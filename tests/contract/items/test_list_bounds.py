@@ -11,6 +11,7 @@ import psycopg
 from service.api.list_items import ListItems
 from service.api.represent.item_reply import ItemReplies
 from service.api.request import RequestContext
+from service.items.collection_indexes import CollectionIndexes
 from service.items.collections import Collections
 from service.items.cursor import Cursors
 from service.items.pages import Pages
@@ -90,7 +91,8 @@ def test_lists_of_one_caller_leave_turns_to_others(fresh: Database) -> None:
             reads = ListReads(NodeBulkheads(1000), 10)
             pages = Pages(shards, reads, settings.timeout_s, 2)
             collections = Collections(items_collection(), shards.all)
-            lists = ListItems(pages, Cursors(secret), ItemReplies("no-cache", ""), collections)
+            indexes = CollectionIndexes(collections, shards, settings)
+            lists = ListItems(pages, Cursors(secret), ItemReplies("no-cache", ""), indexes)
             callers = ["alice"] * 6 + ["bob"]
             with _locked(fresh.shards[0][0]) as holder:
                 asked = [asyncio.ensure_future(lists.get(_context(who))) for who in callers]
