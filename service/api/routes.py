@@ -31,6 +31,8 @@ PROBES = ("/livez", "/readyz")
 # Open to requests from this machine; others need the scope items:admin.
 METRICS_PATH = "/metrics"
 STATUS_PATH = "/status"
+# Header fields, as requests have them.
+_CREDENTIALS = frozenset(map(str.lower, HEADERS))
 # Open without credentials, as is whatever is below /.well-known/ (RFC 8615) and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 _OPEN_BELOW = ("/.well-known/", "/docs/")
@@ -181,7 +183,7 @@ class Router:
 
     def _is_public(self, context: RequestContext) -> bool:
         """Whether it reads what everybody may read, and carries no credentials."""
-        if not context.headers.keys().isdisjoint(HEADERS):
+        if not _CREDENTIALS.isdisjoint(context.headers):
             return False
         found = self._collections.of_path(context.path)
         if found is None or not found[0].is_public:

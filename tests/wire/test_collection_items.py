@@ -1,0 +1,302 @@
+"""Items of collections over HTTP: each under its own URL, by the rules of its definition."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from service import native
+from tests.fixtures.made_collections import ALL, asked_of_all, changed, made, post
+from tests.fixtures.running import RunningService
+
+V2 = {"accept": "application/vnd.api+json"}
+
+
+@pytest.fixture
+def client(service: RunningService) -> Iterator[httpx.Client]:
+    with service.client("alice", ALL) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def products(service: RunningService) -> str:
+    return made(service)
+
+
+def _fresh_id() -> str:
+    return native.format_id(native.mint_in_bucket(1_700_000_000_000, 0, 1))
+
+
+def _codes(answers: list[httpx.Response]) -> list[tuple[int, str]]:
+    return [(a.status_code, _code(a.json()) if a.status_code >= 400 else "") for a in answers]
+
+
+def _code(document: dict[str, Any]) -> str:
+    code: str = document["errors"][0]["code"] if "jsonapi" in document else document["code"]
+    return code
+
+
+def test_an_id_is_of_one_collection_alone(client: httpx.Client, products: str) -> None:
+    mine = post(client, products, {"a": 1}).json()["id"]
+    items = client.post("/v1/items", json={"data": {}}, headers={"idempotency-key": uuid4().hex})
+    theirs = items.json()["id"]
+    any_tag = {"if-match": "*"}
+    merge = {"content-type": "application/merge-patch+json"}
+    for prefix in ("", "/v1", "/v2"):
+        for path in (f"{prefix}/items/{mine}", f"{prefix}/{products}/{theirs}"):
+            answers = [
+                client.get(path),
+                client.get(path),
+                client.patch(path, content=b'{"data":{"b":2}}', headers=any_tag | merge),
+                client.delete(path),
+            ]
+            assert _codes(answers) == [(404, "item-not-found")] * 4
+            assert client.head(path).status_code == 404
+    body = {"data": {"a": 2}}
+    put = client.put(f"/v1/items/{mine}", json=body, headers={"if-none-match": "*"})
+    assert _codes([put]) == [(404, "item-not-found")]
+    assert client.get(f"/v1/{products}/{mine}").json()["data"] == {"a": 1}
+    assert client.get(f"/v1/items/{theirs}").status_code == 200
+
+
+def test_lists_and_searches_hold_one_collection(client: httpx.Client, products: str) -> None:
+    word = uuid4().hex
+    mine = post(client, products, {"word": word}).json()["id"]
+    query = f"filter[word]={word}"
+    for path, found in ((f"/v1/{products}", [mine]), ("/v1/items", [])):
+        listed = client.get(f"{path}?{query}", headers={"prefer": "count=exact"}).json()
+        assert [item["id"] for item in listed["items"]] == found
+        assert listed["total"] == len(found)
+        searched = client.post(f"{path}/search", json={"filter": {"word": word}}).json()
+        assert [item["id"] for item in searched["items"]] == found
+    listed = client.get(f"/v2/{products}?{query}").json()
+    assert [(one["type"], one["id"]) for one in listed["data"]] == [(products, mine)]
+    assert listed["data"][0]["links"]["self"] == f"/v2/{products}/{mine}"
+
+
+@pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])
+def test_pages_follow_each_other(client: httpx.Client, service: RunningService, sort: str) -> None:
+    name = made(service)
+    ids = [post(client, name, {"n": n}).json()["id"] for n in range(7)]
+    seen: list[str] = []
+    url = f"/v1/{name}?limit=3&sort={sort}"
+    while url:
+        page = client.get(url)
+        seen += [item["id"] for item in page.json()["items"]]
+        url = page.links.get("next", {}).get("url", "")
+    assert seen == (ids[::-1] if sort.startswith("-") else ids)
+
+
+def test_a_cursor_is_of_one_collection(client: httpx.Client, products: str) -> None:
+    for _ in range(2):
+        post(client, products, {})
+    cursor = client.get(f"/v1/{products}?limit=1").json()["next_cursor"]
+    assert _codes([client.get(f"/v1/items?limit=1&cursor={cursor}")]) == [(400, "invalid-cursor")]
+
+
+def test_a_key_belongs_to_one_collection(client: httpx.Client, products: str) -> None:
+    headers = {"idempotency-key": uuid4().hex}
+    first, again = (
+        client.post(f"/v1/{products}", json={"data": {}}, headers=headers) for _ in range(2)
+    )
+    assert (first.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["location"] == f"/v1/{products}/{first.json()['id']}"
+    other = client.post("/v1/items", json={"data": {}}, headers=headers)
+    assert _codes([other]) == [(422, "idempotency-key-reused")]
+
+
+def test_operations_of_a_batch_may_name_collections(client: httpx.Client, products: str) -> None:
+    item = {"op": "create", "data": {"n": 1}}
+    operations = [
+        item | {"idempotency_key": uuid4().hex},
+        item | {"idempotency_key": uuid4().hex, "collection": "items"},
+    ]
+    done = client.post(f"/v2/{products}:batch", json={"operations": operations}, headers=V2)
+    results = done.json()["meta"]["results"]
+    assert [one["document"]["data"]["type"] for one in results] == [products, "items"]
+    ids = [one["document"]["data"]["id"] for one in results]
+    reads = [
+        {"op": "get", "id": item_id, "collection": name}
+        for item_id in ids
+        for name in (products, "items")
+    ]
+    answered = client.post("/v1/items:batch", json={"operations": reads}).json()["results"]
+    assert [one["status"] for one in answered] == [200, 404, 404, 200]
+    unknown = {"operations": [{"op": "get", "id": ids[0], "collection": "nothing"}]}
+    refused = client.post("/v1/items:batch", json=unknown)
+    assert refused.json()["errors"][0]["pointer"] == "/operations/0/collection"
+
+
+def test_a_batch_needs_the_scopes_of_all_its_collections(
+    service: RunningService, products: str
+) -> None:
+    create = {"op": "create", "data": {}, "idempotency_key": uuid4().hex, "collection": "items"}
+    with service.client("alice", f"{products}:write") as client:
+        answer = client.post(f"/v1/{products}:batch", json={"operations": [create]})
+    assert (answer.status_code, answer.json()["scope"]) == (403, "items:write")
+
+
+@pytest.mark.parametrize(
+    ("scope", "reads", "writes"),
+    [
+        ("items:read items:write", 403, 403),
+        ("{}:read", 200, 403),
+        ("{}:write", 403, 201),
+        ("*:read", 200, 403),
+        ("*:write", 403, 201),
+        ("*:admin", 403, 403),
+        ("items:admin", 200, 201),
+    ],
+)
+def test_scopes_are_those_of_the_collection(
+    service: RunningService, products: str, scope: str, reads: int, writes: int
+) -> None:
+    with service.client("alice", scope.format(products)) as client:
+        assert client.get(f"/v1/{products}").status_code == reads
+        headers = {"idempotency-key": uuid4().hex}
+        wrote = client.post(f"/v1/{products}", json={"data": {}}, headers=headers)
+        assert wrote.status_code == writes
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v2/nothing/x", "/v1/nothing:batch"])
+def test_an_unknown_collection(client: httpx.Client, path: str) -> None:
+    assert _codes([client.get(path)]) == [(404, "no-such-collection")]
+
+
+def test_the_definition_says_which_data_and_whose(
+    service: RunningService, client: httpx.Client
+) -> None:
+    schema = {"required": ["name"]}
+    name = made(service, schema=schema, max_bytes=60, write="any")
+    put = f"/v1/{name}/{_fresh_id()}"
+    new = {"if-none-match": "*"}
+    refused = client.put(put, json={"data": {"a": 1}}, headers=new)
+    assert _codes([refused]) == [(422, "invalid-content")]
+    large = client.put(put, json={"data": {"name": "x" * 60}}, headers=new)
+    assert _codes([large]) == [(413, "body-too-large")]
+    assert large.json()["max_bytes"] == 60
+    assert client.put(put, json={"data": {"name": "x"}}, headers=new).status_code == 201
+    merge = {"content-type": "application/merge-patch+json", "if-match": "*"}
+    with service.client("bob", f"{name}:write") as bob:
+        assert bob.patch(put, content=b'{"data":{"b":1}}', headers=merge).status_code == 200
+        broken = [b'{"data":{"name":null}}', b'{"data":{"c":"%b"}}' % (b"x" * 60)]
+        answers = [bob.patch(put, content=body, headers=merge) for body in broken]
+        assert _codes(answers) == [(422, "patch-result-invalid")] * 2
+        assert bob.delete(put).status_code == 204
+    operations = [{"op": "create", "data": {}, "idempotency_key": uuid4().hex}]
+    batch = client.post(f"/v1/{name}:batch", json={"operations": operations})
+    assert batch.json()["errors"][0]["pointer"] == "/operations/0/data"
+
+
+def test_a_write_is_never_accepted_under_an_older_definition(
+    service: RunningService, client: httpx.Client
+) -> None:
+    """Whichever worker answers and whatever it knows: the database has the last word."""
+    name = made(service)
+    item = post(client, name, {"a": 0}).json()["id"]
+    for round_ in range(4):
+        required = f"r{round_}"
+        changed(service, name, schema={"required": [required]})
+        for _ in range(6):
+            with service.client("alice", ALL) as fresh:
+                headers = {"idempotency-key": uuid4().hex}
+                operation = {"op": "create", "data": {}, "idempotency_key": uuid4().hex}
+                batch = {"operations": [operation]}
+                atomic = batch | {"atomic": True}
+                answers = [
+                    fresh.post(f"/v1/{name}", json={"data": {}}, headers=headers),
+                    fresh.put(f"/v1/{name}/{item}", json={"data": {}}, headers={"if-match": "*"}),
+                    fresh.post(f"/v1/{name}:batch", json=atomic),
+                ]
+                assert [answer.status_code for answer in answers] == [422] * 3
+                each = fresh.post(f"/v1/{name}:batch", json=batch)
+                statuses = [one["status"] for one in each.json().get("results", [])]
+                assert each.status_code == 422 or statuses == [422]
+        assert post(client, name, {required: 1}).status_code == 201
+
+
+def test_a_public_collection_is_read_without_credentials(
+    service: RunningService, client: httpx.Client
+) -> None:
+    name = made(service, read="public")
+    created = post(client, name, {"n": 1})
+    path = f"/v1/{name}/{created.json()['id']}"
+    asked_of_all(service, path, 200)
+    shared = "public, max-age=0, s-maxage=60"
+    with httpx.Client(base_url=service.url) as nobody:
+        for _ in range(3):
+            read = nobody.get(path, headers={"accept": "application/vnd.api.v2+json"})
+            assert read.content == created.content
+            assert read.headers["content-type"] == "application/json"
+            assert (read.headers["cache-control"], read.headers["vary"]) == (
+                shared,
+                "Accept-Encoding",
+            )
+        known = nobody.get(path, headers={"if-none-match": read.headers["etag"]})
+        assert (known.status_code, known.headers["cache-control"]) == (304, shared)
+        negotiated = nobody.get(path.removeprefix("/v1"))
+        assert negotiated.headers["vary"] == "Accept, Accept-Encoding"
+        listed = nobody.get(f"/v2/{name}")
+        assert listed.headers["content-type"].startswith("application/vnd.api+json")
+        assert listed.headers["cache-control"] == shared
+        assert nobody.post(f"/v1/{name}/search", json={}).json()["items"] != []
+        assert nobody.head(path).status_code == 200
+        headers = {"idempotency-key": uuid4().hex}
+        refused = [
+            nobody.post(f"/v1/{name}", json={"data": {}}, headers=headers),
+            nobody.delete(path),
+            nobody.post(f"/v1/{name}:batch", json={"operations": []}),
+            nobody.get("/v1/items"),
+        ]
+        assert _codes(refused) == [(401, "unauthenticated")] * 4
+    wrong = {"authorization": "Bearer abc"}
+    assert httpx.get(f"{service.url}{path}", headers=wrong).status_code == 401
+    with service.client("bob", "other:read") as bob:
+        assert bob.get(path).headers["cache-control"] == shared
+    changed(service, name)
+    asked_of_all(service, path, 401)
+    assert client.get(path).headers["cache-control"] == "private, no-cache"
+
+
+def test_an_item_ends_when_its_time_is_over(service: RunningService, client: httpx.Client) -> None:
+    name = made(service)
+    created = post(client, name, {"n": 1})
+    path = f"/v1/{name}/{created.json()['id']}"
+    readers = [service.client(who, ALL) for who in ("alice", "bob")]
+    for reader in readers:
+        assert reader.get(path).status_code == 200
+    changed(service, name, ttl_s=1)
+    token = readers[1].headers["authorization"]
+    asked_of_all(service, path, 404, authorization=token)
+    for reader in readers:
+        listed = reader.get(f"/v1/{name}", headers={"prefer": "count=exact"}).json()
+        assert (listed["items"], listed["total"]) == ([], 0)
+        batch = {"operations": [{"op": "get", "id": created.json()["id"]}]}
+        assert reader.post(f"/v1/{name}:batch", json=batch).json()["results"][0]["status"] == 404
+        reader.close()
+    merge = {"content-type": "application/merge-patch+json", "if-match": "*"}
+    gone = [client.patch(path, content=b"{}", headers=merge), client.delete(path)]
+    assert [answer.status_code for answer in gone] == [404, 404]
+    again = client.put(path, json={"data": {"n": 2}}, headers={"if-none-match": "*"})
+    assert (again.status_code, again.json()["version"]) == (201, 2)
+    assert again.json()["created_at"] == again.json()["updated_at"]
+
+
+def test_what_is_dropped_is_gone_at_once(service: RunningService, client: httpx.Client) -> None:
+    name = made(service)
+    path = f"/v1/{name}/{post(client, name, {}).json()['id']}"
+    assert client.get(path).status_code == 200
+    with service.client("olga", "items:admin") as operator:
+        drop = f"/v1/collections/{name}?force"
+        assert operator.delete(drop, headers={"confirm-drop": name}).status_code == 204
+    asked_of_all(service, path, 404, authorization=client.headers["authorization"])
+    headers = {"idempotency-key": uuid4().hex}
+    refused = client.post(f"/v1/{name}", json={"data": {}}, headers=headers)
+    assert _codes([refused]) == [(404, "no-such-collection")]
+    other = made(service)
+    new = {"if-none-match": "*"}
+    taken = client.put(path.replace(name, other), json={"data": {}}, headers=new)
+    assert _codes([taken]) == [(404, "item-not-found")]
