@@ -33,6 +33,7 @@ from service.store.collections import (
     change_collection,
     drop_collection,
     named,
+    newest,
 )
 from service.store.shards import Shards
 
@@ -81,8 +82,9 @@ class CollectionChanges:
             return text
 
         async def change() -> StoredCollection:
-            first = self._shards.all[0]
-            row = await _patiently(lambda: change_collection(first, name, decide))
+            shards = self._shards.all
+            above = max(await asyncio.gather(*map(newest, shards)))
+            row = await _patiently(lambda: change_collection(shards[0], name, above, decide))
             await _patiently(self._collections.complete)
             return row
 

@@ -72,10 +72,14 @@ async def read_collections(shard: Shard) -> list[StoredCollection]:
         return await _rows(connection)
 
 
-async def change_collection(shard: Shard, name: str, decide: Decide) -> StoredCollection:
+async def change_collection(
+    shard: Shard, name: str, above: int, decide: Decide
+) -> StoredCollection:
     """Create or change a definition on the first shard; what stands then.
 
-    ``decide`` sees what no other change alters before the COMMIT; what it raises is raised.
+    Its version is greater than ``above``, the highest on any shard: a first shard restored from
+    an old dump may know less than the others. ``decide`` sees what no other change alters before
+    the COMMIT; what it raises is raised.
     """
     async with _changing(shard) as connection:
         rows = await _rows(connection)
@@ -86,7 +90,7 @@ async def change_collection(shard: Shard, name: str, decide: Decide) -> StoredCo
         assert text is not None
         number = max((row.number for row in rows), default=0) + 1 if known is None else known.number
         await connection.execute(_LOCK, (LOCK_CLASS, number))
-        version = rows[-1].version + 1 if rows else 1
+        version = max([above, *(row.version for row in rows)]) + 1
         await connection.execute(_STORE, (number, name, version, text.decode(), None, None))
         changed = named(await _rows(connection), name)
         assert changed is not None
@@ -114,7 +118,9 @@ async def drop_collection(
             has_items = has_items or found
         rows = await _rows(connections[-1])
         decide(rows, has_items)
-        version = rows[-1].version + 1
+        version = 1 + max(
+            [(await (await c.execute(_NEWEST)).fetchall())[0][0] for c in connections]
+        )
         for connection in connections:
             await connection.execute(_DROP, (version, number))
 

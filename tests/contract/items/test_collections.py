@@ -138,6 +138,20 @@ def test_a_change_that_was_cut_off_is_completed(two_shards: Database) -> None:
     assert len(first) == 3
 
 
+def test_a_first_shard_of_an_old_dump_does_not_hold_back_the_others(two_shards: Database) -> None:
+    async def work(one: Operator) -> None:
+        for ttl_s in (1, 2, 3):
+            await one.changes.put("products", Definition(ttl_s=ttl_s), Conditions())
+        execute(two_shards.shards[0][0], "UPDATE collections SET version = 1")
+        await one.changes.put("products", Definition(ttl_s=4), ANY)
+
+    _run(two_shards, work)
+    first, second = _rows(two_shards)
+    assert first == second
+    [(_, _, version, _, _, _)] = first
+    assert version == 4
+
+
 @pytest.mark.parametrize("shard", [0, 1])
 def test_only_an_empty_collection_is_dropped_unless_it_is_meant(
     two_shards: Database, shard: int
