@@ -14,8 +14,10 @@ from service.store.copy import copy_items
 from service.store.migrate import connect_primary
 
 
-def export_lines(settings: Database, after: bytes | None) -> Generator[bytes, None, None]:
-    """The lines, with their ends, of all items or of those behind the id ``after``.
+def export_lines(
+    settings: Database, after: bytes | None, collection: int = 0
+) -> Generator[bytes, None, None]:
+    """The lines, with their ends, of a collection's items or of those behind the id ``after``.
 
     Raises MigrationError when a shard has no primary, psycopg.Error when one fails on the way.
     """
@@ -24,6 +26,6 @@ def export_lines(settings: Database, after: bytes | None) -> Generator[bytes, No
         for number, urls in enumerate(settings.shards):
             connection = opened.enter_context(connect_primary(number, urls, settings))
             # Closed before its connection, which would wait for the end of the COPY for ever.
-            streams.append(opened.enter_context(closing(copy_items(connection, after))))
+            streams.append(opened.enter_context(closing(copy_items(connection, after, collection))))
         for item in heapq.merge(*streams, key=attrgetter("id")):
             yield render(item) + b"\n"

@@ -19,6 +19,7 @@ from service.bulk.rows import Batch, CheckData, Reject, RowMaker
 from service.bulk.shard_writers import ShardWriters
 from service.bulk.source import Source, SourceBroken
 from service.settings import Database
+from service.store.copy import OF_ITEMS, Checked
 
 # A batch is held about four times: being made, waiting twice, being sent.
 _BATCH_BYTES = 2 << 20
@@ -33,7 +34,7 @@ class ImportOptions:
     """``owner_id`` owns lines that name no owner. ``line_max_bytes`` is the longest line taken.
 
     Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``; those
-    whose data ``check`` finds fault with are rejected.
+    whose data ``check`` finds fault with are rejected. ``checked`` is the collection.
     """
 
     owner_id: str
@@ -44,6 +45,7 @@ class ImportOptions:
     skip_duplicates: bool = False
     line_max_bytes: int = 1 << 20
     check: CheckData | None = None
+    checked: Checked = OF_ITEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def import_items(
 
     Raises ImportRefused, ImportStopped, SourceBroken, MigrationError.
     """
-    with closing(ShardWriters(settings, options.import_id)) as writers:
+    with closing(ShardWriters(settings, options.import_id, options.checked)) as writers:
         writers.begin(_source_hash(source, options), _first_id())
         if writers.finished:
             return Totals(finished_before=True)
@@ -87,6 +89,7 @@ def import_items(
                 writers.done,
                 options.bare or options.csv,
                 options.check,
+                options.checked.collection,
             )
             batches = _batches(source, options, rows, rejects)
             writers.store(batches, reject_duplicates, lambda: progress(totals()))
@@ -95,6 +98,8 @@ def import_items(
 
 def _source_hash(source: Source, options: ImportOptions) -> str:
     how = f"{options.owner_id} {options.bare} {options.csv}".encode()
+    if options.checked.collection:
+        how += b" %d" % options.checked.collection
     return f"{native.hash_bytes([source.sample[:_HASHED_BYTES], how]):016x}"
 
 

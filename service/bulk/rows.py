@@ -90,10 +90,12 @@ class RowMaker:
         done: list[int],
         bare: bool,
         check: CheckData | None = None,
+        collection: int = 0,
     ) -> None:
         self._now = datetime.now(UTC)
         self._owner = owner_id.encode()
-        self._head = row_head(self._owner, 1, self._now, self._now)
+        self._collection = collection
+        self._head = row_head(self._owner, 1, self._now, self._now, collection)
         self._first_id = first_id
         self._shard_of = shard_of
         self._done = done
@@ -171,7 +173,7 @@ class RowMaker:
         owner = _text(found, "owner_id").encode() if "owner_id" in found else self._owner
         created = _time(found, "created_at") if "created_at" in found else self._now
         updated = _time(found, "updated_at") if "updated_at" in found else created
-        head = row_head(owner, _version(found), created, updated)
+        head = row_head(owner, _version(found), created, updated, self._collection)
         return _Row(item_id, head, data, is_named)
 
 

@@ -9,7 +9,7 @@ from service.bulk.rows import Batch
 from service.bulk.shard_writers import ShardWriters
 from service.bulk.synthetic import CHUNK_ITEMS, Catalog, Plan
 from service.settings import Database
-from service.store.copy import encode_row
+from service.store.copy import Checked, encode_row
 from service.store.disk_space import disk_of, measure_row_bytes, missing_bytes
 from service.store.migrate import connect_primary
 
@@ -59,13 +59,15 @@ def seed_items(
     import_id: str,
     settings: Database,
     progress: Callable[[int, int], None],
+    version: int = 0,
 ) -> tuple[int, int]:
     """Store the catalog; the numbers of items stored and of those that were there already.
 
-    ``progress`` gets how many items are stored and how many were looked at. Raises
-    ImportRefused, ImportStopped, MigrationError.
+    ``version`` is of the collection's definition. ``progress`` gets how many items
+    are stored and how many were looked at. Raises ImportRefused, ImportStopped, MigrationError.
     """
-    with closing(ShardWriters(settings, import_id)) as writers:
+    checked = Checked(plan.collection, version)
+    with closing(ShardWriters(settings, import_id, checked)) as writers:
         writers.begin(f"{native.hash_bytes([plan.identity.encode()]):016x}", bytes(16))
         if not writers.finished:
             writers.store(

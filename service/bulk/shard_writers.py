@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from service.bulk.rows import Batch
 from service.settings import Database
-from service.store.copy import CopyFailed, ImportRefused, ShardWriter
+from service.store.copy import OF_ITEMS, Checked, CopyFailed, ImportRefused, ShardWriter
 
 _WAITING_BATCHES = 2
 
@@ -29,11 +29,11 @@ class ShardWriters:
     line that each shard has, ``finished`` whether there is nothing left to do.
     """
 
-    def __init__(self, settings: Database, import_id: str) -> None:
+    def __init__(self, settings: Database, import_id: str, checked: Checked = OF_ITEMS) -> None:
         with ExitStack() as opened:
             self._writers = []
             for number, urls in enumerate(settings.shards):
-                self._writers.append(ShardWriter(number, urls, settings, import_id))
+                self._writers.append(ShardWriter(number, urls, settings, import_id, checked))
                 opened.callback(self._writers[-1].close)
             if not self._writers:
                 raise ImportRefused("no shards are configured: set database.shards")

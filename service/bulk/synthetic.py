@@ -43,6 +43,7 @@ class Plan:
     item_bytes: int
     seed: int = 0
     attributes: tuple[tuple[str, str], ...] = ()
+    collection: int = 0
 
     def __post_init__(self) -> None:
         if self.items < 1 or not 1 <= self.item_bytes <= _MAX_ITEM_BYTES:
@@ -57,7 +58,8 @@ class Plan:
     @property
     def identity(self) -> str:
         """Two plans with the same one make the same catalog."""
-        return f"seed {self.seed} {self.items} {self.item_bytes} {self.attributes}"
+        identity = f"seed {self.seed} {self.items} {self.item_bytes} {self.attributes}"
+        return f"{identity} {self.collection}" if self.collection else identity
 
 
 def _number(rng: random.Random) -> bytes:
@@ -98,12 +100,14 @@ class Catalog:
     def chunk(self, first: int) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Id, encoded row head and data of the item ``first`` and the others of its chunk."""
         plan = self._plan
-        rng = random.Random(f"{plan.seed} {first} {plan.item_bytes}")
+        # Ids are of all collections together.
+        other = f" {plan.collection}" if plan.collection else ""
+        rng = random.Random(f"{plan.seed} {first} {plan.item_bytes}{other}")
         for n in range(first, min(first + CHUNK_ITEMS, plan.items)):
             id_bits = _BEGIN_MS + n << _RANDOM_BITS | rng.getrandbits(_RANDOM_BITS)
             created = _BEGIN + timedelta(milliseconds=n)
             owner = b"owner-%03d" % int(_OWNERS * rng.random() ** 2)
-            head = row_head(owner, 1, created, created)
+            head = row_head(owner, 1, created, created, plan.collection)
             yield id_bits.to_bytes(16, "big"), head, self._data(n, rng)
 
     def _data(self, n: int, rng: random.Random) -> bytes:

@@ -13,7 +13,8 @@ from service.bulk.seed import disk_need, seed_items
 from service.bulk.shard_writers import ImportStopped
 from service.bulk.source import Source, SourceBroken
 from service.bulk.synthetic import KINDS, Plan, SeedInvalid
-from service.cli.options import add_common, data_check, load_settings
+from service.cli.collection_option import add_collection, chosen
+from service.cli.options import add_common, load_settings, say_errors
 from service.cli.progress import Progress, say
 from service.settings import Database
 from service.store.copy import ImportRefused
@@ -60,6 +61,7 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(parser)
+    add_collection(parser)
     parser.add_argument("file", metavar="FILE", help="the input; - is standard input")
     parser.add_argument(
         "--owner", type=_owner, required=True, metavar="O", help="owner of lines that name none"
@@ -80,7 +82,7 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--rejects", type=Path, metavar="FILE", help="default: hotshelf-rejects-NAME.ndjson"
     )
-    parser.set_defaults(run=_import)
+    parser.set_defaults(run=lambda args: say_errors(lambda: _import(args)))
 
 
 def _owner(text: str) -> str:
@@ -95,6 +97,7 @@ def _owner(text: str) -> str:
 
 def _import(args: argparse.Namespace) -> int:
     settings = load_settings(args)
+    into = chosen(args, settings)
     import_id = args.import_id or _fresh_name()
     is_csv = args.file.removesuffix(".gz").endswith(".csv")
     options = ImportOptions(
@@ -105,7 +108,8 @@ def _import(args: argparse.Namespace) -> int:
         bare=args.bare,
         skip_duplicates=args.on_conflict == "skip",
         line_max_bytes=settings.http.body_max_bytes,
-        check=data_check(settings),
+        check=into.check,
+        checked=into.checked,
     )
 
     def store(progress: Progress) -> int:
@@ -144,6 +148,7 @@ def _add_seed(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description="Store a synthetic catalog of realistic shape, the same for the same flags.",
     )
     add_common(parser)
+    add_collection(parser)
     parser.add_argument("--items", type=int, required=True, metavar="N")
     parser.add_argument(
         "--bytes", type=int, default=600, metavar="B", help="mean size of an item (%(default)s)"
@@ -159,22 +164,27 @@ def _add_seed(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--force", action="store_true", help="start though the disks look too small"
     )
-    parser.set_defaults(run=_seed)
+    parser.set_defaults(run=lambda args: say_errors(lambda: _seed(args)))
 
 
 def _seed(args: argparse.Namespace) -> int:
     settings = load_settings(args).database
+    into = chosen(args, load_settings(args)).checked
     import_id = args.import_id or _fresh_name()
 
     def store(progress: Progress) -> int:
         pairs = [pair.partition(":")[::2] for pair in args.attributes.split(",") if pair]
-        plan = Plan(args.items, args.bytes, args.seed, tuple(pairs))
+        plan = Plan(args.items, args.bytes, args.seed, tuple(pairs), into.collection)
         if not _has_room(plan, settings) and not args.force:
             return 2
         _say_how_to_resume("seed", import_id)
         progress.begin()
         stored, known = seed_items(
-            plan, import_id, settings, lambda n, looked_at: progress.show(n, looked_at / args.items)
+            plan,
+            import_id,
+            settings,
+            lambda n, looked_at: progress.show(n, looked_at / args.items),
+            into.version,
         )
         if known:
             say(f"{known:,} items existed already")

@@ -11,7 +11,8 @@ import psycopg
 from service import native
 from service.bulk.export_file import ExportFile, ExportFileInvalid
 from service.bulk.export_items import export_lines
-from service.cli.options import add_common, load_settings
+from service.cli.collection_option import add_collection, chosen
+from service.cli.options import add_common, load_settings, say_errors
 from service.cli.progress import Progress, say
 from service.store.migrate import MigrationError
 
@@ -22,10 +23,12 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     """Add this module's command, which sets ``run``."""
     parser = subparsers.add_parser(
         "export",
-        help="write all items as NDJSON",
-        description="Write all items as NDJSON, one v1 representation a line, by ascending id.",
+        help="write all items of a collection as NDJSON",
+        description="Write all items of a collection as NDJSON, one v1 representation a line, by "
+        "ascending id.",
     )
     add_common(parser)
+    add_collection(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -37,10 +40,11 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     start.add_argument(
         "--resume", action="store_true", help="continue after the last whole line of --output"
     )
-    parser.set_defaults(run=_export)
+    parser.set_defaults(run=lambda args: say_errors(lambda: _export(args)))
 
 
 def _export(args: argparse.Namespace) -> int:
+    of = chosen(args, load_settings(args)).checked.collection
     settings = load_settings(args).database
     after = native.parse_id(args.after) if args.after else None
     if (args.after and after is None) or (args.resume and not args.output):
@@ -51,7 +55,7 @@ def _export(args: argparse.Namespace) -> int:
     try:
         with contextlib.closing(_output(args.output, args.resume)) as output:
             after = output.last_id if isinstance(output, ExportFile) and args.resume else after
-            with contextlib.closing(export_lines(settings, after)) as lines:
+            with contextlib.closing(export_lines(settings, after, of)) as lines:
                 for line in lines:
                     output.write(line)
                     count += 1

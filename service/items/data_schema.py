@@ -59,7 +59,7 @@ class DataSchema:
 
     @property
     def is_set(self) -> bool:
-        return self._validator is not None
+        return self._validator is not None or self._max_bytes is not None
 
     def first_violation(self, data: bytes, at: str) -> Location | None:
         """The first location where data that is at the pointer ``at`` breaks the rules."""

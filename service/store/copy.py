@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -71,6 +72,16 @@ ANNOUNCE_NAMED = """
     ON CONFLICT DO NOTHING"""
 
 
+class Checked(NamedTuple):
+    """The collection that rows are of, and the version of the definition they were checked with."""
+
+    collection: int = 0
+    version: int = 0
+
+
+OF_ITEMS: Final = Checked()
+
+
 class CopyFailed(Exception):
     """What PostgreSQL has against a batch, in one line; the transaction was rolled back."""
 
@@ -131,7 +142,15 @@ def copy_rows_into(connection: Connection[Row], table: str, rows: bytes | bytear
 class ShardWriter:
     """One import's way into one shard. Not for use by two threads at once."""
 
-    def __init__(self, number: int, urls: Sequence[str], settings: Database, name: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        urls: Sequence[str],
+        settings: Database,
+        name: str,
+        checked: Checked = OF_ITEMS,
+    ) -> None:
+        self._checked = checked
         self._connection = connect_primary(number, urls, settings)
         self._connection.autocommit = True
         self._import_id = name
@@ -212,6 +231,7 @@ class ShardWriter:
         if not self._careful and lines:
             try:
                 with self._connection.transaction():
+                    self._check_definition()
                     copy_rows_into(self._connection, "items", rows)
                     self._announce(named)
                     self._advance(line)
@@ -219,12 +239,20 @@ class ShardWriter:
             except psycopg.errors.UniqueViolation:
                 pass
         with self._connection.transaction():
+            self._check_definition()
             duplicates = self._merge(rows) if lines else []
             self._careful = bool(duplicates)
             if duplicates:
                 on_duplicates([lines[n - 1] for n in duplicates])
             self._advance(line)
         return len(duplicates)
+
+    def _check_definition(self) -> None:
+        """Fails the transaction where the rows were checked with an older definition."""
+        if self._checked.collection:
+            self._connection.execute(
+                "SELECT check_definition(%s::smallint, %s::bigint)", self._checked
+            )
 
     def finish(self) -> None:
         """Note that the whole input is dealt with in every shard."""
