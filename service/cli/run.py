@@ -7,17 +7,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from importlib.resources import files
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from service import setting_sources
 from service.access import scopes
-from service.bulk.import_items import ImportOptions, import_items
-from service.bulk.source import Source
 from service.cli.access import mint_token
 from service.cli.options import add_common
+from service.cli.sample import load_sample
 from service.embedded import EmbeddedStack, Stack
 from service.embedded.processes import Account, write_private
 from service.model.resource import ITEMS
@@ -27,7 +25,7 @@ from service.settings import Http, Settings
 from service.store.migrate import migrate
 
 _DEVELOPER = "developer"
-_SCOPE = f"{scopes.READ} {scopes.WRITE}"
+_SCOPE = f"{scopes.READ} {scopes.WRITE} *:read *:write"
 _TOKEN_TTL_S = 30 * 86_400
 _SAMPLE_ID = "01JHXSAMP1EKETT1E000000001"
 
@@ -74,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
             settings = _settle(args, Stack(stack.shards, stack.redis_url))
             migrate(settings.database, _say, setting_sources.declared_attributes(settings))
             if not args.no_sample:
-                _load_sample(settings, args.data_dir)
+                load_sample(settings, args.data_dir, _DEVELOPER)
             token = _write_token(args.data_dir, settings)
             _say("starting the service")
             logs.configure(settings.log.level, settings.log.format)
@@ -113,21 +111,6 @@ def _write_settings(data_dir: Path, tables: dict[str, dict[str, object]]) -> Non
         # A JSON string or array of strings is TOML too.
         lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
     write_private(data_dir / "hotshelf.toml", "\n".join(lines) + "\n", _own_account())
-
-
-def _load_sample(settings: Settings, data_dir: Path) -> None:
-    """Once per data directory, as one import: whoever deletes the sample does not want it back."""
-    options = ImportOptions(
-        owner_id=_DEVELOPER,
-        import_id="sample-catalog",
-        rejects=data_dir / "sample-rejects.ndjson",
-        csv=False,
-        bare=False,
-        skip_duplicates=True,
-        line_max_bytes=settings.http.body_max_bytes,
-    )
-    with closing(Source(str(files("service.sample") / "catalog.ndjson"))) as source:
-        import_items(source, options, settings.database, lambda _: None)
 
 
 def _write_token(data_dir: Path, settings: Settings) -> str:

@@ -175,7 +175,7 @@ def test_the_tour_of_the_readme_works_as_printed(data_dir: Path) -> None:
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         statuses = re.findall(r"HTTP/1\.1 (\d{3}) ", ended.stdout)
-        assert statuses == ["201", "200", "200", "412"]
+        assert statuses == ["201", "200", "200", "412", "201", "200"]
         assert (folder / "backup.ndjson.gz").stat().st_size > 1000
     finally:
         assert run.end(signal.SIGINT) == 0
