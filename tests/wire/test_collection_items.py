@@ -1,5 +1,6 @@
 """Items of collections over HTTP: each under its own URL, by the rules of its definition."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -8,8 +9,10 @@ import httpx
 import pytest
 
 from service import native
+from service.embedded import EmbeddedStack
 from tests.fixtures.made_collections import ALL, asked_of_all, changed, made, post
 from tests.fixtures.running import RunningService
+from tests.fixtures.stack import execute
 
 V2 = {"accept": "application/vnd.api+json"}
 
@@ -259,6 +262,40 @@ def test_a_public_collection_is_read_without_credentials(
     changed(service, name)
     asked_of_all(service, path, 401)
     assert client.get(path).headers["cache-control"] == "private, no-cache"
+
+
+def test_a_shared_cache_keeps_no_item_beyond_its_time(
+    service: RunningService, client: httpx.Client
+) -> None:
+    name = made(service, read="public", ttl_s=40)
+    path = f"/v1/{name}/{post(client, name, {}).json()['id']}"
+    kept = httpx.get(f"{service.url}{path}").headers["cache-control"]
+    assert re.fullmatch(r"public, max-age=0, s-maxage=(\d|[123]\d)", kept)
+    listed = httpx.get(f"{service.url}/v1/{name}").headers["cache-control"]
+    assert listed == "public, max-age=0, s-maxage=0"
+
+
+def test_a_definition_that_cannot_be_learned_is_503(
+    service: RunningService, stack: EmbeddedStack, client: httpx.Client
+) -> None:
+    """A shard knows a later one than the first shard tells."""
+    name = made(service)
+    ahead = f"UPDATE collections SET version = version + 1000000 WHERE name = '{name}'"
+    execute(stack.shards[1][0], ahead)
+    try:
+        answers = [
+            client.post(f"/v1/{name}", json={"data": {}}, headers={"idempotency-key": uuid4().hex})
+            for _ in range(30)
+        ]
+        refused = [answer for answer in answers if answer.status_code != 201]
+        assert 0 < len(refused) < 30
+        for answer in refused:
+            assert (answer.status_code, answer.json()["code"]) == (503, "definition-changed")
+            assert answer.headers["retry-after"] == "1"
+    finally:
+        with service.client("olga", "items:admin") as operator:
+            drop = f"/v1/collections/{name}?force"
+            assert operator.delete(drop, headers={"confirm-drop": name}).status_code == 204
 
 
 def test_an_item_ends_when_its_time_is_over(service: RunningService, client: httpx.Client) -> None:
