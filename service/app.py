@@ -41,6 +41,7 @@ from service.http.robyn_bridge import RobynBridge, new_app
 from service.http.rsgi import Application, Worker
 from service.items.coherence import Coherence, Stored
 from service.items.collection_indexes import CollectionIndexes
+from service.items.collections import Collections
 from service.items.cursor import Cursors
 from service.items.expiry import Expiry
 from service.items.last_seen import LastSeen
@@ -93,7 +94,7 @@ async def open_worker() -> Worker:
         redis_degradations = partial(degradations, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
         lists = _build_lists(settings, shards, reads, replies, indexes)
-        docs = _docs(settings)
+        docs = _docs(settings, collections)
         budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
@@ -222,8 +223,13 @@ def _build_lists(
     )
 
 
-def _docs(settings: Settings) -> Docs:
-    return Docs(orjson.dumps(openapi.build(documented(), settings)))
+def _docs(settings: Settings, collections: Collections) -> Docs:
+    def document() -> bytes:
+        return orjson.dumps(openapi.build(documented(), settings, collections.besides_items()))
+
+    docs = Docs(document)
+    collections.on_change.append(docs.outdate)
+    return docs
 
 
 application = Application(open_worker)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from service.flow.deadline import within
 from service.items.data_schema import DataSchema
 from service.model.caller import Caller
-from service.model.collection import Collection, stored_collection
+from service.model.collection import ITEMS_NUMBER, Collection, stored_collection
 from service.model.errors import (
     DefinitionChanged,
     HotshelfError,
@@ -68,6 +68,10 @@ class Collections:
         if self._version < 0:
             raise ShardUnavailable("No database has told the collections yet.", retry_after_s=1)
         raise NoSuchCollection
+
+    def besides_items(self) -> list[Collection]:
+        """All but ``items``, by name."""
+        return [c for _, c in sorted(self.by_name.items()) if c.number != ITEMS_NUMBER]
 
     def of_path(self, path: str) -> tuple[Collection, Target] | None:
         """The collection that a decoded path is of, and what it names there."""

@@ -227,3 +227,22 @@ def test_a_collection_with_items_is_dropped_only_by_force(
     assert operator.get(f"{PATH}/{name}").status_code == 200
     url = f"{PATH}/{name}?force"
     assert operator.delete(url, headers={"confirm-drop": name}).status_code == 204
+
+
+def test_the_openapi_document_follows(
+    service: RunningService, operator: httpx.Client, name: str
+) -> None:
+    url = f"{service.url}/openapi.json"
+    before = httpx.get(url)
+    operator.put(f"{PATH}/{name}", json={"attributes": ["price"]}, headers=NEW)
+    path = f"/v1/{name}/{{id}}"
+    eventually(lambda: path in httpx.get(url).json()["paths"])
+    after = httpx.get(url)
+    while path not in after.json()["paths"]:  # from the other worker
+        after = httpx.get(url)
+    assert after.headers["etag"] != before.headers["etag"]
+    assert f"Search-{name}" in after.json()["components"]["schemas"]
+    current = {"if-none-match": after.headers["etag"]}
+    eventually(lambda: httpx.get(url, headers=current).status_code == 304)
+    plain = httpx.get(url, headers={"accept-encoding": "identity"})
+    assert plain.headers["etag"] != after.headers["etag"]

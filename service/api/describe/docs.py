@@ -1,12 +1,19 @@
 """/docs: Swagger UI on our own OpenAPI document; nothing is loaded from other hosts."""
 
+import asyncio
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
-from service.api.headers.content_codings import choose_coding, encode
+from service import native
+from service.api.headers.content_codings import choose_coding, coded, encode
+from service.api.headers.preconditions import conditions_of
 from service.api.request import Reply, RequestContext
+from service.flow.offload import BESIDE_THE_LOOP
+from service.model.entity_tag import entity_tag
 from service.model.errors import NoSuchRoute
 
 _ASSETS = {
@@ -50,14 +57,47 @@ _HEADERS = [("vary", "Accept-Encoding"), ("x-content-type-options", "nosniff")]
 
 
 class Docs:
-    """Answers with the document and the page; ``document`` is its JSON text."""
+    """Answers with the document and the page.
 
-    def __init__(self, document: bytes) -> None:
-        self._document = document
+    ``document`` makes the document's JSON text when it is asked for the first time, and again
+    after ``outdate``.
+    """
+
+    def __init__(self, document: Callable[[], bytes]) -> None:
+        self._make = document
+        self._document: Reply | None = None
+        self._coded: dict[str, Reply] = {}
+        self._making = asyncio.Lock()
+        self._changes = 0
+
+    def outdate(self) -> None:
+        """Collections have changed."""
+        self._changes += 1
+        self._document, self._coded = None, {}
 
     async def openapi(self, context: RequestContext) -> Reply:
-        """GET /openapi.json."""
-        return _compressed(context, "application/json", self._document, "no-cache")
+        """GET /openapi.json. Raises InvalidHeader, NotAcceptable, Overloaded."""
+        conditions, coding = conditions_of(context.headers), choose_coding(context.headers)
+        async with self._making:
+            document = self._document or await self._new_document()
+            # One that is outdated while it is encoded is not kept.
+            kept = self._coded if document is self._document else {}
+            if coding not in kept:
+                kept[coding] = await coded(document, coding)
+        reply, tagged = kept[coding], _Tagged((1, native.etag_hash(document.body)))
+        tag = entity_tag(tagged, f"-{coding}" if coding else "")
+        headers = [*reply.headers, ("cache-control", "no-cache"), *_HEADERS, ("etag", tag)]
+        if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(tagged):
+            return Reply(304, [field for field in headers if not field[0].startswith("content-")])
+        return Reply(200, headers, reply.body)
+
+    async def _new_document(self) -> Reply:
+        changes = self._changes
+        body = await BESIDE_THE_LOOP.run(self._make)
+        document = Reply(200, [("content-type", "application/json")], body)
+        if changes == self._changes:
+            self._document = document
+        return document
 
     async def page(self, context: RequestContext) -> Reply:
         """GET /docs."""
@@ -71,6 +111,10 @@ class Docs:
         if name not in _ASSETS:
             raise NoSuchRoute("There is nothing at this path.")
         return _compressed(context, _ASSETS[name], _content(name), "public, max-age=3600")
+
+
+class _Tagged(NamedTuple):
+    tag: tuple[int, str]
 
 
 def _compressed(context: RequestContext, media_type: str, body: bytes, cache_control: str) -> Reply:

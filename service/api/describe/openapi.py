@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from service.access import scopes
 from service.access.credential_kinds import KINDS
+from service.api.describe.collection_paths import paths_like_items, schemas_of
 from service.api.describe.headers import HEADERS, error_headers
 from service.api.describe.operations import V2_ONLY, Operation, Success
 from service.api.describe.parameters import EVERYWHERE, parameters
@@ -19,11 +20,14 @@ from service.api.headers import media_types
 from service.api.headers.media_types import JSON_API, JSON_PATCH, MERGE_PATCH, OFFERED, V1, V2
 from service.api.oauth2 import FORM
 from service.api.represent.problem import MEDIA_TYPE, TABLE
+from service.model.collection import Collection
 from service.model.errors import HotshelfError
 from service.model.resource import ITEMS, url_version
 from service.settings import Settings
 
 JSON = media_types.JSON
+# Of some 10 kB each.
+COLLECTIONS_MAX = 100
 _BY_VERSION = {"item": "Item", "page": "Page", "batch": "BatchResults"}
 _CONTENTS = {
     "collection": (JSON, "Collection"),
@@ -50,8 +54,13 @@ class Documented(NamedTuple):
     operation: Operation
 
 
-def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
-    """The document. ``routes`` are all there are; aliases without a version are left out."""
+def build(
+    routes: Iterable[Documented], settings: Settings, collections: Sequence[Collection] = ()
+) -> dict[str, Any]:
+    """The document. ``routes`` are all there are; aliases without a version are left out.
+
+    Of ``collections``, which are all but items, the first COLLECTIONS_MAX have paths of their own.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in routes:
         target = ITEMS.match(path)
@@ -63,6 +72,12 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
             paths.setdefault(template, {})[each] = _operation(
                 each, path, operation, settings.lists.attributes
             )
+    shown = collections[:COLLECTIONS_MAX]
+    own_schemas: dict[str, Any] = {}
+    items_paths = dict(paths)
+    for collection in shown:
+        paths |= paths_like_items(items_paths, collection)
+        own_schemas |= schemas_of(collection)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -70,18 +85,21 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
             "version": version_of("hotshelf"),
             "description": "JSON items. A vendor media type in Accept takes precedence over the "
             f"version in the URL; {ITEMS.path(None)} means {ITEMS.path(1)}. Request bodies may be "
-            f"compressed with gzip; the limit is {settings.http.body_max_bytes} bytes.",
+            f"compressed with gzip; the limit is {settings.http.body_max_bytes} bytes. "
+            f"{len(shown)} of {len(collections)} collections besides {ITEMS.name} are shown; all "
+            "have the same operations.",
         },
         "servers": [{"url": settings.http.public_url or "/"}],
         "tags": [
             {"name": ITEMS.name},
+            *({"name": c.name, "description": c.definition.description} for c in shown),
             {"name": "collections"},
             {"name": "access"},
             {"name": "service"},
         ],
         "paths": paths,
         "components": {
-            "schemas": SCHEMAS | {"Search": search(settings.lists.attributes)},
+            "schemas": SCHEMAS | {"Search": search(settings.lists.attributes)} | own_schemas,
             "headers": HEADERS,
             "securitySchemes": _security_schemes(),
         },

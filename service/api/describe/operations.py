@@ -228,11 +228,16 @@ STATUS_DATA = Operation(
     CALLER | {errors.NotAcceptable},
     tags=("service",),
 )
+_TAGGED = ("etag", "cache-control", "vary")
 OPENAPI = Operation(
     "openapi",
     "This OpenAPI document",
-    (Success(200, "The OpenAPI document", "json"),),
+    (
+        Success(200, "The OpenAPI document", "json", _TAGGED),
+        Success(304, "The client's copy is current", headers=_TAGGED),
+    ),
     _SHOWN,
+    parameters=("if-none-match",),
     tags=("service",),
 )
 DOCS = Operation(

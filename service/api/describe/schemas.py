@@ -18,6 +18,7 @@ from service.api.filter_values import MAX_VALUES
 from service.api.list_query import MAX_CONDITIONS
 from service.api.oauth2 import GRANT_TYPE
 from service.api.represent.cursor_profile import URL as PROFILE
+from service.model.collection import NAME
 from service.model.json_patch import MAX_OPERATIONS
 from service.model.query import MAX_LIMIT, OPERATORS
 from service.model.resource import ITEMS
@@ -30,7 +31,8 @@ _META = {
 }
 _ITEM_1 = {"id": ULID} | _META | {"data": DATA}
 _RESOURCE = {
-    "type": {"const": ITEMS.json_api_type},
+    # The collection's name.
+    "type": {"type": "string", "pattern": f"^{NAME.pattern}$"},
     "id": ULID,
     "attributes": DATA,
     "links": closed({"self": {"type": "string", "format": "uri-reference"}}),

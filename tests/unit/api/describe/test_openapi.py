@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -13,6 +15,8 @@ from service.api.describe.operations import Operation
 from service.api.represent.problem import TABLE
 from service.api.routes import ROUTES, documented
 from service.model import errors
+from service.model.collection import Collection, Definition, Read
+from service.model.resource import Resource
 from service.settings import Http, Settings
 
 DOCUMENT = openapi.build(documented(), Settings())
@@ -30,6 +34,69 @@ def _operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 def test_it_is_valid() -> None:
     OpenAPIV31SpecValidator(json.loads(json.dumps(DOCUMENT))).validate()
+
+
+def test_collections_have_paths_filters_and_schemas_of_their_own() -> None:
+    schema = {"type": "object", "$defs": {"n": {"type": "number"}}, "required": ["price"]}
+    products = Definition(schema, (("price",),), Read.PUBLIC, description="What is sold")
+    collections = [
+        Collection(1, Resource("orders"), 1, Definition()),
+        Collection(2, Resource("products"), 2, products),
+    ]
+    document = openapi.build(documented(), Settings(), collections)
+    OpenAPIV31SpecValidator(json.loads(json.dumps(document))).validate()
+    for path, methods in DOCUMENT["paths"].items():
+        if "/items" in path:
+            assert document["paths"][path.replace("items", "products")].keys() == methods.keys()
+    listed = document["paths"]["/v2/products"]["get"]
+    [sort] = [each for each in listed["parameters"] if each.get("name") == "sort"]
+    assert sort["schema"]["enum"][-2:] == ["price", "-price"]
+    assert any(each.get("name") == "fields[products]" for each in listed["parameters"])
+    assert listed["security"][-1] == {}
+    oauth2 = [one["oauth2"] for one in listed["security"] if "oauth2" in one]
+    assert oauth2 == [["products:read"]]
+    assert document["components"]["schemas"]["Data-products"]["required"] == ["price"]
+    sent = document["paths"]["/v2/products"]["post"]["requestBody"]["content"]["application/json"]
+    resource = sent["schema"]["properties"]["data"]["properties"]
+    assert resource["type"] == {"const": "products"}
+    assert {"name": "products", "description": "What is sold"} in document["tags"]
+    ids = [o["operationId"] for methods in document["paths"].values() for o in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_references_lead_somewhere() -> None:
+    document = openapi.build(
+        documented(), Settings(), [Collection(1, Resource("orders"), 1, Definition())]
+    )
+
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            for member in value.values():
+                yield from references(member)
+        elif isinstance(value, list):
+            for member in value:
+                yield from references(member)
+
+    for reference in set(references(document)):
+        found: Any = document
+        for token in unquote(reference.removeprefix("#/")).split("/"):
+            name = token.replace("~1", "/").replace("~0", "~")
+            found = found[int(name)] if isinstance(found, list) else found[name]
+
+
+def test_every_further_collection_is_counted_and_not_shown() -> None:
+    many = [
+        Collection(n, Resource(f"c{n:03}"), n, Definition())
+        for n in range(1, openapi.COLLECTIONS_MAX + 11)
+    ]
+    document = openapi.build(documented(), Settings(), many)
+    assert "/v1/c100" in document["paths"]
+    assert "/v1/c101" not in document["paths"]
+    assert "100 of 110 collections besides items are shown" in document["info"]["description"]
+    per_collection = (len(json.dumps(document)) - len(json.dumps(DOCUMENT))) / 100
+    assert per_collection < 40_000, per_collection
 
 
 def test_every_route_is_in_it() -> None:
