@@ -18,7 +18,7 @@ from service.settings import Database
 from service.store import migrate as migrating
 from service.store.examine import migration_names
 from tests.fixtures.databases import empty_databases
-from tests.fixtures.running import start_service
+from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.stack import execute
 
 # As releases before wrote them.
@@ -107,29 +107,31 @@ def test_an_upgrade_under_load_loses_nothing_and_changes_no_tag(
         done.set()
         writer.join()
     try:
-        with running.client() as client:
-            [kept, *_] = client.get("/v1/items?filter[name]=kettle").json()["items"]
-            assert (kept["etag"], kept["version"]) == (TAG, 3)
-            path = f"/v1/items/{kept['id']}"
-            for _ in range(3):
-                read = client.get(path)
-                assert (read.status_code, read.headers["etag"]) == (200, TAG)
-            assert client.get(path, headers={"if-none-match": TAG}).status_code == 304
-            listed = client.get("/v1/items?filter[owner_id]=bob", headers={"prefer": "count=exact"})
-            assert listed.json()["total"] == 3000
-            loaded = client.get(
-                "/v1/items?filter[owner_id]=carol", headers={"prefer": "count=exact"}
-            )
-            assert loaded.json()["total"] == len(written)
-            headers = {"idempotency-key": "before", "content-type": "application/json"}
-            replayed = client.post("/v1/items", content=BODY, headers=headers)
-            assert replayed.headers["idempotency-replayed"] == "true"
-            changed = client.put(path, json={"data": {}}, headers={"if-match": TAG})
-            assert (changed.status_code, changed.json()["version"]) == (200, 4)
+        _check_unchanged(running, len(written))
         old = execute(url, "SELECT count(*) FROM pg_class WHERE relname ~ '^items_list_.*_0$'")
         assert old == [(0,)]
     finally:
         assert running.stop() == 0
+
+
+def _check_unchanged(running: RunningService, loaded_items: int) -> None:
+    with running.client() as client:
+        [kept, *_] = client.get("/v1/items?filter[name]=kettle").json()["items"]
+        assert (kept["etag"], kept["version"]) == (TAG, 3)
+        path = f"/v1/items/{kept['id']}"
+        for _ in range(3):
+            read = client.get(path)
+            assert (read.status_code, read.headers["etag"]) == (200, TAG)
+        assert client.get(path, headers={"if-none-match": TAG}).status_code == 304
+        listed = client.get("/v1/items?filter[owner_id]=bob", headers={"prefer": "count=exact"})
+        assert listed.json()["total"] == 3000
+        loaded = client.get("/v1/items?filter[owner_id]=carol", headers={"prefer": "count=exact"})
+        assert loaded.json()["total"] == loaded_items
+        headers = {"idempotency-key": "before", "content-type": "application/json"}
+        replayed = client.post("/v1/items", content=BODY, headers=headers)
+        assert replayed.headers["idempotency-replayed"] == "true"
+        changed = client.put(path, json={"data": {}}, headers={"if-match": TAG})
+        assert (changed.status_code, changed.json()["version"]) == (200, 4)
 
 
 BODY = b'{"data":{"n":1}}'
