@@ -7,7 +7,8 @@ Both ask the same Reader and send the same representations: there is one way to 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from functools import cache
+from time import perf_counter, time
 from typing import Final, NamedTuple, TypeAlias
 
 from service import native
@@ -40,6 +41,7 @@ from service.model.errors import ItemNotFound
 from service.model.rate import Admission
 from service.model.resource import DEFAULT_VERSION, ITEMS, OTHERS
 from service.observe.access_log import AccessLog
+from service.observe.instruments import Distribution
 from service.observe.metrics import SENT_BYTES
 from service.observe.request_ids import request_ids
 from service.observe.requests import SOURCES, of_route
@@ -67,7 +69,13 @@ class _Hot:
         self.scope = collection.resource.read_scope
         self.is_plain = is_plain(collection)
         self.route = _ROUTES[not collection.number]
-        self.times = {source: of_route("GET", self.route, source) for source in ("", *SOURCES)}
+        self.times = _times(self.route)
+
+
+@cache
+def _times(route: str) -> dict[str, list[Distribution]]:
+    """By what answered."""
+    return {source: of_route("GET", route, source) for source in ("", *SOURCES)}
 
 
 class Asked(NamedTuple):
@@ -244,18 +252,29 @@ class GetItem:
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
         known = conditions.if_none_match or NO_TAGS
+        kind = collection.resource
         if fields is None:
-            return self._replies.of_stored(stored, wanted, coding, known, collection.resource)
-        if known.matches_weakly(entry):
-            return self._replies.not_modified(entry, wanted, fields)
-        return self._replies.selected(entry.item(item_id), wanted, fields, collection.resource)
+            reply = self._replies.of_stored(stored, wanted, coding, known, kind)
+        elif known.matches_weakly(entry):
+            reply = self._replies.not_modified(entry, wanted, fields)
+        else:
+            reply = self._replies.selected(entry.item(item_id), wanted, fields, kind)
+        ttl_s = context.collection.definition.ttl_s
+        if wanted.shared_vary and ttl_s is not None:
+            return self._replies.until(reply, entry.updated_s + ttl_s - time())
+        return reply
 
     def _learn(self) -> None:
         """Know the collections as they are by now; reads under way look at them again."""
-        for hot in self._hot.values():
-            hot.is_plain = False
-        self._hot = {
-            prefix: _Hot(collection)
-            for prefix, collection in self._collections.hot_prefix.items()
-            if not collection.is_public
-        }
+        known, self._hot = self._hot, {}
+        for prefix, collection in self._collections.hot_prefix.items():
+            before = known.pop(prefix, None)
+            if before is not None and before.collection is collection:
+                self._hot[prefix] = before
+                continue
+            if before is not None:
+                before.is_plain = False
+            if not collection.is_public:
+                self._hot[prefix] = _Hot(collection)
+        for dropped in known.values():
+            dropped.is_plain = False

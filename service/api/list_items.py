@@ -58,6 +58,8 @@ class ListItems:
         wanted = readable(context)
         links = self._links(context, answer.cursors, wanted.version)
         reply = self._reply(context, asked, answer, wanted, links)
+        if wanted.shared_vary and context.collection.definition.ttl_s is not None:
+            reply = self._replies.until(reply, 0)
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))

@@ -186,7 +186,8 @@ class Router:
         if not _CREDENTIALS.isdisjoint(context.headers):
             return False
         found = self._collections.of_path(context.path)
-        if found is None or not found[0].is_public:
+        # A route of a Robyn application at such a path is no collection's.
+        if found is None or not found[0].is_public or self.answer.methods(context.path):
             return False
         is_read = context.method in ("GET", "HEAD")
         return is_read or (context.method == "POST" and found[1].below == ITEMS.SEARCH)
@@ -200,6 +201,7 @@ class Router:
         if parts is None or parts[0] == ITEMS.name:
             return context.path
         name, target = parts
+        # Without a version it may be any path.
         if target.version is None and name not in self._collections.by_name:
             return context.path
         context.collection = self._collections.find(name)

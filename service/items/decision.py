@@ -37,7 +37,10 @@ def replacing(
     conditions: Conditions,
     collection: Collection = ITEMS_BY_DEFAULT,
 ) -> Decide:
-    """The item with other data; a new one where there is none, or the caller's own tombstone."""
+    """The item with other data; a new one where there is none, or the caller's own tombstone.
+
+    It raises ItemNotFound for an id that is another collection's, or one of a hidden item.
+    """
 
     def decide(row: Item | None) -> Change:
         current = visible(collection, caller, row, time.time())

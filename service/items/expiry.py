@@ -1,4 +1,4 @@
-"""Deleting idempotency records and tombstones whose retention time is over.
+"""Removing idempotency records, tombstones and items whose time is over.
 
 Every worker does it, each shard one at a time. What it costs is in docs/operations.md.
 """
@@ -6,12 +6,13 @@ Every worker does it, each shard one at a time. What it costs is in docs/operati
 import asyncio
 import logging
 import random
+from functools import partial
 
 from service.flow.deadline import within
 from service.model.errors import HotshelfError
 from service.observe.logs import fields
 from service.settings import Writes
-from service.store.expiry import expire_records, purge_tombstones
+from service.store.expiry import end_items, expire_records, purge_tombstones
 from service.store.shards import Shard, Shards
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,14 @@ class Expiry:
     async def sweep(self, shard: Shard) -> int:
         """Delete everything that is due in a shard; the number of rows."""
         removed = 0
-        for delete, older_than_s in (
-            (expire_records, self._records_s),
-            (purge_tombstones, self._tombstones_s),
+        for remove in (
+            partial(expire_records, older_than_s=self._records_s),
+            partial(purge_tombstones, older_than_s=self._tombstones_s),
+            end_items,
         ):
             batch = BATCH
             while batch == BATCH:
-                batch = await within(_TIMEOUT_S, delete(shard, older_than_s, BATCH))
+                batch = await within(_TIMEOUT_S, remove(shard, limit=BATCH))
                 removed += batch
                 if batch:
                     await asyncio.sleep(_PAUSE_S)

@@ -4,9 +4,11 @@ import time
 from typing import NamedTuple
 
 from service import native
+from service.items.visibility import is_hidden
 from service.model.caller import Caller
-from service.model.change import Claim, Decide
+from service.model.change import Claim, Decide, Outcome
 from service.model.collection import ITEMS_BY_DEFAULT, Collection
+from service.model.errors import ItemNotFound
 from service.store.write.request import ItemRequest, Write
 
 
@@ -31,6 +33,14 @@ class Planned(NamedTuple):
     data: bytes = b""
     patch_bytes: int = 0
     collection: Collection = ITEMS_BY_DEFAULT
+
+
+def shown(caller: Caller, planned: Planned, outcome: Outcome) -> Outcome:
+    """The outcome. Raises ItemNotFound for a replay of another's item that is hidden by now."""
+    item = outcome.item
+    if outcome.replayed and item is not None and is_hidden(planned.collection, caller, item):
+        raise ItemNotFound
+    return outcome
 
 
 def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:

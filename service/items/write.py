@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from service.flow.deadline import within
 from service.flow.tick_batch import TickBatch
 from service.items.outbox import Outbox
-from service.items.planned import Planned, write_of
+from service.items.planned import Planned, shown, write_of
 from service.items.write_policy import WritePolicy
 from service.model.caller import Caller
 from service.model.change import Outcome
@@ -57,16 +57,16 @@ class ItemWriter:
     async def write(self, caller: Caller, planned: Planned) -> Outcome:
         """The outcome, once it is committed and may be acknowledged.
 
-        Raises what the decision raises, InvalidContent, ShardUnavailable, Overloaded and
-        DatabaseTimeout; with a key also RequestInProgress and IdempotencyKeyReused, without one
-        OutcomeUnknown.
+        Raises what the decision raises, InvalidContent, DefinitionChanged, ShardUnavailable,
+        Overloaded and DatabaseTimeout; with a key also RequestInProgress and
+        IdempotencyKeyReused, without one OutcomeUnknown.
         """
         write = write_of(caller, planned, self._shards.buckets)
         attempt = self._create if planned.item_id is None else self._change
         outcome = await self._policy.once(write.request, partial(attempt, write))
         if outcome.error is not None:
             raise outcome.error
-        return outcome
+        return shown(caller, planned, outcome)
 
     async def _create(self, write: Write) -> Outcome:
         shard = await self._shards.of(write.request.item_id)

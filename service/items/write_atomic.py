@@ -7,7 +7,7 @@ from functools import partial
 
 from service.flow.deadline import within
 from service.items.outbox import Outbox
-from service.items.planned import Planned, write_of
+from service.items.planned import Planned, shown, write_of
 from service.items.write_policy import WritePolicy
 from service.model.caller import Caller
 from service.model.change import Outcome
@@ -32,7 +32,9 @@ class AtomicWriter:
         """The outcomes in order. Raises SeveralShards, BatchFailed, and as ItemWriter does."""
         writes = [write_of(caller, one, self._shards.buckets) for one in planned]
         requests = [write.request for write in writes]
-        return await self._policy.together(requests, partial(self._attempt, writes))
+        outcomes = await self._policy.together(requests, partial(self._attempt, writes))
+        pairs = zip(planned, outcomes, strict=True)
+        return [shown(caller, one, outcome) for one, outcome in pairs]
 
     async def _attempt(self, writes: Sequence[Write]) -> list[Outcome]:
         shard = await self._shard(writes)

@@ -5,6 +5,7 @@ shard). Why no migration library: docs/decisions/0003-migrations.md.
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -26,6 +27,11 @@ _LOCK = 0x686F7473  # any constant that nothing else in these databases locks
 # A server that is busy with a checkpoint or an index does not take what it is sent for a while.
 _PATIENT: dict[str, Any] = {"options": "-c timezone=UTC", "tcp_user_timeout": 60_000}
 _ASKED_AT_ONCE = 16
+
+# Who waits for a table's lock holds up all that come later, so it gives up and comes back.
+_LOCK_TIMEOUT = "2s"
+_ATTEMPTS = 60
+_PAUSE_S = 0.5
 
 
 class MigrationError(Exception):
@@ -115,8 +121,22 @@ def _why_not(state: NodeState | str, highest: int) -> str:
 
 
 def _apply_files(connection: Connection[Row]) -> list[str]:
+    """Apply what is new, each time for as long as requests may be held up by a table's lock."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _apply_new(connection)
+        except psycopg.errors.LockNotAvailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE_S)
+    raise AssertionError
+
+
+def _apply_new(connection: Connection[Row]) -> list[str]:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        # After that lock, which another migration may hold for long.
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
             " name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"

@@ -57,6 +57,7 @@ EXEMPT = {
             "api.headers.timing.timing_fields",
             "api.represent.batch_results.BatchResults.of_read",
             "api.represent.cursor_profile.media_type",
+            "api.represent.fields.chosen_fields",
             "api.represent.fields.select",
             "api.represent.item_reply.ItemReplies.of_stored",
             "api.request.Exchange.response_bytes",

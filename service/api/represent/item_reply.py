@@ -20,6 +20,7 @@ from service.model.resource import ITEMS, Resource
 _MAX_PREPARED = 4
 
 VARY = ", ".join(("Accept", "Accept-Encoding", *HEADERS))
+_SHARED = "public, max-age=0, s-maxage={}"
 
 
 class ItemReplies:
@@ -40,7 +41,8 @@ class ItemReplies:
         """
         self._origin = ", Origin" if cors else ""
         self._cache_control = cache_control
-        self._shared = f"public, max-age=0, s-maxage={shared_max_age_s}"
+        self._shared_max_age_s = shared_max_age_s
+        self._shared = _SHARED.format(shared_max_age_s)
         self._deprecation = {1: deprecation, 2: ()}
         self.base_url = public_url.rstrip("/")
 
@@ -49,6 +51,13 @@ class ItemReplies:
         vary = f"{wanted.shared_vary or VARY}{self._origin}"
         cache_control = self._shared if wanted.shared_vary else self._cache_control
         return [("cache-control", cache_control), ("vary", vary)]
+
+    def until(self, reply: Reply, left_s: float) -> Reply:
+        """An answer that shared caches may keep, but not beyond these seconds."""
+        seconds = max(0, min(self._shared_max_age_s, int(left_s)))
+        value = _SHARED.format(seconds)
+        headers = [(n, value if n == "cache-control" else v) for n, v in reply.headers]
+        return Reply(reply.status, headers, reply.body)
 
     def of_stored(
         self,

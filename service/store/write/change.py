@@ -282,12 +282,11 @@ async def _as_committed(
 def _item_after(pending: Pending, transaction: Transaction, text: str | None) -> Item:
     before, change, now = pending.before, pending.change, transaction.now
     data = None if text is None else text.encode()
-    item_id, collection = pending.request.item_id, pending.request.collection
+    item_id, of = pending.request.item_id, pending.request.collection
+    version = 1 if before is None else before.version + 1
     if change.kind == "created" or before is None:
-        version = 1 if before is None else before.version + 1
-        return Item(item_id, change.owner_id, version, now, now, data, collection)
-    version, created_at = before.version + 1, before.created_at
-    return Item(item_id, before.owner_id, version, created_at, now, data, collection)
+        return Item(item_id, change.owner_id, version, now, now, data, of)
+    return Item(item_id, before.owner_id, version, before.created_at, now, data, of)
 
 
 @asynccontextmanager

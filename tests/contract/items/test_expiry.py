@@ -77,3 +77,48 @@ def test_the_sweep_takes_what_is_over_and_nothing_else(fresh: Database) -> None:
     assert count(fresh) == 3
     left = execute(url, "SELECT key FROM idempotency_keys ORDER BY key")
     assert left == [("0",), ("2",), ("3",)]
+
+
+def test_items_end_with_their_time_or_their_collection(fresh: Database) -> None:
+    """As tombstones of the next version, of which caches are told."""
+    url = fresh.shards[0][0]
+    execute(
+        url,
+        "INSERT INTO collections (number, name, version, definition, dropped_at) VALUES"
+        """ (1, 'hour', 1, '{"ttl_s": 3600}', NULL), (2, 'ever', 2, '{"ttl_s": null}', NULL),"""
+        " (3, NULL, 3, '{}', now())",
+    )
+    # In collection 1 one item is young, one was changed lately and one has ended.
+    execute(
+        url,
+        "INSERT INTO items SELECT gen_random_uuid(), 'o', '{}', 7, made, changed, NULL, c"
+        "  FROM (VALUES (0, now() - interval '9 h', now() - interval '9 h'),"
+        "               (1, now(), now()),"
+        "               (1, now() - interval '9 h', now() - interval '59 min'),"
+        "               (1, now() - interval '9 h', now() - interval '61 min'),"
+        "               (2, now() - interval '9 h', now() - interval '9 h'),"
+        "               (3, now(), now())) AS v (c, made, changed)"
+        " CROSS JOIN generate_series(1, 3)",
+    )
+
+    async def run() -> list[int]:
+        async with opened(fresh) as shards:
+            expiry = Expiry(shards, Writes())
+            return [await expiry.sweep(shards.all[0]) for _ in range(2)]
+
+    assert asyncio.run(run()) == [6, 0]
+    rows = execute(
+        url,
+        "SELECT collection, data IS NULL, version, count(*),"
+        "       count(*) FILTER (WHERE deleted_at = updated_at)"
+        "  FROM items GROUP BY 1, 2, 3 ORDER BY 1, 2",
+    )
+    assert rows == [
+        (0, False, 7, 3, 0),
+        (1, False, 7, 6, 0),
+        (1, True, 8, 3, 3),
+        (2, False, 7, 3, 0),
+        (3, True, 8, 3, 3),
+    ]
+    told = execute(url, "SELECT count(*) FROM cache_outbox JOIN items ON id = item_id")
+    assert told == [(6,)]

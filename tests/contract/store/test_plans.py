@@ -65,6 +65,7 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     ),
     "EXPIRE_RECORDS": _OLD,
     "PURGE_TOMBSTONES": _OLD,
+    "END_ITEMS": (1, 3, 500),
     "ANNOUNCE_NAMED": (_IDS,),
     "CLEAR_OUTBOX": ([uuid4() for _ in range(1000)], list(range(1000))),
 }

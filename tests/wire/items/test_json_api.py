@@ -40,20 +40,21 @@ def test_a_client_creates_reads_changes_and_deletes(service: RunningService) -> 
         # It knows nothing of entity tags.
         "if-match": "*",
     }
-    schema = {"items": {"properties": {"name": {"type": "string"}, "size": {"type": "number"}}}}
+    kind = service.collection
+    schema = {kind: {"properties": {"name": {"type": "string"}, "size": {"type": "number"}}}}
     options = {"headers": headers}
     with Session(f"{service.url}/v2", schema=schema, request_kwargs=options) as session:
-        created = session.create_and_commit("items", name="shelf", size=1)
+        created = session.create_and_commit(kind, name="shelf", size=1)
         assert created.id
         item_id = created.id
     with Session(f"{service.url}/v2", schema=schema, request_kwargs=options) as session:
-        item = session.get("items", item_id).resource
+        item = session.get(kind, item_id).resource
         assert (item.name, item.size, item.meta.version) == ("shelf", 1, 1)
         del headers["idempotency-key"]
         item.size = 2
         item.commit()
         assert item.meta.version == 2
-    url = f"{service.url}/v2/items/{item_id}"
+    url = f"{service.url}/v2/{kind}/{item_id}"
     read = requests.get(url, headers=headers, timeout=10)
     assert read.json()["data"]["attributes"] == {"name": "shelf", "size": 2}
 
@@ -188,7 +189,9 @@ def test_a_client_walks_a_list(service: RunningService) -> None:
     assert first.json()["data"][0]["meta"]["etag"].startswith('"1-')
     options = {"headers": {"authorization": f"Bearer {service.token()}", "accept": JSON_API}}
     with Session(f"{service.url}/v2", request_kwargs=options) as session:
-        walked = session.iterate("items", Modifier(f"page[size]=2&filter[shelf]={shelf}"))
+        walked = session.iterate(
+            service.collection, Modifier(f"page[size]=2&filter[shelf]={shelf}")
+        )
         assert sorted(item.id for item in walked) == sorted(ids)
 
 

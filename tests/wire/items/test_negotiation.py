@@ -66,7 +66,10 @@ def test_two_lines_are_one_list(service: RunningService, item_id: str) -> None:
         f"Accept: {V2};q=0.5",
         f"Authorization: Bearer {service.token()}",
     ]
-    answer = ask(int(service.url.rpartition(":")[2]), request("GET", f"/items/{item_id}", *fields))
+    answer = ask(
+        int(service.url.rpartition(":")[2]),
+        request("GET", f"/{service.collection}/{item_id}", *fields),
+    )
     assert (answer.status, answer.header("content-type")) == (200, V2)
 
 
