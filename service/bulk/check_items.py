@@ -6,7 +6,7 @@ from contextlib import closing
 from service.items.data_schema import DataSchema
 from service.model.errors import Location
 from service.settings import Database
-from service.store.copy import copy_items
+from service.store.copy_out import copy_items
 from service.store.migrate import connect_primary
 
 

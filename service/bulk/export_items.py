@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from service.model.item_json import render
 from service.settings import Database
-from service.store.copy import copy_items
+from service.store.copy_out import copy_items
 from service.store.migrate import connect_primary
 
 

@@ -1,10 +1,10 @@
-"""Many items at once: COPY into and out of one shard, over a blocking connection of its own.
+"""Many items at once: COPY into one shard, over a blocking connection of its own.
 
 Rows travel in PostgreSQL's binary COPY format: JSON text goes through unescaped, byte for byte.
 """
 
 import struct
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -12,10 +12,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.adapt import Buffer, Loader
-from psycopg.pq import Format
 
-from service.model.item import Item
 from service.settings import Database
 from service.store.connection import Row
 from service.store.item_rows import ITEM_COLUMNS
@@ -278,39 +275,3 @@ class ShardWriter:
             "UPDATE import_positions SET line = %s, updated_at = now() WHERE import_id = %s",
             (line, self._import_id),
         )
-
-
-class _RawUuid(Loader):
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> bytes:
-        return bytes(data)
-
-
-class _RawJson(Loader):
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> bytes:
-        return bytes(data)[1:]
-
-
-def copy_items(
-    connection: Connection[Row], after: bytes | None, collection: int = 0
-) -> Generator[Item, None, None]:
-    """A collection's items in a shard, in the order of ids; only greater ones than ``after``.
-
-    One snapshot, streamed: neither side holds more than a few rows. To be closed by the caller.
-    """
-    connection.adapters.register_loader("uuid", _RawUuid)
-    connection.adapters.register_loader("jsonb", _RawJson)
-    # Merging the partitions' primary keys needs no space; a sort would fill temporary files.
-    connection.execute("SET enable_sort = off")
-    beyond = sql.SQL("AND id > {}").format(UUID(bytes=after)) if after else sql.SQL("")
-    query = sql.SQL(
-        "COPY (SELECT {} FROM items WHERE data IS NOT NULL AND collection = {} {} ORDER BY id)"
-        " TO STDOUT (FORMAT binary)"
-    ).format(sql.SQL(ITEM_COLUMNS), sql.Literal(collection), beyond)
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
-        copy.set_types(["uuid", "text", "int8", "timestamptz", "timestamptz", "jsonb", "int2"])
-        for row in copy.rows():
-            yield Item(*row)
