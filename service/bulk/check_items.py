@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from service.items.data_schema import DataSchema
+from service.bulk.rows import CheckData
 from service.model.errors import Location
 from service.settings import Database
 from service.store.copy_out import copy_items
@@ -11,9 +11,9 @@ from service.store.migrate import connect_primary
 
 
 def violators(
-    settings: Database, collection: int, schema: DataSchema, progress: Callable[[int], None]
+    settings: Database, collection: int, check: CheckData, progress: Callable[[int], None]
 ) -> Iterator[tuple[bytes, Location]]:
-    """Ids of items whose data breaks ``schema``, each with the first location, shard by shard.
+    """Ids of items whose data ``check`` finds fault with, each with the first location, shard by shard.
 
     ``progress`` is told how many items were read. Raises MigrationError and psycopg.Error.
     """
@@ -25,7 +25,7 @@ def violators(
         ):
             for item in items:
                 assert item.data is not None
-                found = schema.first_violation(item.data, "/data")
+                found = check(item.data, "/data")
                 read += 1
                 progress(read)
                 if found is not None:

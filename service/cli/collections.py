@@ -176,9 +176,9 @@ def _report(operator: _Operator, collection: Collection, schema: Any, most: int 
         progress.show(count, None)
 
     try:
-        checked = _compiled(schema)
+        check = _compiled(schema).first_violation
         for item_id, location in violators(
-            operator.settings.database, collection.number, checked, show
+            operator.settings.database, collection.number, check, show
         ):
             wrong += 1
             if most is None or wrong <= most:
