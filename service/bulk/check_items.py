@@ -13,7 +13,7 @@ from service.store.migrate import connect_primary
 def violators(
     settings: Database, collection: int, check: CheckData, progress: Callable[[int], None]
 ) -> Iterator[tuple[bytes, Location]]:
-    """Ids of items whose data ``check`` finds fault with, each with the first location, shard by shard.
+    """Ids of items that ``check`` finds fault with, each with the first location, by shard.
 
     ``progress`` is told how many items were read. Raises MigrationError and psycopg.Error.
     """
