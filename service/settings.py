@@ -37,12 +37,18 @@ class Http:
     drain_s: float = _setting(0.0, "not ready, still serving, before the listener closes", ge=0)
     grace_s: float = _setting(30.0, "time for running requests to end after that", ge=1)
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address"
+        (),
+        "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address, and "
+        "X-Forwarded-Proto and -Host the URL it asked for",
     )
     open_metrics: bool = _setting(
         default=True, doc="/metrics needs no credentials from this machine"
     )
-    public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
+    public_url: str = _setting(
+        "",
+        "scheme, authority and path, if any, that Location and links begin with; empty: what a "
+        "trusted proxy says, else relative",
+    )
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
     timing: str = _setting(
         "asked",

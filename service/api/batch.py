@@ -15,6 +15,7 @@ from service.api.change_item import PATCHES, check_precondition_sent, offloaded
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
+from service.api.public_url import PublicUrl
 from service.api.query import parameters
 from service.api.represent import v1
 from service.api.represent.batch_results import BatchResults
@@ -50,7 +51,7 @@ class Batch:
         require_if_match: bool,
         body_max_bytes: int,
         schema: DataSchema,
-        public_url: str,
+        public_url: PublicUrl,
     ) -> None:
         self._gate = gate
         self._reader = reader
@@ -59,14 +60,13 @@ class Batch:
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
         self._schema = schema
-        base_url = public_url.rstrip("/")
-        self._results = {version: BatchResults(version, base_url) for version in (1, 2)}
+        self._public_url = public_url
 
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
         check_batch_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
-        shown = self._results[wanted.version]
+        shown = BatchResults(wanted.version, self._public_url.of(context))
         parameters(context.query_string, ())
         caller = context.caller
         assert caller is not None

@@ -25,7 +25,7 @@ from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
 from service.http.connections import limit_unread
-from service.http.request_rules import check_headers, check_path
+from service.http.request_rules import check_headers, check_path, is_clearly_framed
 from service.http.sending import Sending, address_of
 from service.http.traced import begun, ended
 from service.model.errors import (
@@ -175,11 +175,11 @@ class Application:
         self._send(scope, exchange, context, reply)
 
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None:
-        """Send a large answer of the hot path, or an error where too many wait already."""
+        """Send a large answer of the hot path, or an error where too much of ``holder`` waits."""
         try:
-            self._sending.send(exchange, scope.client, address_of(scope.client), reply)
+            self._sending.send(exchange, scope.client, holder, reply)
         except HotshelfError as error:
             self.send_error(scope, exchange, error, admission)
 
@@ -191,7 +191,7 @@ class Application:
         headers = [*reply.headers, ("x-request-id", context.request_id)]
         if context.trace is not None:
             headers.append(("traceparent", context.trace.traceparent))
-        if worker.draining():
+        if worker.draining() or not is_clearly_framed(context):
             headers.append(("connection", "close"))
         if reply.status in _BODILESS:
             exchange.response_empty(reply.status, headers)
@@ -199,7 +199,8 @@ class Application:
             headers.append(("content-length", str(len(reply.body))))
             exchange.response_empty(reply.status, headers)
         else:
-            holder = context.peer if context.caller is None else context.caller.account
+            unknown = context.address or context.peer
+            holder = unknown if context.caller is None else context.caller.account
             whole = Reply(reply.status, headers, reply.body)
             try:
                 self._sending.send(exchange, scope.client, holder, whole)
@@ -256,7 +257,7 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    check_headers(scope.headers, context)
+    check_headers(scope, context)
     check_path(context.path)
     return await worker.answer(context)
 
