@@ -5,6 +5,8 @@ from service.model.errors import InvalidHeader, NoSuchRoute, Place, TooManyHeade
 
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
+# As RSGI writes it.
+_HTTP_1_0 = "1"
 
 
 def check_headers(scope: Scope, context: RequestContext) -> None:
@@ -24,7 +26,7 @@ def check_headers(scope: Scope, context: RequestContext) -> None:
         raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
     hosts = len(headers.get("host", ()))
     # The checks of some proxies are HTTP/1.0 without it, as that version allows.
-    if hosts != 1 and (hosts or scope.http_version != "1.0"):
+    if hosts != 1 and (hosts or scope.http_version != _HTTP_1_0):
         raise InvalidHeader(
             "A request needs exactly one Host field.",
             Place("Send it exactly once.", header="host"),

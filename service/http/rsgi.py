@@ -140,7 +140,7 @@ class Application:
         assert worker is not None
         budgets, is_batch = worker.budgets, scope.path in _BATCH_PATHS
         with (budgets.batches if is_batch else budgets.bodies).lease() as lease:
-            context = self._context(worker, scope, exchange, lease)
+            context, body = self._context(worker, scope, exchange, lease)
             if admitted is not None:
                 context.caller, context.admission = admitted
             span = begun(context, drawn=drawn)
@@ -152,6 +152,8 @@ class Application:
             self._send(scope, exchange, context, reply)
         if span is not None:
             ended(span, context, reply)
+        if body.is_unread and is_clearly_framed(context):
+            await body.drop()
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
         self.send_error(scope, exchange, error, None)
@@ -167,7 +169,7 @@ class Application:
         """Answer with an error, counted against a limit already or not."""
         worker = self._worker
         assert worker is not None
-        context = self._context(worker, scope, exchange)
+        context, _ = self._context(worker, scope, exchange)
         context.admission = admission
         if began_s is not None:
             context.began_s = began_s
@@ -210,13 +212,14 @@ class Application:
 
     def _context(
         self, worker: Worker, scope: Scope, exchange: Exchange, lease: Lease | None = None
-    ) -> RequestContext:
+    ) -> tuple[RequestContext, Body]:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
         is_batch = scope.path in _BATCH_PATHS
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
-        return RequestContext(
+        body = Body(headers, exchange, max_bytes, self._body_limit, lease)
+        context = RequestContext(
             method=scope.method,
             scheme=scope.scheme,
             path=scope.path,
@@ -225,8 +228,9 @@ class Application:
             peer=address_of(scope.client),
             request_id=_sent_id(headers.get("x-request-id")) or self._new_id(),
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, max_bytes, self._body_limit, lease).read,
+            read_body=body.read,
         )
+        return context, body
 
 
 def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int = 100) -> None:
