@@ -81,7 +81,9 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
+        held_bytes = settings.memory.limiter_max_bytes
+        limiter = _started(Limiter(limits_redis, settings.http.workers, held_bytes), opened)
+        budgets = Budgets.of(settings.memory)
         proxies = checked(
             "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
         )
@@ -89,7 +91,7 @@ async def open_worker() -> Worker:
         gate, oauth2, tokens = await open_access(settings, shards, limiter, proxies, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, public_url, deprecation)
-        writer, atomic = _writers(settings, shards, outbox)
+        writer, atomic = _writers(settings, shards, outbox, budgets)
         schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
@@ -97,7 +99,6 @@ async def open_worker() -> Worker:
         redis_troubles = partial(troubles, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_troubles, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads, public_url), _docs(settings)
-        budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
         get = GetItem(*(gate, reader, replies), drain.__bool__, observation.access_log)
@@ -189,8 +190,11 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
-    policy = WritePolicy(shards, settings.database.timeout_s)
+def _writers(
+    settings: Settings, shards: Shards, outbox: Outbox, budgets: Budgets
+) -> tuple[ItemWriter, AtomicWriter]:
+    timeout_s, body_max_bytes = settings.database.timeout_s, settings.http.body_max_bytes
+    policy = WritePolicy(shards, timeout_s, budgets.patches, body_max_bytes)
     shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
     return ItemWriter(*shared), AtomicWriter(*shared)
 
