@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.fixtures.stack import short_directory
 RESULT = Path(__file__).parent / "results" / "observe.json"
 _CONNECTIONS, _ITEMS, _SIZE = 64, 200, 300
 _QUOTA = {"HOTSHELF_LIMITS_QUOTA": "1000000", "HOTSHELF_LIMITS_WINDOW_S": "1"}
+_READS = {"near": {}, "redis": {"HOTSHELF_NEAR_CACHE_BYTES": "0"}}
 _OFF = {"HOTSHELF_LOG_ACCESS_SAMPLE": "0"}
 
 
@@ -37,15 +39,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     args = parser.parse_args()
     folder = short_directory()
-    found: dict[str, Any] = {"machine": machine.describe()}
-    with EmbeddedStack(folder, shards=1, replicas=0) as stack, running_collector() as collector:
-        servers = Stack(stack.shards, stack.redis_url)
-        for read, near in (("near", {}), ("redis", {"HOTSHELF_NEAR_CACHE_BYTES": "0"})):
-            with _variants(servers, folder, collector.url, near) as variants:
-                found[read] = _compared(variants, args.rounds, args.seconds)
-        found["spans"] = len(collector.spans())
+    try:
+        with EmbeddedStack(folder, shards=1, replicas=0) as stack:
+            servers = Stack(stack.shards, stack.redis_url)
+            found = measure(servers, folder, tuple(_READS), args.rounds, args.seconds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
+
+
+def measure(
+    servers: Stack, folder: Path, reads: tuple[str, ...], rounds: int, seconds: float
+) -> dict[str, Any]:
+    """The costs of ``reads``, "near" and "redis", on servers that nobody else uses."""
+    found: dict[str, Any] = {"machine": machine.describe()}
+    with running_collector() as collector:
+        for read in reads:
+            with _variants(servers, folder, collector.url, _READS[read]) as variants:
+                found[read] = _compared(variants, rounds, seconds)
+        found["spans"] = len(collector.spans())
+    return found
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 
 from service import setting_sources
 from service.api import get_item
-from service.api.request import Exchange, Reply
+from service.api.request import LARGE_BYTES, Exchange, GeneralPath, Reply, Scope
 from service.app import application
 from service.cli.run import serve_options
 from service.model.caller import Caller
@@ -23,18 +23,23 @@ __all__ = ["application"]
 
 def _send(
     self: get_item.GetItem,
+    scope: Scope,
     exchange: Exchange,
+    general: GeneralPath,
     reply: Reply,
     admission: Admission,
-    _caller: Caller,
-    _source: str,
-    _began_s: float,
+    caller: Caller,  # noqa: ARG001
+    source: str,  # noqa: ARG001
+    began_s: float,  # noqa: ARG001
 ) -> None:
     status, headers, body = reply
-    headers = [*headers, ("x-request-id", self._new_id()), *admission.fields()]
+    if admission.is_low or self._always_limit:
+        headers = [*headers, *admission.fields()]
     if self._draining():
-        headers.append(("connection", "close"))
-    if body:
+        headers = [*headers, ("connection", "close")]
+    if len(body) > LARGE_BYTES:
+        general.send_large(scope, exchange, Reply(status, headers, body), admission)
+    elif body:
         exchange.response_bytes(status, headers, body)
     else:
         exchange.response_empty(status, headers)
@@ -44,7 +49,7 @@ def _nothing(_: object) -> None:
     pass
 
 
-get_item.GetItem._send = _send  # type: ignore[method-assign, assignment]  # noqa: SLF001
+get_item.GetItem._send = _send  # type: ignore[method-assign]  # noqa: SLF001
 for part in (Pauses, HostHistory, HostNumbers):
     part.start = _nothing  # type: ignore[method-assign, assignment]
 

@@ -83,6 +83,8 @@ def load(
         raise SettingsError("log.format: it is json, text or empty")
     if settings.http.timing not in ("asked", "always"):
         raise SettingsError("http.timing: it is asked or always")
+    if settings.limits.fields not in ("low", "always"):
+        raise SettingsError("limits.fields: it is low or always")
     if settings.log.level.lower() not in ("debug", "info", "warning", "error"):
         raise SettingsError("log.level: it is debug, info, warning or error")
     return settings, sources

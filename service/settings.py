@@ -160,6 +160,11 @@ class Limits:
         "evicts may pass its capacity once more; empty: redis.url",
         secret=True,
     )
+    fields: str = _setting(
+        "low",
+        "RateLimit and RateLimit-Policy: low (once less than half is left, and on 429) or always, "
+        "which costs the hot path",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Quota:
     free: float = 0.0  # at the last reply, as are level, others and spare
     level: float = 0.0
     spare: int = 0
+    low_below: float = math.inf  # `left` below it: less than half of the capacity is left to all
     replied_at: float = 0.0
     speed: float = 0.0  # admitted tokens per second, smoothed
     passed: int = 0  # admitted since measured_at

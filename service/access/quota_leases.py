@@ -134,10 +134,9 @@ class QuotaLeases:
         # Others may take from what is free at any time: promise no more than our own share.
         share = 2 * (reply.others + 1) if reply.others else 1
         quota.spare = max(0, math.floor(reply.free / share))
-        quota.debt, quota.debt_at = (
-            max(0.0, quota.local_level(self._share(), now) - call.debt),
-            now,
-        )
+        quota.low_below = quota.rate.capacity / 2 - reply.free
+        debt = quota.local_level(self._share(), now) - call.debt
+        quota.debt, quota.debt_at = max(0.0, debt), now
         answers: list[tuple[Waiter, Admission]] = []
         late: list[tuple[int, Waiter]] = []
         refused = False
@@ -265,7 +264,8 @@ class QuotaLeases:
         if left <= quota.renew_below or now >= quota.renew_at:
             self._renew(quota)
         rate = quota.rate
-        return Admission(True, rate, left + quota.spare, rate.reset_s, 0)
+        is_low = left < quota.low_below
+        return Admission(True, rate, left + quota.spare, rate.reset_s, 0, is_low)
 
     def _renew(self, quota: Quota) -> None:
         quota.renew_below, quota.renew_at = -1, math.inf

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from service.api.headers.cors import with_cors
 from service.api.headers.deprecation import is_about_items
 from service.api.headers.media_types import preferred
-from service.api.headers.timing import timing_fields, wants_timing
+from service.api.headers.prefer import prefers
+from service.api.headers.timing import timing_fields
 from service.api.request import Reply, RequestContext
 from service.observe.access_log import AccessLog
 from service.observe.metrics import SENT_BYTES
@@ -19,13 +20,16 @@ _SENT = SENT_BYTES.of()
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """``deprecation`` are the fields of version 1; ``always_timing`` tells all where time went."""
+    """``deprecation`` are the fields of version 1; ``always_timing`` tells all where time went,
+    ``always_limit`` how much of the limit is left.
+    """
 
     cors: Cors
     deprecation: Sequence[tuple[str, str]]
     times: RequestTimes
     access_log: AccessLog
     always_timing: bool = False
+    always_limit: bool = False
 
     def __call__(self, context: RequestContext, reply: Reply) -> Reply:
         """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
@@ -35,10 +39,13 @@ class Finish:
         took_s = time.perf_counter() - context.began_s
         self._observe(context, reply, took_s)
         more: list[tuple[str, str]] = []
-        if self.always_timing or wants_timing(context.headers):
+        if self.always_timing or prefers(context.headers, "timing"):
             more += timing_fields(context.spent_s, took_s, context.source)
-        if context.admission is not None:
-            more += context.admission.fields()
+        if prefers(context.headers, "request-id"):
+            context.names_itself = True
+        admission = context.admission
+        if admission is not None and (self.always_limit or admission.is_low):
+            more += admission.fields()
         deprecation = self.deprecation
         if deprecation and _is_version_1(context) and deprecation[0] not in reply.headers:
             more += deprecation

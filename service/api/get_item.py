@@ -59,7 +59,8 @@ class Asked(NamedTuple):
 class GetItem:
     """One worker's reads by id; belongs to its event loop.
 
-    ``log`` is told of the answers of ``hot``, which are timed and counted here as well.
+    ``log`` is told of the answers of ``hot``, which are timed and counted here as well;
+    ``always_limit`` as of Finish.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class GetItem:
         replies: ItemReplies,
         draining: Callable[[], bool],
         log: AccessLog,
+        always_limit: bool = False,
     ) -> None:
         self._gate = gate
         self._reader = reader
         self._replies = replies
         self._draining = draining
         self._log = log
+        self._always_limit = always_limit
         self._sent = SENT_BYTES.of()
         self._times = {source: of_route("GET", _ROUTE, source) for source in ("", *SOURCES)}
         self._sections = Sections()
@@ -159,10 +162,10 @@ class GetItem:
     ) -> None:
         """Send the reply with what is this request's alone."""
         status, headers, body = reply
-        request_id = self._new_id()
-        headers = [*headers, ("x-request-id", request_id), *admission.fields()]
+        if admission.is_low or self._always_limit:
+            headers = [*headers, *admission.fields()]
         if self._draining():
-            headers.append(("connection", "close"))
+            headers = [*headers, ("connection", "close")]
         if len(body) > LARGE_BYTES:
             whole = Reply(status, headers, body)
             general.send_large(scope, exchange, whole, caller.account, admission)
@@ -178,7 +181,7 @@ class GetItem:
             log.left -= 1
         else:
             key, size = caller.limit_key, len(body)
-            log.observe(request_id, "", "GET", _ROUTE, status, took_s, source, key, size)
+            log.observe(self._new_id(), "", "GET", _ROUTE, status, took_s, source, key, size)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The answer on the general path; raises the errors that a read can end with."""

@@ -37,8 +37,9 @@ class RequestContext:
     (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
     is None until the credentials were checked, ``admission`` until the request was counted
     against a limit, and ``address`` is that of a client without credentials, behind trusted
-    proxies too; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
-    any, or ours where the lot fell on it.
+    proxies too; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if any, or
+    ours where the lot fell on it. ``names_itself``: the answer has ``request_id``, as errors
+    always do.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -59,6 +60,7 @@ class RequestContext:
     source: str = ""
     spent_s: dict[str, float] = field(default_factory=dict)
     route: str = ""
+    names_itself: bool = False
     began_s: float = field(default_factory=time.perf_counter)
 
 

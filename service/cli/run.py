@@ -90,6 +90,8 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
     tables: dict[str, dict[str, object]] = {
         "database": {"shards": stack.shards},
         "redis": {"url": stack.redis_url},
+        # Whoever tries it out shall see how limits are told.
+        "limits": {"fields": "always"},
     }
     export_sources(args.data_dir, args.config)
     for name in ("port", "workers"):

@@ -80,6 +80,7 @@ class Observation:
             self._times,
             self.access_log,
             always_timing=self._settings.http.timing == "always",
+            always_limit=self._settings.limits.fields == "always",
         )
 
     def _busiest(self, parts: Parts) -> dict[str, list[float]]:

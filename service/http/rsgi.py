@@ -190,7 +190,9 @@ class Application:
     ) -> None:
         worker = self._worker
         assert worker is not None
-        headers = [*reply.headers, ("x-request-id", context.request_id)]
+        headers = list(reply.headers)
+        if context.names_itself or not (200 <= reply.status < 300 or reply.status == 304):
+            headers.append(("x-request-id", context.request_id))
         if context.trace is not None:
             headers.append(("traceparent", context.trace.traceparent))
         if worker.draining() or not is_clearly_framed(context):
@@ -216,6 +218,7 @@ class Application:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
+        sent_id = _sent_id(headers.get("x-request-id"))
         is_batch = scope.path in _BATCH_PATHS
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
         body = Body(headers, exchange, max_bytes, self._body_limit, lease)
@@ -226,7 +229,8 @@ class Application:
             query_string=scope.query_string,
             headers=headers,
             peer=address_of(scope.client),
-            request_id=_sent_id(headers.get("x-request-id")) or self._new_id(),
+            request_id=sent_id or self._new_id(),
+            names_itself=sent_id is not None,
             trace=_trace(headers.get("traceparent")),
             read_body=body.read,
         )

@@ -30,7 +30,8 @@ class Rate:
 class Admission(NamedTuple):
     """An answer. ``remaining`` is a lower bound of what would pass now, while nobody else
     spends; after ``reset_s`` it has grown. ``retry_after_s`` is 0 when allowed, else at least 1:
-    the same cost passes then if the key is left alone until then.
+    the same cost passes then if the key is left alone until then. ``is_low``: less than half of
+    the capacity is left to all workers together, or it may be.
     """
 
     allowed: bool
@@ -38,6 +39,7 @@ class Admission(NamedTuple):
     remaining: int
     reset_s: int
     retry_after_s: int
+    is_low: bool = True
 
     def fields(self) -> list[tuple[str, str]]:
         """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers)."""

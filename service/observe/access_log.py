@@ -6,15 +6,15 @@ bound, since in an outage they are all there is.
 
 import hashlib
 import logging
-import math
 import random
 import time
+
+from service.observe.lots import passed_over
 
 _logger = logging.getLogger("hotshelf.access")
 
 # Lines a second beyond those that were drawn.
 _ALWAYS_PER_S = 100
-_NEVER = 1 << 60
 
 
 class AccessLog:
@@ -25,12 +25,12 @@ class AccessLog:
     """
 
     def __init__(
-        self, share: float, slow_s: float, salt: bytes, dice: random.Random | None = None
+        self, share: float, slow_s: float, salt: bytes, rng: random.Random | None = None
     ) -> None:
         self._share = share
         self.slow_s = slow_s
         self._salt = salt
-        self._dice = dice or random.SystemRandom()
+        self._rng = rng or random.SystemRandom()
         self._second, self._told, self._left_out = 0, 0, 0
         self.left = self._next()
 
@@ -91,9 +91,4 @@ class AccessLog:
         return self._told <= _ALWAYS_PER_S
 
     def _next(self) -> int:
-        """How many are passed over before the next that is drawn: lots without a lot each."""
-        if self._share >= 1:
-            return 0
-        if self._share <= 0:
-            return _NEVER
-        return int(math.log(1 - self._dice.random()) / math.log(1 - self._share))
+        return passed_over(self._share, self._rng)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from service.observe.lots import passed_over
 from service.observe.trace_context import TraceContext
 
 Attributes: TypeAlias = Mapping[str, str | int | float | bool]
@@ -48,18 +49,23 @@ class Traces:
         share: float,
         per_s: int,
         clock: Callable[[], float] = time.monotonic,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.begin = begin
         self._share = share
         self._per_s = per_s
         self._clock = clock
-        self._dice = (dice or random.SystemRandom()).random
+        self._rng = rng or random.SystemRandom()
+        self._passing = passed_over(share, self._rng)
         self._left, self._at = float(per_s), clock()
 
     def draws(self) -> bool:
         """Whether a request that says nothing is sampled."""
-        return self._dice() < self._share and self._may()
+        if self._passing:
+            self._passing -= 1
+            return False
+        self._passing = passed_over(self._share, self._rng)
+        return self._may()
 
     def follows(self, trace: TraceContext) -> bool:
         """Whether one with a traceparent is: never where its caller says that it is not."""

@@ -53,6 +53,7 @@ EXEMPT = {
             "api.headers.content_codings.coded",
             "api.headers.header_lists.field",
             "api.headers.header_lists.list_field",
+            "api.headers.prefer.prefers",
             "api.headers.timing.timing_fields",
             "api.represent.batch_results.BatchResults.of_read",
             "api.represent.cursor_profile.media_type",

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench import bench_observe
 from bench.chart import chart
 from bench.end_to_end import AGAINST, Plan, run
 from bench.report import Row, end_to_end_tables, summary
-from service.embedded import EmbeddedStack
+from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.stack import short_directory
 
 PLAN = Plan(sizes=(300,), items=10, misses=20, rounds=1, seconds=1, peers=("webdis", "fastapi"))
@@ -86,3 +87,11 @@ def test_the_report_shows_every_ratio(result: Row) -> None:
         assert f"**{row['median']:.2f}**" in tables
         assert f"{row['median']:.2f}" in lines
     ElementTree.fromstring(chart(result))  # noqa: S314
+
+
+def test_what_being_looked_at_costs_is_measured(stack: EmbeddedStack, tmp_path: Path) -> None:
+    servers = Stack(stack.shards, stack.redis_url)
+    found = bench_observe.measure(servers, tmp_path, ("near",), rounds=1, seconds=0.5)
+    assert set(found["near"]["least_us"]) == {"off", "on", "traced"}
+    assert all(us > 0 for us in found["near"]["least_us"].values())
+    assert found["spans"] > 0

@@ -33,6 +33,7 @@ def shop(small_stack: EmbeddedStack, tmp_path: Path) -> Iterator[RunningService]
         tmp_path,
         HOTSHELF_CORS_ALLOWED_ORIGINS=f"{SHOP} https://other.test",
         HOTSHELF_LIMITS_QUOTA=str(QUOTA),
+        HOTSHELF_LIMITS_FIELDS="always",
     )
     running.age_redis()
     yield running

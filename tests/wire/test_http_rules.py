@@ -80,12 +80,18 @@ def test_request_id_is_echoed(server: Server, sent: str) -> None:
     assert answer.header("x-request-id") == sent == answer.problem["request_id"]
 
 
+def test_a_good_answer_names_the_request_where_it_was_named(server: Server) -> None:
+    sent = server.ask(request("GET", "/pid", "X-Request-Id: mine"))
+    assert (sent.status, sent.header("x-request-id")) == (200, "mine")
+    assert server.ask(request("GET", "/pid")).header("x-request-id") is None
+
+
 @pytest.mark.parametrize(
     "fields", [[], ["X-Request-Id: " + "x" * 129], ["X-Request-Id: a b"], ["X-Request-Id: "],
                ["X-Request-Id: a", "X-Request-Id: b"]]
 )  # fmt: skip
 def test_request_id_is_fresh(server: Server, fields: list[str]) -> None:
-    first, second = (server.ask(request("GET", "/pid", *fields)) for _ in range(2))
+    first, second = (server.ask(request("GET", "/nowhere", *fields)) for _ in range(2))
     assert re.fullmatch("[0-9a-f]{32}", first.header("x-request-id") or "")
     assert first.header("x-request-id") != second.header("x-request-id")
 

@@ -59,11 +59,16 @@ def test_a_request_is_one_line_with_its_ids_and_what_answered(running: RunningSe
 
 
 def test_the_hot_path_is_told_about_as_well(running: RunningService) -> None:
-    with running.client("olga") as owner, running.client("reader") as reader:
+    with running.client("olga") as owner, running.client("log-reader") as reader:
         made = owner.post("/v1/items", json={"data": {}}, headers={"idempotency-key": "log-hot"})
         path = f"/v1/items/{made.json()['id']}"
-        ids = [reader.get(path).headers["x-request-id"] for _ in range(4)]
-    sources = [one(running, request_id=request_id)["source"] for request_id in ids]
+        for _ in range(4):
+            assert reader.get(path).status_code == 200
+        reader.get("/v1/items/0", headers={"x-request-id": "log-hot-caller"})
+    caller = one(running, request_id="log-hot-caller")["caller"]
+    said = lines(running, caller=caller, status=200)
+    sources = [line["source"] for line in said]
+    assert len(sources) == len({line["request_id"] for line in said}) == 4
     assert sources[-1] == "near"
     assert set(sources) <= {"near", "redis", "replica", "primary"}
 

@@ -28,6 +28,7 @@ def issuing(
         Stack(stack.shards, stack.redis_url),
         folder,
         HOTSHELF_AUTH_JWKS="",
+        HOTSHELF_LIMITS_FIELDS="always",
         HOTSHELF_AUTH_ISSUERS=f"{THEIRS} {key_file}; {SILENT} http://127.0.0.1:9/jwks.json",
     )
     yield running

@@ -26,6 +26,7 @@ def limited(
         tmp_path_factory.mktemp("limited"),
         HOTSHELF_HTTP_WORKERS="2",
         HOTSHELF_LIMITS_QUOTA=str(CAPACITY),
+        HOTSHELF_LIMITS_FIELDS="always",
         HOTSHELF_HTTP_TRUSTED_PROXIES="127.0.0.0/8",
     )
     running.age_redis()

@@ -42,6 +42,7 @@ def world(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     more = {"ADD_MIDDLEWARE": "1"} if request.param == "with middleware" else {}
+    more |= {"HOTSHELF_LIMITS_FIELDS": "always"}
     folder = tmp_path_factory.mktemp("additions")
     with Server.serving(ServeOptions(app_target=TARGET), folder, **service.env, **more) as server:
         yield World(server, service.token())

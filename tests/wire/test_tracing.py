@@ -72,7 +72,7 @@ def test_a_sampled_write_shows_where_its_time_went(
     trace = secrets.token_hex(16)
     # A lease is asked for: this caller has none yet.
     with running.client("someone-new") as client:
-        key = {"idempotency-key": "traced"}
+        key = {"idempotency-key": "traced", "prefer": "request-id"}
         answer = client.post("/v1/items", json={"data": {}}, headers=flagged(trace) | key)
     assert answer.status_code == 201
     eventually(lambda: {s.name for s in of_trace(collector, trace)} >= {"POST /v1/items"})

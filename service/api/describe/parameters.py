@@ -108,7 +108,7 @@ EVERYWHERE = (
     _in(
         "header",
         "X-Request-Id",
-        "Echoed if it has 1 to 128 plain characters, else replaced",
+        "Echoed if it has 1 to 128 plain characters, else ignored",
         {"type": "string"},
     ),
     _in(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from service.api.headers.header_lists import list_field, members, parameters
 from service.model.bounds import FIELD_MAX_BYTES, bounded
+from service.model.errors import HeaderTooLarge
 
 
 def wants_minimal(headers: Mapping[str, list[str]]) -> bool:
@@ -18,6 +19,14 @@ def wanted_count(headers: Mapping[str, list[str]]) -> str | None:
     """
     wanted = preference(list_field(headers, "prefer") or "", "count")
     return wanted if wanted in ("exact", "estimated") else None
+
+
+def prefers(headers: Mapping[str, list[str]], wanted: str) -> bool:
+    """Whether ``wanted`` is among the preferences; False for a field too large to be read."""
+    try:
+        return preference(list_field(headers, "prefer") or "", wanted) is not None
+    except HeaderTooLarge:
+        return False
 
 
 @bounded(FIELD_MAX_BYTES)

@@ -5,10 +5,6 @@ For who asks by ``Prefer: timing``, or for all where ``http.timing`` is always.
 
 from collections.abc import Mapping
 
-from service.api.headers.header_lists import list_field
-from service.api.headers.prefer import preference
-from service.model.errors import HeaderTooLarge
-
 # What of an item's read the caches are to thank for, and what they could not answer.
 _STATUS = {
     "near": "hotshelf; hit; detail=near",
@@ -16,14 +12,6 @@ _STATUS = {
     "replica": "hotshelf; fwd=miss; detail=replica",
     "primary": "hotshelf; fwd=miss; detail=primary",
 }
-
-
-def wants_timing(headers: Mapping[str, list[str]]) -> bool:
-    """Whether ``timing`` is preferred; False for a field that is too large to be read."""
-    try:
-        return preference(list_field(headers, "prefer") or "", "timing") is not None
-    except HeaderTooLarge:
-        return False
 
 
 def timing_fields(

@@ -146,7 +146,9 @@ def test_a_section_is_parsed_once_and_after_credentials_and_limit(world: World) 
     assert world.steps == ["caller", "lease", "parse", "near", *again, *again]
     assert [(status, body) for status, _, body in world.sent] == [(200, b"application/json")] * 3
     assert world.sent[0][1]["ratelimit"] == '"default";r=5;t=1'
-    assert len({headers["x-request-id"] for _, headers, _ in world.sent}) == 3
+    world.lease = YES._replace(is_low=False)
+    world.run(PLAIN)
+    assert list(world.sent[-1][1]) == ["coding"]
 
 
 def test_a_miss_asks_for_caller_lease_and_near_cache_once(world: World) -> None:

@@ -34,7 +34,7 @@ def traces(share: float, per_s: int, now: list[float], log: list[str] | None = N
     def begin(name: str, caller: TraceContext | None, attributes: Attributes) -> Span:
         return Noted(name, [] if log is None else log)
 
-    return Traces(begin, share, per_s, clock=lambda: now[0], dice=random.Random(7))
+    return Traces(begin, share, per_s, clock=lambda: now[0], rng=random.Random(7))
 
 
 def test_the_callers_flag_is_followed_up_to_our_rate() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.api.headers.timing import timing_fields, wants_timing
+from service.api.headers.prefer import prefers
+from service.api.headers.timing import timing_fields
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,8 @@ from service.api.headers.timing import timing_fields, wants_timing
     ],
 )
 def test_who_asks(prefer: str, wanted: bool) -> None:
-    assert wants_timing({"prefer": [prefer]}) == wanted
-    assert not wants_timing({})
+    assert prefers({"prefer": [prefer]}, "timing") == wanted
+    assert not prefers({}, "timing")
 
 
 @pytest.mark.parametrize(
