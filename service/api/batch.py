@@ -80,15 +80,19 @@ class Batch:
         assert caller is not None
         for scope in sorted({_SCOPES[one.name] for one in operations}):
             scopes.require(caller, scope)
-        for index, one in enumerate(operations):
-            if one.name in ("create", "replace"):
-                self._schema.check_sent(one.text, f"/operations/{index}/data")
+        if self._schema.is_set:
+            await offloaded(len(body), self._check_schema, operations)
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, operations, shown)
         headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
         reply = Reply(200, [*headers, ("vary", VARY)], shown.body(results))
         return await coded(reply, coding)
+
+    def _check_schema(self, operations: Sequence[BatchOperation]) -> None:
+        for index, one in enumerate(operations):
+            if one.name in ("create", "replace"):
+                self._schema.check_sent(one.text, f"/operations/{index}/data")
 
     async def _as_one(
         self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults
