@@ -36,9 +36,10 @@ class RequestContext:
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
     (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
     is None until the credentials were checked, ``admission`` until the request was counted
-    against a limit; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
-    any, or ours where the lot fell on it. ``names_itself``: the answer has ``request_id``, as
-    errors always do.
+    against a limit, and ``address`` is that of a client without credentials, behind trusted
+    proxies too; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if any, or
+    ours where the lot fell on it. ``names_itself``: the answer has ``request_id``, as errors
+    always do.
     ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
     """
 
@@ -53,6 +54,7 @@ class RequestContext:
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
+    address: str = ""
     trace: TraceContext | None = None
     robyn_request: Any = None
     source: str = ""
@@ -85,6 +87,7 @@ class Scope(Protocol):
     """The part of Granian's scope that is read here."""
 
     client: str
+    http_version: str
     scheme: str
     method: str
     path: str
@@ -126,5 +129,5 @@ class GeneralPath(Protocol):
         began_s: float | None = None,
     ) -> None: ...
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None: ...
