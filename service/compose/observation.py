@@ -38,7 +38,7 @@ class Observation:
         self._opened = opened
         self._board = WorkerBoard.inherited(os.environ)
         opened.callback(self._board.close)
-        self._left = self._board.take_place()
+        self._previous = self._board.take_slot()
         log = settings.log
         logs.configure(log.level, log.format, self._board.number)
         self._telemetry = Telemetry(settings.otel, self._board.number)
@@ -55,7 +55,7 @@ class Observation:
         connections = OpenConnections(self._settings.http.port)
         numbers = HostNumbers(
             self._board,
-            self._left,
+            self._previous,
             REGISTRY,
             partial(samples, parts, facts, connections),
             partial(self._busiest, parts),

@@ -17,7 +17,7 @@ WORKER = """
 import os, sys
 from service.process.worker_board import WorkerBoard
 board = WorkerBoard.inherited(os.environ)
-found = board.take_place()
+found = board.take_slot()
 board.write(sys.argv[1].encode() + (found or b""))
 print(board.number, flush=True)
 sys.stdin.read()
@@ -52,36 +52,36 @@ def test_places_are_taken_from_the_lowest_and_found_as_they_were_left(board: Wor
     first, first_number = started(board, "a")
     second, second_number = started(board, "b")
     assert (first_number, second_number) == (0, 1)
-    assert board.take_place() is None
+    assert board.take_slot() is None
     assert board.number == 2
     killed(first)
     third, third_number = started(board, "c")
     assert third_number == 0
-    assert {n: notice.text for n, notice in board.notices().items()} == {0: b"ca", 1: b"b"}
+    assert {n: snapshot.text for n, snapshot in board.snapshots().items()} == {0: b"ca", 1: b"b"}
     killed(second)
     killed(third)
 
 
 def test_a_notice_is_read_whole_or_not_at_all(board: WorkerBoard) -> None:
-    board.take_place()
-    assert board.notices() == {}
-    board.write(b"a long notice")
+    board.take_slot()
+    assert board.snapshots() == {}
+    board.write(b"a long snapshot")
     board.write(b"a short one")
-    assert board.notices()[0].text == b"a short one"
+    assert board.snapshots()[0].text == b"a short one"
     os.pwrite(board._descriptor, b"torn", worker_board._PLACE_BYTES + 20)
-    assert board.notices() == {}
+    assert board.snapshots() == {}
 
 
 def test_who_is_silent_is_not_alive(board: WorkerBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    board.take_place()
+    board.take_slot()
     board.write(b"x")
-    assert board.notices()[0].alive
+    assert board.snapshots()[0].alive
     monkeypatch.setattr(worker_board, "_SILENT_NS", 0)
-    assert not board.notices()[0].alive
+    assert not board.snapshots()[0].alive
 
 
 def test_what_does_not_fit_is_refused(board: WorkerBoard) -> None:
-    board.take_place()
+    board.take_slot()
     with pytest.raises(ValueError, match="larger"):
         board.write(bytes(worker_board._PLACE_BYTES))
 
@@ -99,10 +99,10 @@ def test_numbers_of_a_worker_that_ended_still_count(monkeypatch: pytest.MonkeyPa
     board = WorkerBoard.create()
     before = Registry()
     before.counter("asked_total", "x").add(5)
-    HostNumbers(board, board.take_place(), before, list).read()
+    HostNumbers(board, board.take_slot(), before, list).read()
     after = Registry()
     after.counter("asked_total", "x").add(2)
-    again = HostNumbers(board, board.take_place(), after, list)
+    again = HostNumbers(board, board.take_slot(), after, list)
     assert board.number == 0
     assert again.read().counters["asked_total", ()] == 7
     assert again.read().counters["asked_total", ()] == 7, "not counted twice"
@@ -113,9 +113,9 @@ def test_a_place_is_kept_when_a_duplicate_of_the_descriptor_is_closed() -> None:
     board = WorkerBoard.create()
     other = WorkerBoard(os.open(board.path, os.O_RDWR))
     try:
-        board.take_place()
+        board.take_slot()
         os.close(os.dup(int(board.path.rpartition("/")[2])))
-        other.take_place()
+        other.take_slot()
         assert (board.number, other.number) == (0, 1)
     finally:
         other.close()
