@@ -1,4 +1,4 @@
-"""The composition root: the only file that builds things and ties them together.
+"""The composition root: the only module that builds the parts and connects them.
 
 Granian loads ``service.app:application`` in every worker; everything that holds a connection
 is opened on that worker's own event loop and closed on it.
@@ -65,7 +65,7 @@ from service.store.shards import Shards
 T = TypeVar("T")
 Part = TypeVar("Part", Expiry, Limiter, Outbox)
 
-# What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
+# Handlers and middleware added to it as Robyn documents are served beside ROUTES: import it and
 # ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
 robyn_app = new_app()
 
@@ -109,7 +109,7 @@ async def open_worker() -> Worker:
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
-            # Middleware sees all requests, or else nobody could rely on it.
+            # No hot path then, because middleware has to see every request.
             hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
@@ -143,7 +143,7 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
 async def _open_redis(
     settings: Settings, opened: AsyncExitStack
 ) -> tuple[RedisPipeline | None, RedisPipeline | None]:
-    """The cache's, and the one for the limits, which may be the same; None without any."""
+    """The cache's Redis and the limits', which may be the same; None where there is none."""
 
     async def at(name: str, url: str, **first: Any) -> RedisPipeline | None:
         if not url:
@@ -168,7 +168,7 @@ async def _open_cache(
     near: NearCache[Stored],
     opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
-    """Both sides of the cache protocol: what invalidates in Redis, and what reads from it."""
+    """Both sides of the cache protocol: invalidations in Redis, and reads through it."""
     kept = None
     if redis is not None:
         cache = settings.cache

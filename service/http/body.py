@@ -1,12 +1,12 @@
-"""Request bodies: read as they arrive, never past the cap, decompressed under the same cap.
+"""Request bodies: read as they arrive, decompressed, both under the same size limit.
 
 What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
 piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
 raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
 service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
-``await proto()`` is the whole content at once, which costs less, and is as large as was announced:
-only where it was.
+``await proto()`` gives the whole content at once, which costs less. It is used only where
+Content-Length bounds the size.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from service.model.errors import (
     UnsupportedMediaType,
 )
 
-# Deflate (RFC 1951) makes at most so many bytes of one.
+# The largest expansion of deflate (RFC 1951): output bytes per input byte.
 _MAX_EXPANSION = 1032
-# Bytes read and written by decompression on the event loop, about 0.3 ms. More is left to a thread,
+# Bytes read and written by decompression on the event loop, about 0.3 ms. More runs in a thread,
 # because other requests would wait for it.
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
@@ -69,10 +69,10 @@ class Body:
         self.is_unread = announced and "expect" not in headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """The whole content, decompressed; at most ``max_bytes`` where the endpoint takes less.
+        """The whole content, decompressed; ``max_bytes`` is the endpoint's limit where it has one.
 
-        What arrived is counted until the request was answered. Raises Overloaded, BodyTooLarge,
-        BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
+        What arrived counts against the budget until the request is answered. Raises Overloaded,
+        BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
         UnsupportedMediaType (another content coding).
         """
         if max_bytes is not None:
@@ -109,7 +109,8 @@ class Body:
                         return
 
     async def _receive(self, announced: list[str] | None) -> bytes:
-        # Long ones piece by piece: what was only announced takes no room from others.
+        # Long ones piece by piece, because bytes that were only announced must not use up the
+        # budget.
         if announced is None or int(announced[0]) > _AT_ONCE_BYTES:
             return await self._receive_chunks()
         self._lease.grow(int(announced[0]))
@@ -135,7 +136,7 @@ class Body:
         return b"".join(pieces)
 
     async def _decompress(self, compressed: bytes) -> bytes:
-        """Gzip of one or more members, and nothing after them (RFC 1952 section 2.2)."""
+        """One or more gzip members with nothing after them (RFC 1952 section 2.2)."""
         decompressed_bytes = min(self._max_bytes, len(compressed) * _MAX_EXPANSION)
         self._lease.grow(decompressed_bytes)
         try:

@@ -19,7 +19,7 @@ def check_headers(scope: Scope, context: RequestContext) -> None:
         names = sent.keys()
         wrong = [name for name in names if name not in headers]
         raise InvalidHeader(
-            "A header field holds bytes that are not ASCII.",
+            "A header field contains bytes that are not ASCII.",
             *(Location("Only ASCII is accepted.", header=name) for name in wrong),
         )
     if sum(map(len, headers.values())) > _MAX_FIELDS:
@@ -45,7 +45,7 @@ def is_clearly_framed(context: RequestContext) -> bool:
 
 
 def check_path(path: str) -> None:
-    """Raises NoSuchRoute for a path that, decoded once by Granian, still shows an encoding."""
+    """Raises NoSuchRoute for a path that is still percent-encoded after Granian decoded it once."""
     odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
     if odd or "//" in path or (path.endswith("/") and path != "/"):
         raise NoSuchRoute("There is nothing at this path.")

@@ -1,7 +1,7 @@
-"""Every metric the service has. ``make docs`` writes docs/metrics.md from it.
+"""Every metric of the service. ``make docs`` writes docs/metrics.md from it.
 
-Whoever counts imports the instrument and adds to it; what others keep anyway (a pool's size, a
-breaker's state) is read when somebody asks, by api/operator/samples.py.
+A module that counts imports the instrument and increments it; values that exist anyway (a pool's
+size, a breaker's state) are read at each scrape, by api/operator/samples.py.
 """
 
 import sys

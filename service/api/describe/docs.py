@@ -1,4 +1,4 @@
-"""/docs: Swagger UI on our own OpenAPI document; nothing is loaded from other hosts."""
+"""/docs: Swagger UI for our own OpenAPI document; it loads nothing from other hosts."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,7 @@ _START = b"""SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-# Its pictures are data URLs, and it sets styles on elements.
+# Because Swagger UI has images as data URLs and sets inline styles.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -50,7 +50,7 @@ _HEADERS = [("vary", "Accept-Encoding"), ("x-content-type-options", "nosniff")]
 
 
 class Docs:
-    """Answers with the document and the page; ``document`` is its JSON text."""
+    """Answers with the document and the page; ``document`` is the document's JSON text."""
 
     def __init__(self, document: bytes) -> None:
         self._document = document

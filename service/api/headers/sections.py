@@ -1,4 +1,4 @@
-"""Header sections that many requests share, remembered with their parsed fields."""
+"""A cache of header sections that many requests share, with their parsed fields."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,12 +24,12 @@ _SPECIAL: Final = frozenset(
         "x-request-id",
     }
 )
-# What is remembered stays below 8 MB.
+# Keeps the cache below 8 MB.
 _MAX_SECTIONS, _MAX_CHARACTERS, _MAX_FIELDS = 2048, 4096, 99
 
 
 class ParsedFields(NamedTuple):
-    """What the fields ask for, and which tags the client has."""
+    """The representation that the fields select, and the tags that the client has."""
 
     wanted: Representation
     coding: str
@@ -37,9 +37,9 @@ class ParsedFields(NamedTuple):
 
 
 class Section:
-    """A header section. ``parsed`` None: not yet, because only known callers may cause that work.
+    """A header section. ``parsed`` is None until the caller is known, because parsing costs time.
 
-    ``token`` is the bearer token, or empty where it takes more of ``fields`` to know the caller.
+    ``token`` is the bearer token, or empty if the caller depends on more of ``fields``.
     """
 
     __slots__ = ("fields", "parsed", "token")
@@ -53,14 +53,14 @@ class Section:
 
 
 class Sections(dict[Lines, Section | None]):
-    """One worker's memory of header sections, by their lines as Granian has them.
+    """One worker's cache of header sections, keyed by their lines from Granian.
 
-    ``sections[lines]`` of what is not remembered is not parsed; None where it is long, or holds
-    more than a plain GET of an item needs.
+    ``sections[lines]`` of a new section is an unparsed one; None if it is long or has fields beyond
+    those of a plain GET of an item.
     """
 
     def __missing__(self, lines: Lines) -> Section | None:
-        # No more than this is copied and nothing is parsed, because the caller is not known yet.
+        # Only this is copied and nothing is parsed, because the caller is not known yet.
         if sum(len(name) + len(value) for name, value in lines) > _MAX_CHARACTERS:
             return None
         fields = dict(lines)
@@ -68,7 +68,7 @@ class Sections(dict[Lines, Section | None]):
         return Section(fields) if is_plain and "host" in fields else None
 
     def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
-        """Set ``parsed``, and remember a section that other requests are likely to bring.
+        """Set ``parsed``, and cache the section if other requests are likely to have the same.
 
         None where it has to be refused, or where links may have to begin as a proxy says.
         """
@@ -87,7 +87,7 @@ class Sections(dict[Lines, Section | None]):
         return section.parsed
 
 
-# Few, because every version of every item has a tag of its own.
+# Few, because every version of every item has its own tag.
 @lru_cache(maxsize=256)
 def _parsed(accept: str, accept_encoding: str, if_none_match: str) -> ParsedFields | None:
     wanted, coding = negotiate(accept), coding_for(accept_encoding)

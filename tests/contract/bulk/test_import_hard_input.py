@@ -143,7 +143,7 @@ def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -
     assert bulk.data() == lines
     done = _import(bulk, compressed, "--import-id", "cut")
     assert done.returncode == 0
-    assert b"complete already" in done.stderr
+    assert b"already complete" in done.stderr
     assert len(bulk.data()) == 2000
 
 
