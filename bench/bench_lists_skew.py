@@ -3,7 +3,7 @@
 Two shards on this machine; nearly all items have one owner, one section, one brand and no stock,
 and few have what is rare. Each filter that an index may answer, on values that most, few and no
 items have, is asked in each order that is allowed beside it, alone and with each filter that only
-sifts. No page may take longer than the statement timeout and what it takes to say so.
+is residual. No page may take longer than the statement timeout and what it takes to say so.
 
     python -m bench.bench_lists_skew --items 1000000
 """
@@ -60,7 +60,7 @@ INDEXED: dict[str, tuple[tuple[str, str], ...]] = {
     "created_at": (("gte", "2000-01-01T00:00:00Z"), ("lt", "2000-01-01T00:00:00Z")),
     "brand": tuple(("eq", value) for value in ("acme", "b7", "nobody")),
 }
-SIFTING = (
+RESIDUAL = (
     None,
     ("note", "contains", "zzzz"),
     ("tags", "contains", "t7"),
@@ -94,18 +94,18 @@ def main() -> None:
 
 
 def queries() -> Iterator[str]:
-    """Every filter beside every order and every sifting filter that it may be beside."""
+    """Every filter with every order and every residual filter that it may have."""
     for field, conditions in INDEXED.items():
         sorts = ["id", "-id"]
         # Beside another order than by id, the field of that order is allowed, and the owner.
         keys = ATTRIBUTES if field == "owner_id" else (field,) if field != "brand" else ()
         sorts += [sign + key for key in keys for sign in ("", "-")]
-        for (operator, value), sort, sift in itertools.product(conditions, sorts, SIFTING):
-            if sift is not None and sift[0] == field:
+        for (operator, value), sort, residual in itertools.product(conditions, sorts, RESIDUAL):
+            if residual is not None and residual[0] == field:
                 continue
             sent = {f"filter[{field}][{operator}]": value, "sort": sort}
-            if sift is not None:
-                sent[f"filter[{sift[0]}][{sift[1]}]"] = sift[2]
+            if residual is not None:
+                sent[f"filter[{residual[0]}][{residual[1]}]"] = residual[2]
             yield urlencode(sent)
 
 
@@ -166,22 +166,22 @@ def _import(urls: list[str], folder: Path, items: int) -> None:
 
 def _line(rng: random.Random) -> bytes:
     """An item of a catalog in which one of everything is nearly all there is."""
-    dice = rng.random
+    draw = rng.random
     data: dict[str, Any] = {
-        "section": "all" if dice() < 0.97 else f"s{int(1000 * dice())}",
-        "price": {"amount": round(10 ** (4 * dice()), 2)},
-        "brand": "acme" if dice() < 0.9 else f"b{int(10_000 * dice())}",
-        "tags": ["new"] if dice() < 0.99 else ["new", f"t{int(100 * dice())}"],
+        "section": "all" if draw() < 0.97 else f"s{int(1000 * draw())}",
+        "price": {"amount": round(10 ** (4 * draw()), 2)},
+        "brand": "acme" if draw() < 0.9 else f"b{int(10_000 * draw())}",
+        "tags": ["new"] if draw() < 0.99 else ["new", f"t{int(100 * draw())}"],
     }
-    kind = dice()
+    kind = draw()
     if kind > 0.01:
         # Seldom of another type, which must neither sort wrong nor fail.
-        data["stock"] = "many" if kind < 0.011 else 0 if kind < 0.95 else int(100_000 * dice())
-    if dice() < 0.5:
+        data["stock"] = "many" if kind < 0.011 else 0 if kind < 0.95 else int(100_000 * draw())
+    if draw() < 0.5:
         data["note"] = " ".join(
             rng.choices(("plain", "words", "that", "nobody", "looks", "for"), k=60)
         )
-    owned = {} if dice() < 0.9 else {"owner_id": f"owner-{int(1000 * dice())}"}
+    owned = {} if draw() < 0.9 else {"owner_id": f"owner-{int(1000 * draw())}"}
     return orjson.dumps(owned | {"data": data}, option=orjson.OPT_APPEND_NEWLINE)
 
 

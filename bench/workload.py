@@ -42,8 +42,8 @@ def fill(service: RunningService, size: int, count: int) -> Workload:
 
 
 async def _fill(service: RunningService, size: int, count: int) -> Workload:
-    dice = random.Random(size)
-    datas = [_data(dice, n, size) for n in range(count)]
+    rng = random.Random(size)
+    datas = [_data(rng, n, size) for n in range(count)]
     bodies: dict[str, bytes] = {}
     tags: dict[str, str] = {}
     turns = asyncio.Semaphore(_AT_ONCE)
@@ -66,14 +66,14 @@ async def _fill(service: RunningService, size: int, count: int) -> Workload:
     return Workload(size, bodies, tags)
 
 
-def _data(dice: random.Random, n: int, size: int) -> dict[str, object]:
+def _data(rng: random.Random, n: int, size: int) -> dict[str, object]:
     """An object of words; numbers and a list too where there is room."""
     data: dict[str, object] = {"name": f"item-{n}", "description": ""}
     room = size - _ENVELOPE_BYTES - 40
     if room > 400:
-        data |= {"size_bytes": dice.randrange(10**7), "tags": dice.sample(_WORDS, 5)}
+        data |= {"size_bytes": rng.randrange(10**7), "tags": rng.sample(_WORDS, 5)}
         room -= 90
-    words = itertools.accumulate(dice.choices(_WORDS, k=room), lambda text, word: f"{text} {word}")
+    words = itertools.accumulate(rng.choices(_WORDS, k=room), lambda text, word: f"{text} {word}")
     data["description"] = next(text for text in words if len(text) >= room)[:room]
     return data
 

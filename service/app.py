@@ -1,4 +1,4 @@
-"""The composition root: the only file that builds things and ties them together.
+"""The composition root: the only module that builds the parts and connects them.
 
 Granian loads ``service.app:application`` in every worker; everything that holds a connection
 is opened on that worker's own event loop and closed on it.
@@ -29,11 +29,11 @@ from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import Router, documented, endpoints
 from service.cache import entries
+from service.cache.degradations import degradations
 from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from service.cache.troubles import troubles
 from service.compose.access import open_access
 from service.compose.checked import checked
 from service.compose.observation import Observation
@@ -65,7 +65,7 @@ from service.store.shards import Shards
 T = TypeVar("T")
 Part = TypeVar("Part", Expiry, Limiter, Outbox)
 
-# What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
+# Handlers and middleware added to it as Robyn documents are served beside ROUTES: import it and
 # ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
 robyn_app = new_app()
 
@@ -96,8 +96,8 @@ async def open_worker() -> Worker:
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, public_url)
-        redis_troubles = partial(troubles, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_troubles, drain.__bool__)
+        redis_degradations = partial(degradations, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads, public_url), _docs(settings)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
@@ -109,7 +109,7 @@ async def open_worker() -> Worker:
         router = Router(gate, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
-            # Middleware sees all requests, or else nobody could rely on it.
+            # No hot path then, because middleware has to see every request.
             hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
@@ -143,7 +143,7 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
 async def _open_redis(
     settings: Settings, opened: AsyncExitStack
 ) -> tuple[RedisPipeline | None, RedisPipeline | None]:
-    """The cache's, and the one for the limits, which may be the same; None without any."""
+    """The cache's Redis and the limits', which may be the same; None where there is none."""
 
     async def at(name: str, url: str, **first: Any) -> RedisPipeline | None:
         if not url:
@@ -168,7 +168,7 @@ async def _open_cache(
     near: NearCache[Stored],
     opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
-    """Both sides of the cache protocol: who tells Redis of changes, and who reads from it."""
+    """Both sides of the cache protocol: invalidations in Redis, and reads through it."""
     kept = None
     if redis is not None:
         cache = settings.cache
@@ -216,7 +216,7 @@ def _build_lists(
 ) -> ListItems:
     declared = frozenset(declared_attributes(settings))
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
-    list_reads = ListReads(reads.guards, most)
+    list_reads = ListReads(reads.bulkheads, most)
     timeout_s, per_caller = settings.database.timeout_s, settings.lists.per_caller
     return ListItems(
         Pages(shards, list_reads, declared, timeout_s, per_caller),

@@ -1,11 +1,15 @@
 """What the Rust extension offers to Python. One Rust file an idea: see native/src."""
 
-from typing import final
+from collections.abc import Sequence
+from typing import Self, final
+
+from typing_extensions import disjoint_base
 
 __all__ = [
     "GunzipMalformed",
     "GunzipTooLarge",
     "ScanProblem",
+    "Tally",
     "bucket_of",
     "compress",
     "copy_rows",
@@ -22,14 +26,14 @@ __all__ = [
 
 @final
 class ScanProblem:
-    """One place at which a JSON text breaks a rule.
+    """One location at which a JSON text breaks a rule.
 
     ``rule`` is one of: ``syntax``, ``duplicate-member``, ``unknown-member``, ``not-an-object``,
     ``too-deep``, ``name-too-long``, ``nul``, ``lone-surrogate``, ``number-too-long``.
     ``pointer`` is an RFC 6901 JSON Pointer into the scanned text: to the value or the member, ""
     for ``syntax``; in it a name is cut after 256 bytes, and a lone surrogate is U+FFFD.
     ``line`` and ``column`` count from 1 (columns in bytes). ``detail`` is a predicate whose subject
-    is the place ("is nested deeper than 64 levels").
+    is the location ("is nested deeper than 64 levels").
     Immutable, and equal to another with the same five values.
     """
 
@@ -43,6 +47,27 @@ class ScanProblem:
     def column(self) -> int: ...
     @property
     def detail(self) -> str: ...
+
+@disjoint_base
+class Tally:
+    """How many values fell into which bucket. One thread at a time may use it.
+
+    A value belongs to the first of the ascending ``bounds`` that is not below it; beyond the last
+    there is one more bucket. Raises ValueError where the bounds do not ascend.
+    """
+
+    def __new__(cls, bounds: Sequence[float]) -> Self: ...
+    @property
+    def counts(self) -> list[int]:
+        """A new list, with one element more than there are bounds."""
+
+    @property
+    def total(self) -> float:
+        """The sum of all values."""
+
+    def observe(self, value: float) -> None: ...
+    def bucket(self, value: float) -> int:
+        """The index of the value's bucket."""
 
 def bucket_of(item_id: bytes, modulus: int) -> int:
     """The PostgreSQL hash partition (0 ≤ n < modulus) of a uuid given as its 16 bytes.
@@ -99,7 +124,7 @@ def scan_elements(
     """As ``scan_envelope``, of an envelope whose member ``array`` is an array of many values.
 
     Returns the other members, and where each element begins and ends in ``body``; None if the
-    member is absent or no array. At most ``max_elements`` + 1 places are returned, so one more
+    member is absent or no array. At most ``max_elements`` + 1 spans are returned, so one more
     than allowed shows; the rest is checked like everything else. The array is a level of depth.
     """
 
@@ -137,15 +162,15 @@ def compress(data: bytes, coding: str, level: int) -> bytes:
     """
 
 class GunzipTooLarge(ValueError):
-    """Unpacked, a body has more bytes than the caller takes."""
+    """Decompressed, a body has more bytes than the caller takes."""
 
 class GunzipMalformed(ValueError):
     """A body is not a whole number of gzip members (RFC 1952), or a checksum is wrong."""
 
 def gunzip(data: bytes, max_bytes: int) -> bytes:
-    """Unpack one or more gzip members to at most ``max_bytes`` bytes.
+    """Decompress one or more gzip members to at most ``max_bytes`` bytes.
 
-    Raises GunzipTooLarge as soon as there is one byte more, without unpacking the rest, else
+    Raises GunzipTooLarge as soon as there is one byte more, without decompressing the rest, else
     GunzipMalformed for bad, cut, empty or trailing data. Time is linear in both lengths however
     many members there are; above 64 KiB of either the interpreter lock is released.
     """

@@ -23,9 +23,9 @@ class Http:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "TCP port to listen on", ge=0, le=65535)
     workers: int = _setting(1, "Granian worker processes", ge=1, le=256)
-    body_max_bytes: int = _setting(1 << 20, "largest request body, unpacked", ge=1024)
+    body_max_bytes: int = _setting(1 << 20, "largest request body, decompressed", ge=1024)
     batch_max_bytes: int = _setting(
-        16 << 20, "largest batch in bytes, unpacked", ge=1024, le=64 << 20
+        16 << 20, "largest batch in bytes, decompressed", ge=1024, le=64 << 20
     )
     body_timeout_s: float = _setting(20.0, "time for a whole request body to arrive", ge=0.1)
     send_timeout_s: float = _setting(

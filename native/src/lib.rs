@@ -14,6 +14,7 @@ mod json_scan;
 mod json_surrogate;
 mod json_walk;
 mod shard_hash;
+mod tally;
 
 #[pyo3::pymodule]
 mod native {
@@ -35,4 +36,6 @@ mod native {
     use crate::json_scan::{scan_envelope, scan_value};
     #[pymodule_export]
     use crate::shard_hash::{bucket_of, hash_bytes};
+    #[pymodule_export]
+    use crate::tally::Tally;
 }

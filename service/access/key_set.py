@@ -22,7 +22,7 @@ from service.observe.logs import fields
 
 logger = logging.getLogger(__name__)
 
-# Gives the bytes of a JWK Set, or raises; only a KeySetError's text is fit to be logged.
+# Returns the bytes of a JWK Set, or raises; only the text of a KeySetError may be logged.
 Source: TypeAlias = Callable[[], Awaitable[bytes]]
 
 # RFC 7518 section 3.1 and RFC 8037: one algorithm per kind of key, nothing symmetric.
@@ -42,15 +42,15 @@ Keys: TypeAlias = dict[str, tuple[PyJWK, ...]]
 
 
 class KeySetError(Exception):
-    """A document that is no JWK Set, or one without a key that could verify our tokens."""
+    """A document that is not a JWK Set, or has no key that could verify our tokens."""
 
 
 class KeySet:
     """The keys of one issuer, loaded at ``open`` and then every ``refresh_s`` seconds or less.
 
-    Looking a key up never waits. A load that fails, is slow, or gives nothing usable leaves the
-    last good set in place; what the next good set lacks is gone. A key id from outside, which
-    anyone can make up, leads to one load per ``cooldown_s`` at most.
+    Finding a key never waits. A load that fails, is slow, or gives nothing usable keeps the last
+    good set; the next good set replaces it completely. Unknown key ids, which any client can make
+    up, cause at most one load per ``cooldown_s``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class KeySet:
         now_s: Callable[[], float] = time.monotonic,
         name: str = "",
     ) -> None:
-        """``name`` is the issuer's, for the log."""
+        """``name`` is the issuer, for the log."""
         self._source = source
         self._name = name
         self._refresh_s = refresh_s
@@ -74,12 +74,12 @@ class KeySet:
         self._tried_at_s = float("-inf")
         self._loading: asyncio.Task[None] | None = None
         self._fresh: asyncio.Task[None] | None = None
-        # Set by whoever remembers what a key has verified.
+        # Set by the owner of the cache of verified tokens.
         self.on_key_gone: Callable[[], None] = lambda: None
 
     @property
     def loaded(self) -> bool:
-        """False until one load succeeded."""
+        """Whether a load has succeeded."""
         return bool(self._keys)
 
     @property
@@ -103,7 +103,7 @@ class KeySet:
         return kid in self._keys
 
     async def open(self) -> None:
-        """Load for the first time, and go on loading until ``close``."""
+        """Load for the first time, then periodically until ``close``."""
         await self._load_once()
         self._fresh = asyncio.create_task(self._keep_fresh())
 
@@ -115,14 +115,14 @@ class KeySet:
                     await task
 
     async def refresh(self) -> None:
-        """Load unless that was tried within the cool-down; callers share a load that runs."""
+        """Load unless one was tried within the cool-down; callers share a running load."""
         if self._loading is not None or self._now_s() - self._tried_at_s >= self._cooldown_s:
             await self._load_once()
 
     async def _keep_fresh(self) -> None:
         while True:
             pause_s = self._refresh_s if self.loaded else self._cooldown_s
-            # Workers that were started together shall not load together for ever.
+            # Jitter, because workers that start together would otherwise always load together.
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))  # noqa: S311
             await self._load_once()
 
@@ -130,7 +130,7 @@ class KeySet:
         if self._loading is None:
             self._tried_at_s = self._now_s()
             self._loading = asyncio.create_task(self._load())
-        # A request that is cancelled leaves the load to the others that wait for it.
+        # Shielded, because other requests may wait for the same load.
         await asyncio.shield(self._loading)
 
     async def _load(self) -> None:
@@ -139,7 +139,7 @@ class KeySet:
         except KeySetError as error:
             logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=str(error)))
             return
-        except Exception as error:  # whatever ails a source, the keys we have stay good
+        except Exception as error:  # the keys we have stay valid whatever fails
             reason = type(error).__name__
             logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=reason))
             return

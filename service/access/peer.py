@@ -1,4 +1,4 @@
-"""Which address a request comes from, where proxies stand in front (RFC 7239 section 8.1)."""
+"""The client's address behind proxies (RFC 7239 section 8.1)."""
 
 import ipaddress
 import re
@@ -23,7 +23,7 @@ _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 class TrustedProxies:
     """The proxies whose X-Forwarded fields are believed; networks in CIDR notation.
 
-    Raises ValueError for what is no network.
+    Raises ValueError for an invalid network.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
@@ -35,8 +35,8 @@ class TrustedProxies:
         """The right-most address that is not a trusted proxy's.
 
         ``peer`` is the connection's address, ``forwarded_for`` the lines of X-Forwarded-For.
-        What a client made up stands left of what a trusted proxy added, so it never counts;
-        nor does anything beyond an entry that is no address, or left of the last 4,096 bytes.
+        Forged entries are to the left of those that trusted proxies added, so they never count; nor
+        do entries to the left of one that is not an address, or of the last 4,096 bytes.
         """
         address = _address(peer)
         if not forwarded_for or not self._trusts(address):
@@ -61,7 +61,7 @@ class TrustedProxies:
 def forwarded_entries(value: str) -> list[str]:
     """The entries of an X-Forwarded field, as many as the last 4,096 bytes hold whole.
 
-    Every proxy adds its own at the end, so a long start is no reason to refuse the request.
+    Proxies append, so a long beginning is no reason to refuse the request.
     """
     entries = value[-FIELD_MAX_BYTES:].split(",")
     return entries if len(value) <= FIELD_MAX_BYTES else entries[1:]
@@ -83,7 +83,7 @@ def is_authority(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is this machine's own."""
+    """Whether the address is this machine's own."""
     parsed = _address(address)
     return parsed is not None and parsed.is_loopback
 
@@ -92,7 +92,8 @@ def is_loopback(address: str) -> bool:
 def is_loopback_host(host: str) -> bool:
     """Whether a Host field names this machine.
 
-    A page of another site whose name was made to lead here (DNS rebinding) sends its own name.
+    Because a page of another site whose name resolves to this machine (DNS rebinding) sends its own
+    name.
     """
     if len(host) > _HOST_MAX_BYTES:
         return False
@@ -101,7 +102,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def network_of(address: str) -> str:
-    """What one caller can be taken to have: an IPv4 address, or the /64 of an IPv6 one."""
+    """The network that one caller is assumed to own: an IPv4 address, or an IPv6 /64."""
     parsed = _address(address)
     if isinstance(parsed, IPv6Address):
         return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

@@ -1,10 +1,10 @@
-"""How often: one worker's side of limits that all workers share, each a leaky bucket.
+"""One worker's side of rate limits that all workers share, each a leaky bucket.
 
-The level of a quota drains by ``Rate.quota`` tokens per ``window_s`` and reaches ``capacity`` at
-most. Redis keeps it; each worker reserves a few tokens there as a lease and spends them without
-asking. Everything here decides from an injected clock and does no I/O: ``due_calls`` says what
-to ask Redis (the script ``take.lua``), ``replied`` and ``failed`` say what came of it. Of all
-workers' admissions together no more pass than one leaky bucket of that size would let pass.
+The level of a quota drains by ``Rate.quota`` tokens per ``window_s``; its maximum is ``capacity``.
+Redis keeps it; each worker reserves a few tokens there as a lease and spends them without a call.
+This module uses an injected clock and does no I/O: ``due_calls`` returns the calls to send to Redis
+(the script ``take.lua``), ``replied`` and ``failed`` take their outcome. All workers together admit
+no more than one leaky bucket of that size would.
 """
 
 import heapq
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
 from service.model.rate import Admission, Rate
 
-# Clocks of two machines may run apart by two per cent: a lease ends early here, late there.
+# A lease ends early here and late in Redis, because two clocks may differ in speed by 2 %.
 _EARLY, _LATE = 0.98, 1.02
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
@@ -56,7 +56,7 @@ class QuotaLeases:
         self._rng = rng or random.SystemRandom()
         self._quotas: dict[str, Quota] = {}
         self._due: list[Quota] = []
-        # Heap of (when to look whether it is idle, tie-break, quota)
+        # Heap of (time of the next idle check, tie-break, quota)
         self._looks: list[tuple[float, int, Quota]] = []
         self._ties = itertools.count()
 
@@ -65,7 +65,7 @@ class QuotaLeases:
         return self._quotas.values()
 
     def spend(self, key: str, rate: Rate) -> Admission | None:
-        """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""
+        """Spend one token of the current lease; None, without effect: ``admit`` must decide."""
         quota = self._quotas.get(key)
         if quota is None or quota.rate is not rate or quota.left < 1:
             return None
@@ -76,9 +76,10 @@ class QuotaLeases:
         return self._spend(quota, 1, now)
 
     def admit(self, key: str, rate: Rate, cost: int, waiter: Waiter) -> Admission | None:
-        """The answer, or None: then ``waiter`` is called with it exactly once, later.
+        """The admission, or None: then ``waiter`` is called with it exactly once, later.
 
-        ``cost`` is 1 to ``rate.capacity`` tokens; more could never pass and is a ValueError.
+        ``cost`` is 1 to ``rate.capacity`` tokens. Raises ValueError for more, which could never
+        pass.
         """
         now = self._clock()
         quota = self._quotas.get(key)
@@ -99,7 +100,7 @@ class QuotaLeases:
         return None
 
     def give_back(self, key: str) -> None:
-        """Undo the admission of one token; nothing is done if Redis has been told of it already."""
+        """Undo the admission of one token; no effect if it was already reported to Redis."""
         quota = self._quotas.get(key)
         if quota is None:
             return
@@ -131,7 +132,7 @@ class QuotaLeases:
         quota.renew_at = call.sent_at + LEASE_S / 2
         quota.seq, quota.seen = reply.seq, reply.tat
         quota.free, quota.level, quota.replied_at = reply.free, reply.level, now
-        # Others may take from what is free at any time: promise no more than our own share.
+        # Only our own share, because others may take free tokens at any time.
         share = 2 * (reply.others + 1) if reply.others else 1
         quota.spare = max(0, math.floor(reply.free / share))
         quota.low_below = quota.rate.capacity / 2 - reply.free
@@ -158,20 +159,20 @@ class QuotaLeases:
         _notify(answers)
 
     def failed(self, call: Call, *, sent: bool) -> None:
-        """No reply came, or with ``sent`` False the call never left: decide without Redis."""
+        """No reply arrived, or (``sent`` False) the call was never sent: decide without Redis."""
         now = self._clock()
         quota = call.quota
         quota.calling = quota.leaving = False
         if sent:
-            # It may have been carried out or not, now or later. A number that Redis has not
-            # given makes it charge whatever it holds for us.
+            # Redis may have run it or may run it later. A sequence number that Redis did not issue
+            # makes it charge our whole lease.
             quota.left = 0
             quota.seq = self._random_seq()
         waiting, quota.waiting = quota.waiting, []
         _notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
 
     def sweep(self) -> None:
-        """Give back the leases of idle keys and forget those that have nothing left."""
+        """Return the leases of idle keys and forget keys with nothing left to report."""
         now = self._clock()
         while self._looks and self._looks[0][0] <= now:
             _, _, quota = heapq.heappop(self._looks)
@@ -188,7 +189,7 @@ class QuotaLeases:
                 self._look_at(quota, now + 1.0)
 
     def give_all_back(self) -> None:
-        """Make a call due for every lease, for a worker that is about to end."""
+        """Make a call due for every lease, because the worker is about to end."""
         for quota in self._quotas.values():
             if not quota.calling and (quota.left or quota.used):
                 self._give_back(quota)
@@ -273,7 +274,7 @@ class QuotaLeases:
             self._call(quota)
 
     def _refuse(self, quota: Quota, cost: int, now: float) -> Admission:
-        # A hundredth on top, lest rounding find the last token not quite drained.
+        # A hundredth more, because rounding could leave the last token not quite drained.
         seconds = max(1, math.ceil(quota.wait_s(cost, now) + 0.01))
         return Admission(False, quota.rate, quota.left, seconds, seconds)
 

@@ -1,7 +1,7 @@
-"""POST /items:batch: many operations in one request, each with an answer of its own.
+"""POST /items:batch: many operations in one request, each with its own result.
 
-Without ``atomic`` each operation is what it would be alone, and those on one item are done in
-their order. With it all are one transaction on one shard: done as a whole, or not at all.
+Without ``atomic`` each operation behaves as its own request would, and operations on one item run
+in order. With it they are one transaction on one shard: all of them take effect, or none.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from service.items.reader import Reader
 from service.items.write import ItemWriter
 from service.items.write_atomic import AtomicWriter
 from service.model.caller import Caller
-from service.model.errors import HotshelfError, InternalError, ItemNotFound, Place
+from service.model.errors import HotshelfError, InternalError, ItemNotFound, Location
 from service.model.item import Item
 
 logger = logging.getLogger(__name__)
 
-# A shard's pool has ten connections by default; creations of one tick share one.
+# Below the ten connections of a shard's pool by default; creations of one tick share one.
 _AT_ONCE = 32
 
 
 class Batch:
-    """Answers batches. ``body_max_bytes`` is as large as the body of one write may be."""
+    """Answers batches. ``body_max_bytes`` is the largest body of a single write."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Batch:
         parameters(context.query_string, ())
         caller = context.caller
         assert caller is not None
-        # Who may only read has nothing long to send.
+        # Smaller for callers that may only read, because reads are short.
         body = await context.read_body(None if caller.may(scopes.WRITE) else READS_MAX_BYTES)
         if len(body) <= LONG_BYTES:
             operations, atomic = parse(body, self._body_max_bytes)
@@ -108,7 +108,7 @@ class Batch:
         results = [b""] * len(operations)
         queues: dict[bytes, list[int]] = {}
         for index, one in enumerate(operations):
-            # Creations are of no known item yet.
+            # Creations have no id yet, so they are in no order.
             queues.setdefault(one.item_id or index.to_bytes(2, "big"), []).append(index)
         room = asyncio.Semaphore(_AT_ONCE)
 
@@ -142,15 +142,15 @@ class Batch:
         return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(operations)]
 
     def _planned(self, caller: Caller, one: BatchOperation, where: str = "") -> Planned:
-        """``where`` is the operation's place in the body, if the batch as a whole is refused."""
+        """``where`` is the operation's pointer, for errors that refuse the whole batch."""
         key, tags = _key(one), one.conditions
         if one.name == "create":
             return Planned(None, decision.creating(caller, one.text), key, one.text)
         if one.name == "delete":
             return Planned(one.item_id, decision.deleting(caller, tags), key)
         if self._require_if_match:
-            place = Place("is missing", f"{where}/if_match")
-            check_precondition_sent(tags, one.name == "replace", place)
+            location = Location("is missing", f"{where}/if_match")
+            check_precondition_sent(tags, one.name == "replace", location)
         if one.name == "replace":
             decide = decision.replacing(caller, one.text, tags)
             return Planned(one.item_id, decide, key, one.text)
@@ -158,7 +158,7 @@ class Batch:
         return Planned(one.item_id, decide, key, patch_bytes=len(one.text))
 
     def _patched(self, one: BatchOperation) -> Callable[[Item], bytes]:
-        """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
+        """A JSON Patch (array) or merge patch (object), applied to the v1 representation."""
         kind = JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH
         patch = PATCHES[kind](one.text, v1.PATCH_MAX_DEPTH)
         max_bytes = self._body_max_bytes

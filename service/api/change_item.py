@@ -1,4 +1,4 @@
-"""POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
+"""POST, PUT, PATCH and DELETE of items: parses the request, writes, and makes the answer."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -29,13 +29,13 @@ from service.items.planned import Planned
 from service.items.write import ItemWriter
 from service.model.caller import Caller
 from service.model.change import Outcome
-from service.model.errors import Place, PreconditionRequired
+from service.model.errors import Location, PreconditionRequired
 from service.model.item import Item
 from service.model.json_patch import JsonPatch, MergePatch, Patch
 
 T = TypeVar("T")
 
-# Where the data is in each version.
+# The pointer of the data in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}
 PATCHES: dict[str, Callable[[bytes, int], Patch]] = {
     MERGE_PATCH: MergePatch,
@@ -44,7 +44,7 @@ PATCHES: dict[str, Callable[[bytes, int], Patch]] = {
 
 
 class ChangeItem:
-    """The write methods. Each returns the whole answer and raises the errors it can name."""
+    """The write methods. Each returns the whole answer or raises a HotshelfError."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ChangeItem:
         return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def put(self, context: RequestContext) -> Reply:
-        """Replace an item, or create one under the id that the client chose."""
+        """Replace an item, or create one with the id that the client chose."""
         item_id = chosen_id(context)
         sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
@@ -87,7 +87,7 @@ class ChangeItem:
         return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def patch(self, context: RequestContext) -> Reply:
-        """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
+        """Change parts of an item's representation (RFC 5789), atomically."""
         item_id = existing_id(context)
         sent, wanted = check_patch_body(context), check_accept(context)
         parameters(context.query_string, ())
@@ -103,7 +103,7 @@ class ChangeItem:
         return self._reply(context, wanted, await self._writer.write(caller, planned))
 
     async def delete(self, context: RequestContext) -> Reply:
-        """Delete an item; what stays is a tombstone."""
+        """Delete an item and leave a tombstone."""
         item_id = existing_id(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
@@ -113,7 +113,7 @@ class ChangeItem:
         return self._reply(context, None, await self._writer.write(caller, planned))
 
     def _data(self, sent: Sent, body: bytes, item_id: bytes | None) -> bytes:
-        """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
+        """The JSON text of the data in a POST or PUT body of either version."""
         data = v1.parse_body(body) if sent.version == 1 else v2_body.parse_body(body, item_id)
         self._schema.check_sent(data, _DATA_AT[sent.version])
         return data
@@ -154,23 +154,23 @@ class ChangeItem:
 
     def _check_precondition_sent(self, conditions: Conditions, may_create: bool = False) -> None:
         if self._require_if_match:
-            place = Place("is missing", header="if-match")
-            check_precondition_sent(conditions, may_create, place)
+            location = Location("is missing", header="if-match")
+            check_precondition_sent(conditions, may_create, location)
 
 
-def check_precondition_sent(conditions: Conditions, may_create: bool, place: Place) -> None:
-    """Raises PreconditionRequired, at ``place``, where a change names no state to be made from."""
+def check_precondition_sent(conditions: Conditions, may_create: bool, location: Location) -> None:
+    """Raises PreconditionRequired, at ``location``, where a change has no precondition."""
     creates = conditions.if_none_match is not None and conditions.if_none_match.any
     if conditions.if_match is None and not (may_create and creates):
         raise PreconditionRequired(
             "Send If-Match with the tag of the version that is to be replaced, "
             "or If-None-Match: * to create.",
-            place,
+            location,
         )
 
 
 async def offloaded(size_bytes: int, work: Callable[..., T], *arguments: Any) -> T:
-    """What ``work`` makes of so much text: on the event loop only if that takes no time."""
+    """The result of ``work``: on the event loop for small texts, otherwise in a thread."""
     if size_bytes <= LONG_BYTES:
         return work(*arguments)
     return await BESIDE_THE_LOOP.run(work, *arguments)

@@ -1,4 +1,4 @@
-"""The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
+"""The first two steps of every request: authentication and rate limit (docs/api.md)."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -21,7 +21,7 @@ from service.model.errors import (
     InvalidContent,
     InvalidHeader,
     InvalidToken,
-    Place,
+    Location,
     RateLimited,
     Unauthenticated,
 )
@@ -34,7 +34,7 @@ _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderT
 
 
 class Gate:
-    """Lets callers in at the rate that is theirs, everybody else at the rate of their address."""
+    """Admits callers at their own rate, requests without valid credentials at their address's."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Gate:
         self._passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
-        """The caller, also put into ``context`` beside what the answer says of the limit.
+        """The caller; also sets ``context.caller`` and ``context.admission``.
 
-        Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
-        credentials use up the allowance of the address that they come from. A key that the
-        database must be asked about is paid for first, and the token given back if it is good.
+        Raises RateLimited, and what ``Authenticator.authenticate`` raises. Wrong credentials count
+        against their address. A key that needs a database look-up is charged first, because guesses
+        must not cause unlimited look-ups; the token is returned if the key is valid.
         """
         paid = self._authenticator.must_look_up(context.headers)
         if paid:
@@ -83,9 +83,9 @@ class Gate:
         await self._take(context, context.address, self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
-        """Whether it comes from this machine itself, with no sign of a proxy or another site.
+        """Whether the request comes from this machine itself, not through a proxy or another site.
 
-        A browser names the page that asks, and the status page asks for its own parts.
+        A browser names the origin of a request; the status page's own requests are allowed.
         """
         if not self._trusts_local or not _PASSED_ON.isdisjoint(context.headers):
             return False
@@ -101,7 +101,7 @@ class Gate:
         return self._tokens.remembered(token)
 
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
-        """A caller whose credentials need no waiting; None says nothing against them."""
+        """The caller if that is known without waiting; None does not mean invalid credentials."""
         authorization, key = fields.get("authorization"), fields.get("x-api-key")
         try:
             return self._authenticator.recall(
@@ -111,29 +111,33 @@ class Gate:
             return None
 
     def spend(self, caller: Caller) -> Admission | None:
-        """Count a request if the lease at hand pays for it; else None, and nothing is counted."""
+        """Count a request if the current lease covers it; else None, with nothing counted."""
         admission = self._leases.spend(caller.limit_key, caller.rate or self._rate)
         if admission is not None:
             self._passed.value += 1
         return admission
 
     async def admission(self, caller: Caller) -> Admission:
-        """Count a request, whatever it takes; the answer may be no."""
+        """Count a request, with a call to Redis if needed; it may be refused."""
         rate = caller.rate or self._rate
         return self._counted(await self._limiter.admission(caller.limit_key, rate))
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
 
-        For a batch, which learns what it costs once its body is parsed: its first operation was
-        paid for at the door. Raises RateLimited, and InvalidContent for more than ever pass.
+        For a batch, whose cost is known only once its body is parsed; ``enter`` has counted its
+        first operation. Raises RateLimited, and InvalidContent for more than could ever pass.
         """
         caller = context.caller
         assert caller is not None
         rate = caller.rate or self._rate
         if cost > rate.capacity:
-            place = Place(f"At most {rate.capacity} operations pass at once.", pointer="")
-            raise InvalidContent("There are more operations than the limit ever lets pass.", place)
+            location = Location(
+                f"The rate limit admits at most {rate.capacity} operations at once.", pointer=""
+            )
+            raise InvalidContent(
+                "The batch has more operations than the rate limit can ever admit.", location
+            )
         await self._take(context, caller.limit_key, rate, cost)
 
     def _address(self, context: RequestContext) -> str:
@@ -159,7 +163,7 @@ class Gate:
 
 
 def rate_limited(admission: Admission) -> RateLimited:
-    """The error of who asks too often."""
+    """The error for a refused admission."""
     rate = admission.rate
     return RateLimited(
         f"More than {rate.quota} requests in {rate.window_s} s.",

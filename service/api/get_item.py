@@ -1,8 +1,8 @@
-"""GET and HEAD of one item, read from top to bottom.
+"""GET and HEAD of one item; the whole path in one file, top to bottom.
 
 ``hot`` takes a GET from Granian's objects to its answer; a hit in the near cache needs no
-coroutine. What it does not know how to answer takes the general path, which ends in ``__call__``.
-Both ask the same Reader and send the same representations: there is one way to read an item.
+coroutine. Requests that it cannot handle take the general path, which ends in ``__call__``. Both
+use the same Reader and send the same representations.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding
 from service.api.headers.media_types import check_accept
 from service.api.headers.preconditions import conditions_of
-from service.api.headers.sections import Sections, Terms
+from service.api.headers.sections import ParsedFields, Sections
 from service.api.item_id import existing_id
 from service.api.query import parameters
 from service.api.represent.fields import PARAMETER, chosen_fields
@@ -48,19 +48,18 @@ _ROUTE: Final = f"{_PREFIX}{{id}}"
 
 
 class Asked(NamedTuple):
-    """A read that nothing at hand answers. ``admission`` None: the limiter has to ask Redis."""
+    """A near cache miss, or (``admission`` None) a request that needs a call of the limiter."""
 
     caller: Caller
     item_id: bytes
-    terms: Terms
+    parsed: ParsedFields
     admission: Admission | None
 
 
 class GetItem:
     """One worker's reads by id; belongs to its event loop.
 
-    ``log`` is told of the answers of ``hot``, which are timed and counted here as well;
-    ``always_limit`` as of Finish.
+    Answers of ``hot`` are timed, counted and logged (``log``) here; ``always_limit`` as in Finish.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class GetItem:
         self._done.set_result(None)
 
     def hot(self, scope: Scope, exchange: Exchange, general: GeneralPath) -> Awaitable[None]:
-        """Answer a GET; returns what Granian is to await."""
+        """Answer a GET; returns the awaitable for Granian."""
         began_s = perf_counter()
         found = self._hit(scope)
         if isinstance(found, Asked):
@@ -97,9 +96,9 @@ class GetItem:
         return self._done
 
     def _hit(self, scope: Scope) -> tuple[Reply, Admission, Caller] | Asked | Admitted | None:
-        """The answer, if it is at hand; Admitted and None are for the general path.
+        """The answer on a near cache hit; Admitted and None mean the general path.
 
-        Credentials come first, then the limit, then whatever needs to be parsed.
+        Credentials are checked first, then the limit, and only then anything is parsed.
         """
         path = scope.path
         if len(path) != _LENGTH or not path.startswith(_PREFIX) or scope.query_string:
@@ -107,31 +106,33 @@ class GetItem:
         headers = scope.headers
         lines = tuple(headers.items())
         section = self._sections[lines]
-        # A field whose value is not ASCII is missing among the items.
+        # Unequal if a field is not ASCII, because Granian leaves it out of the items.
         if section is None or len(headers) != len(lines):
             return None
         caller = self._gate.remembered(section.token) or self._gate.recall(section.fields)
         item_id = native.parse_id(path[-26:])
         if caller is None or item_id is None or not caller.may(scopes.READ):
             return None
-        terms, admission = section.terms, self._gate.spend(caller)
-        if terms is None:
+        parsed, admission = section.parsed, self._gate.spend(caller)
+        if parsed is None:
             if admission is None:
                 return None
-            terms = self._sections.parse(lines, section)
-            if terms is None:
+            parsed = self._sections.parse(lines, section)
+            if parsed is None:
                 return Admitted(caller, admission)
         if admission is not None:
             stored = self._reader.get_near(item_id, caller.subject)
             if stored is not None:
-                return self._replies.of_stored(stored, *terms), admission, caller
-        return Asked(caller, item_id, terms, admission)
+                return self._replies.of_stored(stored, *parsed), admission, caller
+        return Asked(caller, item_id, parsed, admission)
 
     async def _later(
         self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
     ) -> None:
-        """Answer from Redis or a database, or from near once the limiter has asked Redis."""
-        caller, item_id, terms, admission = asked
+        """Answer from Redis or a database, or from the near cache once the limiter has called
+        Redis.
+        """
+        caller, item_id, parsed, admission = asked
         try:
             if admission is None:
                 admission = await self._gate.admission(caller)
@@ -143,7 +144,7 @@ class GetItem:
                 source = "" if stored is None else stored.source
             if stored is None:
                 raise ItemNotFound
-            reply = self._replies.of_stored(stored, *terms)
+            reply = self._replies.of_stored(stored, *parsed)
         except Exception as error:
             general.send_error(scope, exchange, error, admission, began_s)
             return
@@ -160,7 +161,7 @@ class GetItem:
         source: str,
         began_s: float,
     ) -> None:
-        """Send the reply with what is this request's alone."""
+        """Send the reply with the fields that belong to this request only."""
         status, headers, body = reply
         if admission.is_low or self._always_limit:
             headers = [*headers, *admission.fields()]
@@ -184,7 +185,7 @@ class GetItem:
             log.observe(self._new_id(), "", "GET", _ROUTE, status, took_s, source, key, size)
 
     async def __call__(self, context: RequestContext) -> Reply:
-        """The answer on the general path; raises the errors that a read can end with."""
+        """The answer on the general path; raises the errors of a read."""
         assert context.caller is not None
         item_id = existing_id(context)
         wanted = check_accept(context)

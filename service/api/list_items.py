@@ -1,4 +1,4 @@
-"""GET and HEAD of /items, and searches: a page of items and the way to the next."""
+"""GET and HEAD of /items, and searches: a page of items with links to its neighbours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ListItems:
         self._public_url = public_url
 
     async def get(self, context: RequestContext) -> Reply:
-        """The list that the query string asks for; Link leads on (RFC 8288)."""
+        """The list for the query string, with Link to the neighbouring pages (RFC 8288)."""
         wanted, coding = check_accept(context), choose_coding(context.headers)
         asked = from_query_string(context.query_string, wanted.version)
         answer = await self._answer(context, asked)
@@ -59,7 +59,7 @@ class ListItems:
         return await coded(reply, coding)
 
     async def search(self, context: RequestContext) -> Reply:
-        """The list that the body asks for."""
+        """The list for the query in the body."""
         check_item_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
         parameters(context.query_string, ())
@@ -71,13 +71,13 @@ class ListItems:
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         assert context.caller is not None
         query, subject = asked.query, context.caller.subject
-        check_allowed(query, self._declared, asked.sort_place)
+        check_allowed(query, self._declared, asked.sort_location)
         await self._cursors.open()
         position = None
         if asked.cursor is not None:
-            position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_place)
+            position = self._cursors.decode(asked.cursor, query, subject, asked.cursor_location)
             other_way = CURSOR_NAMES[2]["next" if position.backwards else "prev"]
-            if asked.cursor_place.parameter == other_way:
+            if asked.cursor_location.parameter == other_way:
                 position = position.turned()
         counted = wanted_count(context.headers)
         async with self._pages.turn(subject):
@@ -103,7 +103,7 @@ class ListItems:
         media_type = cursor_profile.media_type(wanted.media_type) if profiled else wanted.media_type
         headers = [("content-type", media_type), *self._headers]
         headers += [("preference-applied", f"count={counted}") for counted in answer.total]
-        # The tag is the item's own, whatever is shown of it: it is good for a write.
+        # The tag of the whole item, even with ``fields``, so that a write can use it.
         shown = [(_shown(item, asked.fields), entity_tag(item)) for item in answer.items]
         if wanted.version == 1:
             entries = [v1.render_entry(item, tag) for item, tag in shown]
@@ -116,9 +116,9 @@ class ListItems:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A page, its cursors by their relation, and the total by how it was counted, if it was.
+    """A page, its cursors by relation, and the total by its kind, if it was counted.
 
-    ``early``: the page ended before it had as many items as it might.
+    ``early``: the page has fewer items than its limit although more follow.
     """
 
     items: list[Item]

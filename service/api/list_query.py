@@ -1,4 +1,4 @@
-"""What a list request asks for: from its query string, or from the JSON body of a search."""
+"""Parses list requests: the query string of a list, or the JSON body of a search."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ from service.model.errors import (
     InvalidContent,
     InvalidParameter,
     InvalidSyntax,
-    Place,
+    Location,
 )
 from service.model.json_text import pointer_token, problem_of, text_of, value_of
 from service.model.query import (
@@ -46,14 +46,14 @@ from service.model.query import (
 MAX_CONDITIONS = 20
 # The body of a search; 1,000 values of 60 bytes.
 SEARCH_MAX_BYTES = 65_536
-_MAX_PLACES = 20
+_MAX_LOCATIONS = 20
 _MEMBERS = ["filter", "sort", "limit", "cursor", "fields"]
 _FILTER = "filter["
 _LIMIT = re.compile(r"0*([1-9][0-9]*)", re.ASCII)
 _RULES = {"sort": UNSUPPORTED_SORT}
 
 
-# Version 2's names are those of JSON:API's cursor pagination profile.
+# Version 2 uses the names of JSON:API's cursor pagination profile.
 LIMIT_NAME = {1: "limit", 2: "page[size]"}
 CURSOR_NAMES = {
     1: {"next": "cursor", "prev": "cursor"},
@@ -63,55 +63,55 @@ CURSOR_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """A list as it was asked for. The places are where to complain of sort and cursor."""
+    """A parsed list request. The locations are those of sort and cursor in the request."""
 
     query: Query
     limit: int
     cursor: str | None
     fields: frozenset[str] | None
-    sort_place: Place
-    cursor_place: Place
+    sort_location: Location
+    cursor_location: Location
 
 
 @bounded(QUERY_MAX_BYTES)
 def from_query_string(query_string: str, version: int) -> ListRequest:
-    """Raises InvalidParameter, which names every place.
+    """The request in a query string. Raises InvalidParameter, with every location.
 
-    Conditions are counted before any is made; so are values, over all of them.
+    Conditions, and the values of all together, are counted before any is parsed.
     """
     size = LIMIT_NAME[version]
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
     sent = parameters(query_string, (size, *cursors, "sort", PARAMETER[version]), _FILTER)
     names = [name for name in sent if name.startswith(_FILTER)]
-    wrong = _Wrong(lambda name: Place("", parameter=name[:256], rule=_RULES.get(name, "")))
+    wrong = _Wrong(lambda name: Location("", parameter=name[:256], rule=_RULES.get(name, "")))
     if len(names) > MAX_CONDITIONS:
         wrong.add(names[-1], f"is one filter more than {MAX_CONDITIONS}")
         names = []
     conditions = [wrong.unless(name, _parameter, name, sent[name]) for name in names]
-    if not wrong.places and conditions:
+    if not wrong.locations and conditions:
         wrong.unless(names[-1], check_count, sum(len(one.values) for one in conditions))
     sort = wrong.unless("sort", _sort, sent.get("sort"))
     limit = wrong.unless(size, _limit, sent.get(size))
     cursor_name, *others = [name for name in cursors if name in sent] or [*cursors][:1]
     for name in others:
         wrong.add(name, "cannot be used with the other", RANGE_NOT_SUPPORTED)
-    if wrong.places:
-        raise InvalidParameter("A parameter of the list cannot be used.", *wrong.places)
+    if wrong.locations:
+        raise InvalidParameter("A parameter of the list cannot be used.", *wrong.locations)
     return ListRequest(
         Query(tuple(conditions), sort),
         limit,
         sent.get(cursor_name),
         chosen_fields(sent, version),
-        Place("", parameter="sort", rule=UNSUPPORTED_SORT),
-        Place("is not valid here", parameter=cursor_name),
+        Location("", parameter="sort", rule=UNSUPPORTED_SORT),
+        Location("is not valid here", parameter=cursor_name),
     )
 
 
 @bounded(SEARCH_MAX_BYTES)
 def from_body(body: bytes) -> ListRequest:
-    """Raises BodyTooLarge, or InvalidSyntax and InvalidContent, which name every place.
+    """The request in a search's body. Raises BodyTooLarge, InvalidSyntax, InvalidContent.
 
-    Conditions and values are counted before any is made.
+    Conditions and values are counted before any is parsed.
     """
     if len(body) > SEARCH_MAX_BYTES:
         detail = f"The body of a search is larger than {SEARCH_MAX_BYTES} bytes."
@@ -120,39 +120,39 @@ def from_body(body: bytes) -> ListRequest:
     if isinstance(found, list):
         raise problem_of(found)
     sent = {name: value_of(text) for name, text in found.items() if name != "filter"}
-    wrong = _Wrong(lambda pointer: Place("", pointer=pointer[:1024]))
+    wrong = _Wrong(lambda pointer: Location("", pointer=pointer[:1024]))
     filters = read_filters(found["filter"], wrong) if "filter" in found else {}
     conditions = _body_conditions(filters, wrong)
     sort = wrong.unless("/sort", lambda: _sort(_member(sent, "sort", str, "is not text")))
     limit = wrong.unless("/limit", _body_limit, sent)
     cursor = wrong.unless("/cursor", _member, sent, "cursor", str, "is not text")
     fields = wrong.unless("/fields", _body_fields, sent)
-    if wrong.places:
-        raise InvalidContent("The search cannot be used.", *wrong.places)
+    if wrong.locations:
+        raise InvalidContent("The search cannot be used.", *wrong.locations)
     return ListRequest(
         Query(tuple(conditions), sort),
         limit,
         cursor,
         fields,
-        Place("", pointer="/sort"),
-        Place("is not valid here", pointer="/cursor"),
+        Location("", pointer="/sort"),
+        Location("is not valid here", pointer="/cursor"),
     )
 
 
 class _Wrong:
-    """The places that are wrong, gathered so that one answer names them all."""
+    """Collects error locations, so that one response has them all."""
 
-    def __init__(self, place: Callable[[str], Place]) -> None:
-        self._place = place
-        self.places: list[Place] = []
+    def __init__(self, location_of: Callable[[str], Location]) -> None:
+        self._location_of = location_of
+        self.locations: list[Location] = []
 
     def add(self, where: str, detail: str, rule: str = "") -> None:
-        if len(self.places) < _MAX_PLACES:
-            place = self._place(where)
-            self.places.append(replace(place, detail=detail, rule=rule or place.rule))
+        if len(self.locations) < _MAX_LOCATIONS:
+            location = self._location_of(where)
+            self.locations.append(replace(location, detail=detail, rule=rule or location.rule))
 
     def unless(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
-        """What ``parse`` makes of it, or None and one place more where that is a ValueError."""
+        """The result of ``parse``, or None if it raises ValueError, whose text is added."""
         try:
             return parse(*arguments)
         except _TooMany as error:
@@ -163,7 +163,7 @@ class _Wrong:
 
 
 class _TooMany(ValueError):
-    """A page of more items than any may hold."""
+    """The limit of a page exceeds the maximum."""
 
 
 def _parameter(name: str, value: str) -> Condition:
@@ -174,10 +174,12 @@ def _parameter(name: str, value: str) -> Condition:
     if not bracket:
         attribute, operator = operator, "eq"
     path = parse_path(attribute)
-    # Owners and times have no JSON type, and only text has a prefix.
+    # Always text, because owners and times have no JSON type, and only text has a prefix.
     as_text = operator == "prefix" or (path in (OWNER_ID, CREATED_AT) and operator != "exists")
     read: Callable[[str, bool], list[str]] = json_texts if operator in ("in", "nin") else _single
-    return checked_condition(path, operator, read(value, as_text), Place("", parameter=name[:256]))
+    return checked_condition(
+        path, operator, read(value, as_text), Location("", parameter=name[:256])
+    )
 
 
 def _single(value: str, as_text: bool) -> list[str]:
@@ -185,7 +187,7 @@ def _single(value: str, as_text: bool) -> list[str]:
 
 
 class _Members(dict[str, Any]):
-    """An object's members, and the first name that it gives twice."""
+    """An object's members, and the first repeated name."""
 
     twice: str | None = None
 
@@ -199,10 +201,10 @@ class _Members(dict[str, Any]):
 
 
 def read_filters(text: bytes, wrong: _Wrong) -> Mapping[str, Any]:
-    """The member of each name is a scalar to be equal to, or an object of operators.
+    """The conditions by attribute: a scalar for equality, or an object of operators.
 
-    Empty where there are too many of them. Raises InvalidSyntax for a name or an operator that is
-    given twice, since nobody could say which counts.
+    Empty if there are too many. Raises InvalidSyntax for a repeated name or operator, because which
+    one counts would be undefined.
     """
     filters = value_of(text, _Members.of)
     if not isinstance(filters, _Members):
@@ -211,15 +213,16 @@ def read_filters(text: bytes, wrong: _Wrong) -> Mapping[str, Any]:
     nested = [(f"/filter/{pointer_token(name)}", one) for name, one in filters.items()]
     for pointer, one in [("/filter", filters), *nested]:
         if isinstance(one, _Members) and one.twice is not None:
-            place = Place("is given twice", pointer=f"{pointer}/{pointer_token(one.twice)}"[:1024])
-            raise InvalidSyntax("The body is not the JSON that is expected here.", place)
+            where = f"{pointer}/{pointer_token(one.twice)}"[:1024]
+            location = Location("is given twice", pointer=where)
+            raise InvalidSyntax("The body is not the JSON that is expected here.", location)
     operators = [one.items() if isinstance(one, _Members) else [("eq", one)] for _, one in nested]
     values = sum(len(v) if isinstance(v, list) else 1 for each in operators for _, v in each)
     if sum(map(len, operators)) > MAX_CONDITIONS:
         wrong.add("/filter", f"has more than {MAX_CONDITIONS} conditions")
         return {}
     wrong.unless("/filter", check_count, values)
-    return filters if not wrong.places else {}
+    return filters if not wrong.locations else {}
 
 
 def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Condition]:
@@ -232,8 +235,8 @@ def _body_conditions(filters: Mapping[str, Any], wrong: _Wrong) -> list[Conditio
             continue
         by_operator = wanted if isinstance(wanted, dict) else {"eq": wanted}
         for operator, value in by_operator.items() if path else ():
-            place = f"{pointer}/{pointer_token(operator)}" if isinstance(wanted, dict) else pointer
-            conditions.append(wrong.unless(place, _body_condition, path, operator, value, place))
+            where = f"{pointer}/{pointer_token(operator)}" if isinstance(wanted, dict) else pointer
+            conditions.append(wrong.unless(where, _body_condition, path, operator, value, where))
     return conditions
 
 
@@ -246,7 +249,7 @@ def _body_condition(path: Path, operator: str, value: Any, pointer: str) -> Cond
     else:
         values = [value]
     texts = [text_of(one).decode() for one in values]
-    return checked_condition(path, operator, texts, Place("", pointer=pointer[:1024]))
+    return checked_condition(path, operator, texts, Location("", pointer=pointer[:1024]))
 
 
 def _sort(text: str | None) -> Sort:
@@ -282,7 +285,7 @@ def _body_fields(sent: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def _member(sent: Mapping[str, Any], name: str, wanted: type, problem: str) -> Any:
-    """The member if it was sent. A bool is a kind of int, so types are compared as they are."""
+    """The member if it was sent. Types are compared exactly, because bool is a subclass of int."""
     value = sent.get(name)
     if name in sent and type(value) is not wanted:
         raise ValueError(problem)

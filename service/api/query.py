@@ -1,17 +1,17 @@
-"""The query string, decoded exactly once (RFC 3986 section 2.1; ``+`` is a blank)."""
+"""The query string, decoded exactly once (RFC 3986 section 2.1; ``+`` is a space)."""
 
 import re
 from collections.abc import Collection
 from urllib.parse import unquote_plus
 
 from service.model.bounds import bounded
-from service.model.errors import InvalidParameter, Place
+from service.model.errors import InvalidParameter, Location
 
-# The server itself refuses a longer target (414).
+# Granian itself refuses a longer target (414).
 QUERY_MAX_BYTES = 65_536
 MAX_PARAMETERS = 64
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_MAX_PLACES = 20
+_MAX_LOCATIONS = 20
 
 
 @bounded(QUERY_MAX_BYTES)
@@ -20,38 +20,40 @@ def parameters(
 ) -> dict[str, str]:
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
-    Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
-    every place. ``family`` is how further allowed names begin. Nothing is decoded of a query
-    string with more than MAX_PARAMETERS parameters.
+    Also raised, with every location, for text that cannot be decoded: a broken escape, bytes that
+    are not UTF-8, NUL. ``family`` is a prefix of further allowed names. Nothing is decoded if there
+    are more than MAX_PARAMETERS parameters.
     """
     if len(query_string) > QUERY_MAX_BYTES:
         raise InvalidParameter(f"The query string is longer than {QUERY_MAX_BYTES} bytes.")
     parts = [*filter(None, query_string.split("&"))]
     if len(parts) > MAX_PARAMETERS:
-        place = _place(f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0])
-        raise InvalidParameter("The query string has too many parameters.", place)
+        location = _location(
+            f"is one parameter more than {MAX_PARAMETERS}", parts[-1].split("=")[0]
+        )
+        raise InvalidParameter("The query string has too many parameters.", location)
     found: dict[str, str] = {}
-    wrong: list[Place] = []
+    wrong: list[Location] = []
     for part in parts:
         sent_name, _, sent_value = part.partition("=")
         name, value = _decoded(sent_name), _decoded(sent_value)
         if name is None or value is None:
-            wrong.append(_place("is not percent-encoded UTF-8", name or sent_name))
+            wrong.append(_location("is not percent-encoded UTF-8", name or sent_name))
         elif name not in allowed and not (family and name.startswith(family)):
             names = ", ".join([*sorted(allowed), *([f"{family}…"] if family else [])])
             known = f"known here: {names}" if names else "none is known here"
-            wrong.append(_place(f"is unknown; {known}", name))
+            wrong.append(_location(f"is unknown; {known}", name))
         elif name in found:
-            wrong.append(_place("is repeated", name))
+            wrong.append(_location("is repeated", name))
         else:
             found[name] = value
     if wrong:
-        raise InvalidParameter("The query string cannot be used.", *wrong[:_MAX_PLACES])
+        raise InvalidParameter("The query string cannot be used.", *wrong[:_MAX_LOCATIONS])
     return found
 
 
 def _decoded(text: str) -> str | None:
-    """None for what cannot be decoded, or holds NUL."""
+    """The decoded text; None if it cannot be decoded or contains NUL."""
     if _BROKEN_ESCAPE.search(text):
         return None
     try:
@@ -61,5 +63,5 @@ def _decoded(text: str) -> str | None:
     return None if "\0" in decoded else decoded
 
 
-def _place(detail: str, name: str) -> Place:
-    return Place(detail, parameter=name[:256])
+def _location(detail: str, name: str) -> Location:
+    return Location(detail, parameter=name[:256])

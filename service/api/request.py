@@ -30,7 +30,7 @@ class RequestContext:
 
     ``path`` is percent-decoded, ``query_string`` is raw. ``headers`` maps lower-case names to
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
-    without port. ``read_body`` reads, caps and unpacks the body, at most once; it takes a
+    without port. ``read_body`` reads, caps and decompresses the body, at most once; it takes a
     lower cap in bytes than the setting, and raises Overloaded, BodyTooLarge, BodyTimeout,
     IncompleteBody, InvalidSyntax or UnsupportedMediaType.
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180) records as JSON objects, the header's names as members.
+"""CSV (RFC 4180) records as JSON objects whose members are named by the header.
 
 An unquoted cell that is a JSON number, true, false or null is that, digit for digit; an empty one
 leaves its member out; any other, and every quoted cell, is text. So is every cell of a column that
@@ -61,7 +61,7 @@ def _block(record: Block, names: list[bytes], as_text: list[bool]) -> Block:
     cells = _cells(record.text)
     place = (record.line, record.last_line)
     if cells is None:
-        return Block(*place, rejected=("csv-syntax", "a quote stands where none may be"))
+        return Block(*place, rejected=("csv-syntax", "a quote is not allowed here"))
     if len(cells) != len(names):
         detail = f"the header has {len(names)} cells and this record {len(cells)}"
         return Block(*place, rejected=("csv-cells", detail))
@@ -86,7 +86,7 @@ def _text(quoted: bytes | None, raw: bytes | None) -> str:
 
 
 def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
-    """Each cell's inside if it is quoted, else its text; None if it is no record."""
+    """The content of each cell, quoted or not; None if the line is not a record."""
     cells, at = [], 0
     while at < len(text):
         match = _CELL.match(text, at)
@@ -98,7 +98,7 @@ def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
 
 
 def _ends_in_quotes(line: bytes) -> bool:
-    """Whether the line's last cell is a quoted one that goes on behind the line end."""
+    """Whether the line's last cell is quoted and continues on the next line."""
     at = 0
     while match := _CELL.match(line, at):
         at = match.end()
@@ -106,7 +106,7 @@ def _ends_in_quotes(line: bytes) -> bool:
 
 
 def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
-    """Lines put together where a quoted cell holds line ends; blank lines are left out."""
+    """Records: lines are joined where a quoted cell contains line ends; blank lines are skipped."""
     held: list[bytes] = []
     first, size, quotes = 1, 0, 0
     for line, text in _lines(source, record_max_bytes):
@@ -121,7 +121,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
         size += len(text)
         quotes += text.count(b'"')
         if size > record_max_bytes:
-            detail = f"the record is longer than {record_max_bytes} bytes; is a quote not closed?"
+            detail = f"the record is longer than {record_max_bytes} bytes; is a quote unclosed?"
             yield Block(first, line, b"", ("record-too-long", detail))
         elif quotes % 2 and (len(held) > 1 or _ends_in_quotes(text)):
             continue
@@ -129,7 +129,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
             yield Block(first, line, b"".join(held))
         held, size, quotes = [], 0, 0
     if held:
-        yield Block(first, line, b"", ("csv-syntax", "a quote is not closed"))
+        yield Block(first, line, b"", ("csv-syntax", "a quote is unclosed"))
 
 
 def _lines(source: Source, line_max_bytes: int) -> Iterator[tuple[int, bytes | None]]:

@@ -1,9 +1,9 @@
-"""Bulk import: lines in, rows into every shard, each line exactly once however often it is begun.
+"""Bulk import: stores every line exactly once in its shard, however often the import restarts.
 
-The reader makes batches of rows; one thread a shard stores its part of each batch together with
-the position behind it, in one transaction. An id is the line's own or follows from the import's
-first id and the line's number, so a line always belongs to the same shard, and that shard's
-position tells whether it has the line already.
+The reader makes batches of rows; one thread per shard stores its part of each batch and the
+position after it in one transaction. An id is the line's own or computed from the import's first id
+and the line's number, so a line always belongs to the same shard, and that shard's position says
+whether it already has the line.
 """
 
 import time
@@ -20,10 +20,10 @@ from service.bulk.shard_writers import ShardWriters
 from service.bulk.source import Source, SourceBroken
 from service.settings import Database
 
-# A batch is held about four times: being made, waiting twice, being sent.
+# Up to four batches are in memory: one being made, two waiting, one being sent.
 _BATCH_BYTES = 2 << 20
 _HASHED_BYTES = 64 << 10
-# Room for line numbers below an import's first id: 10^12 lines, and 40 random bits above them.
+# The low bits of an import's first id count lines, up to 10^12; the 40 bits above are random.
 _LINE_BITS = 40
 _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 
@@ -50,7 +50,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What this run did so far; ``rejected`` counts earlier runs of the same import too."""
+    """The counts of this run so far; ``rejected`` includes earlier runs of the same import."""
 
     stored: int = 0
     skipped: int = 0
@@ -103,7 +103,7 @@ def _source_hash(source: Source, options: ImportOptions) -> str:
 
 
 def _first_id() -> bytes:
-    """An id of now whose low bits are free to count lines."""
+    """An id with the current time whose low bits are 0, because they count lines."""
     minted = int.from_bytes(native.mint_in_bucket(time.time_ns() // 1_000_000, 0, 1), "big")
     return (minted >> _LINE_BITS << _LINE_BITS).to_bytes(16, "big")
 
@@ -111,7 +111,7 @@ def _first_id() -> bytes:
 def _batches(
     source: Source, options: ImportOptions, rows: RowMaker, rejects: Rejects
 ) -> Iterator[Batch]:
-    """The whole input in batches, also what was read before it broke off."""
+    """The whole input in batches, including what was read before an error."""
     limit = options.line_max_bytes
     if options.csv:
         blocks = csv_blocks(source, limit, options.text_columns)

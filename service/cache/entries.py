@@ -1,8 +1,8 @@
-"""Items in Redis: the only scripts that touch them, and what each of them is for.
+"""Items in Redis, and the only scripts that write them.
 
-Whoever wants to store an entry puts it over a marker or permit that it met or placed before it
-looked at the database, by compare-and-set on all bytes. An empty key proves nothing, because
-what was in it may have been evicted: only markers and permits enter one.
+A reader stores an entry by compare-and-set, on all bytes, over an invalidation that it found or a
+fill lease that it acquired before it read the database. An absent key proves nothing, because its
+value may have been evicted, so only invalidations and fill leases are stored there.
 """
 
 import time
@@ -12,41 +12,51 @@ from contextlib import suppress
 from typing import Any
 
 from service.cache.connection import Callback, Command
-from service.cache.layout import ITEM, KIND_AT, MARKER, PERMIT, ItemEntry, head_of, new_marker
+from service.cache.layout import (
+    FILL_LEASE,
+    INVALIDATION,
+    ITEM,
+    KIND_AT,
+    ItemEntry,
+    new_invalidation,
+    stamp_of,
+)
 from service.cache.pipeline import RedisPipeline, Script
 from service.model.errors import CacheUnavailable, Overloaded
 from service.observe.metrics import CACHE_EVENTS
 
-MARKER_MS = 30_000
-PERMIT_MS = 10_000
-# Long enough against a flood of requests for one id that is not there, too short to fill Redis.
+INVALIDATION_MS = 30_000
+FILL_LEASE_MS = 10_000
+# Long enough to absorb a flood of requests for one absent id, too short to fill Redis.
 MISSING_MS = 5_000
 
-# Messages on it are the 16 bytes of ids; ``mark`` sends them.
+# ``invalidate`` publishes the 16 bytes of an id on it.
 CHANNEL = b"item:marked"
 
 _SLIDE_EVERY_S = 600.0
-# More ids than that are not remembered: the oldest may be prolonged again a little early.
+# Beyond this the oldest ids are forgotten, so that their TTL may be extended early.
 _SLID_MAX = 10_000
 
-_MARK, _SWAP, _SLIDE = Script.load("mark"), Script.load("swap"), Script.load("slide")
+# Their names in metrics are older than the files' names, and dashboards rely on them.
+_INVALIDATE = Script.load("invalidate", "mark")
+_COMPARE_AND_SET = Script.load("compare_and_set", "swap")
+_SLIDE = Script.load("slide")
 
-# What the pipeline must be given. The probe does all that a mark and a swap do, so that a Redis
-# that would refuse them (full, read-only, a user without the right to one command) has no
-# connection; it leaves nothing behind.
-SCRIPTS = (_MARK, _SWAP, _SLIDE)
-_PROBE_KEY, _PROBE_ID, _PROBE_MARKER = b"item:probe", bytes(16), new_marker(0, 0)
+# For the pipeline. The probe runs an invalidation and a compare-and-set and leaves nothing behind,
+# so that a Redis that would refuse them (full, read-only, missing permissions) is not used.
+SCRIPTS = (_INVALIDATE, _COMPARE_AND_SET, _SLIDE)
+_PROBE_KEY, _PROBE_ID, _PROBE_VALUE = b"item:probe", bytes(16), new_invalidation(0, 0)
 PROBE: tuple[Command, ...] = (
-    _MARK.call((_PROBE_KEY,), (_PROBE_MARKER, b"1000", CHANNEL, _PROBE_ID)),
-    _SWAP.call((_PROBE_KEY,), (_PROBE_MARKER, b"", b"0")),
+    _INVALIDATE.call((_PROBE_KEY,), (_PROBE_VALUE, b"1000", CHANNEL, _PROBE_ID)),
+    _COMPARE_AND_SET.call((_PROBE_KEY,), (_PROBE_VALUE, b"", b"0")),
 )
 
 
 class Entries:
     """The items of one Redis. All methods raise as ``RedisPipeline.send_callback`` does.
 
-    An entry lives ``ttl_s`` from when it was last read and never longer than ``max_age_s``. A
-    value of more than ``max_bytes`` is not stored.
+    An entry is kept for ``ttl_s`` after its last read, but never longer than ``max_age_s``. A value
+    of more than ``max_bytes`` is not stored.
     """
 
     def __init__(
@@ -64,7 +74,7 @@ class Entries:
         self._max_bytes = max_bytes
         self._clock = clock
         self._slide_every_s = min(_SLIDE_EVERY_S, ttl_s / 6)
-        # When ids were last prolonged, the oldest first.
+        # The time of each id's last extension, the oldest first.
         self._slid: OrderedDict[bytes, float] = OrderedDict()
 
     def get(self, item_id: bytes, callback: Callback) -> None:
@@ -76,58 +86,61 @@ class Entries:
         value: bytes | None = await self._pipeline.send((b"GET", self._key(item_id)))
         return value
 
-    async def mark(self, item_id: bytes, epoch: int, version: int) -> None:
-        """Say that this version was committed: from now on no older one is read from here.
+    async def invalidate(self, item_id: bytes, epoch: int, version: int) -> None:
+        """Record that this version was committed: from now on no older one is read from Redis.
 
-        Returns when Redis has said yes. Every call draws a marker of its own.
+        Returns when Redis has confirmed it. Each call's invalidation has new random bytes.
         """
-        marker = new_marker(epoch, version)
+        invalidation = new_invalidation(epoch, version)
         try:
             await self._pipeline.run_future(
-                _MARK, (self._key(item_id),), (marker, b"%d" % MARKER_MS, CHANNEL, item_id)
+                _INVALIDATE,
+                (self._key(item_id),),
+                (invalidation, b"%d" % INVALIDATION_MS, CHANNEL, item_id),
             )
         except (CacheUnavailable, Overloaded):
             CACHE_EVENTS.add(1, "mark_failed")
             raise
         CACHE_EVENTS.add(1, "mark")
 
-    async def place_permit(self, item_id: bytes, permit: bytes, seen: bytes | None) -> Any:
-        """Put a permit where GET found nothing, or ``seen`` of kind 0.
+    async def acquire_lease(self, item_id: bytes, lease: bytes, seen: bytes | None) -> Any:
+        """Store a fill lease where GET found nothing, or ``seen`` of kind 0.
 
-        True where it is placed; else what is there instead as GET would return it.
+        True if it was acquired; otherwise the present value, as GET would return it.
         """
-        there = await self._swap(item_id, seen or b"", permit, b"%d" % PERMIT_MS)
+        ttl_ms = b"%d" % FILL_LEASE_MS
+        there = await self._compare_and_set(item_id, seen or b"", lease, ttl_ms)
         CACHE_EVENTS.add(1, "permit" if there is True else "permit_lost")
         return there
 
     async def fill(self, item_id: bytes, held: bytes, entry: bytes) -> bool:
-        """Store what was read after ``held``, a marker met or a permit placed, was seen.
+        """Store what was read after ``held``, a found invalidation or an acquired fill lease.
 
-        False where it is not stored: something else is there by now, the entry is older than the
-        marker, or it is too large, and then a permit is given back.
+        False if it was not stored: the value has changed, the entry is older than the invalidation,
+        or it is too large, in which case a lease is released.
         """
-        assert held[KIND_AT] in (MARKER, PERMIT)
-        if head_of(entry) < head_of(held):
+        assert held[KIND_AT] in (INVALIDATION, FILL_LEASE)
+        if stamp_of(entry) < stamp_of(held):
             return False
         if len(entry) > self._max_bytes:
-            await self.give_back(item_id, held)
+            await self.release_lease(item_id, held)
             return False
         ttl_ms = self._ttl_ms if entry[KIND_AT] == ITEM else b"%d" % MISSING_MS
-        stored = await self._swap(item_id, held, entry, ttl_ms) is True
+        stored = await self._compare_and_set(item_id, held, entry, ttl_ms) is True
         CACHE_EVENTS.add(1, "fill" if stored else "fill_refused")
         return stored
 
-    async def give_back(self, item_id: bytes, held: bytes) -> None:
-        """Remove one's own permit, so that nobody waits for a fill that will not come.
+    async def release_lease(self, item_id: bytes, held: bytes) -> None:
+        """Remove our own fill lease, so that no reader waits for a fill that will not come.
 
-        A marker stays: it is not a reader's to remove.
+        An invalidation stays, because readers must not remove it.
         """
         CACHE_EVENTS.add(1, "fill_given_back")
-        if held[KIND_AT] == PERMIT:
-            await self._swap(item_id, held, b"", b"0")
+        if held[KIND_AT] == FILL_LEASE:
+            await self._compare_and_set(item_id, held, b"", b"0")
 
     def slide(self, item_id: bytes, entry: ItemEntry) -> None:
-        """Prolong an entry that was read, rarely; nothing to wait for, and failing is no harm."""
+        """Extend the TTL of an entry that was read, at most every ten minutes; never raises."""
         now = self._clock()
         if now - entry.born_s < self._slide_every_s:
             return
@@ -144,9 +157,11 @@ class Entries:
     def _key(self, item_id: bytes) -> bytes:
         return b"item:" + self._pipeline.run_name + item_id
 
-    async def _swap(self, item_id: bytes, expected: bytes, new: bytes, ttl_ms: bytes) -> Any:
+    async def _compare_and_set(
+        self, item_id: bytes, expected: bytes, new: bytes, ttl_ms: bytes
+    ) -> Any:
         reply = await self._pipeline.run_future(
-            _SWAP, (self._key(item_id),), (expected, new, ttl_ms)
+            _COMPARE_AND_SET, (self._key(item_id),), (expected, new, ttl_ms)
         )
         return True if type(reply) is int else reply
 

@@ -1,28 +1,28 @@
-"""What Hotshelf needs of a Redis server: asked once, before anything is stored there."""
+"""Checks a Redis server before anything is stored there."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from service.cache.connection import Connection
-from service.cache.endpoint import Endpoint, ask, connect, parse_url
+from service.cache.endpoint import Endpoint, connect, execute, parse_url
 from service.cache.entries import PROBE, SCRIPTS
 from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
 from service.model.finding import Finding, Level
 
-# Whoever has more keys than are looked at here has some of them among the first, all but surely.
+# A scan of this many keys is enough, because foreign keys are almost surely among them.
 _SCANS, _SCAN_COUNT = 20, 500
 _TIMEOUT_S = 2.0
 _SHOWN = 40
-# Those of earlier releases as well.
+# Includes prefixes of earlier releases.
 _OURS = (b"item:", b"limit:", b"limit-born", b"limit-workers", b"probe", b"cache:run")
 
 
 async def examine(url: str, setting: str = "redis.url", *, evicts: bool = True) -> list[Finding]:
-    """``url`` is the value of ``setting``. Takes two seconds at most.
+    """Check the Redis at ``url``, the value of ``setting``; takes at most two seconds.
 
-    ``evicts`` is whether it should, when it is full: a cache yes, limits no.
+    ``evicts``: whether it should evict keys when it is full; true for the cache, not for limits.
     """
     endpoint = parse_url(url)
     name = f"{setting} ({_where(endpoint)})"
@@ -44,10 +44,10 @@ async def _examine(endpoint: Endpoint, evicts: bool) -> list[tuple[Level, str]]:
     connection = await connect(endpoint, make, ())
     try:
         loads = [(b"SCRIPT", b"LOAD", script.source) for script in SCRIPTS]
-        [info] = await ask(connection, (b"INFO",))
+        [info] = await execute(connection, (b"INFO",))
         said = list(_said(_fields(bytes(info)), await _foreign_key(connection), evicts))
         if all(level is not Level.ERROR for level, _ in said):
-            await ask(connection, *loads, *PROBE)
+            await execute(connection, *loads, *PROBE)
     finally:
         connection.abort("The look at the server is over.")
     return said
@@ -56,12 +56,12 @@ async def _examine(endpoint: Endpoint, evicts: bool) -> list[tuple[Level, str]]:
 def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator[tuple[Level, str]]:
     version, policy = info.get("redis_version", "?"), info.get("maxmemory_policy", "?")
     if info.get("cluster_enabled") == "1":
-        yield Level.ERROR, "is a node of a Redis Cluster; a single Redis is needed"
+        yield Level.ERROR, "is a node of a Redis Cluster; use a single Redis"
     elif foreign is not None:
         key = foreign[:_SHOWN].decode("ascii", "backslashreplace")
         yield (
             Level.ERROR,
-            f'the database holds keys that are not Hotshelf\'s, as "{key}"; give it a database of '
+            f'the database has foreign keys, such as "{key}"; give it a database of '
             "its own (the number at the end of the URL), since its cache may evict other keys",
         )
     else:
@@ -79,10 +79,12 @@ def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator
 
 
 async def _foreign_key(connection: Connection) -> bytes | None:
-    """One key that is not ours, of those that a bounded scan meets."""
+    """A key that is not ours, found by a bounded scan."""
     cursor = b"0"
     for _ in range(_SCANS):
-        [[cursor, keys]] = await ask(connection, (b"SCAN", cursor, b"COUNT", b"%d" % _SCAN_COUNT))
+        [[cursor, keys]] = await execute(
+            connection, (b"SCAN", cursor, b"COUNT", b"%d" % _SCAN_COUNT)
+        )
         for key in keys:
             if not bytes(key).startswith(_OURS):
                 return bytes(key)

@@ -1,7 +1,7 @@
-"""The messages of one Redis channel, over a connection of their own.
+"""Subscribes to one Redis channel over a connection of its own.
 
-Silence can mean that nothing happens or that the connection is dead, so it is pinged; whoever
-relies on the messages is told when they can no longer be relied on. Needs RESP3 (Redis 6).
+The connection is pinged, because silence may also mean that it is dead; the user is notified when
+messages may be missing. Needs RESP3 (Redis 6).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _BACKOFF_S = 0.5
 class Subscription:
     """Belongs to the event loop that called ``open``.
 
-    ``on_message`` gets each message's bytes. ``on_state`` is told True when Redis has confirmed
+    ``on_message`` gets each message's bytes. ``on_state`` gets True when Redis has confirmed
     the subscription and False when its connection ends, at the latest ``ping_s + timeout_s``
     after the last sign of life; no message comes after that, and some may have been missed.
     """
@@ -49,14 +49,14 @@ class Subscription:
         self._keeper = Keeper(self._stay_subscribed, _BACKOFF_S)
 
     async def open(self) -> None:
-        """Start connecting, and go on for as long as it is open.
+        """Start connecting, and reconnect as long as it is open.
 
         Returns after the first attempt, whether or not it succeeded.
         """
         await self._keeper.open()
 
     async def close(self) -> None:
-        """End the connection; the state is told once more if it was True."""
+        """End the connection; ``on_state`` gets False if it was True."""
         await self._keeper.close()
 
     async def _stay_subscribed(self) -> None:
@@ -65,7 +65,7 @@ class Subscription:
             self._connection = await within(
                 _CONNECT_TIMEOUT_S, connect(self._endpoint, self._make, ())
             )
-            # Its confirmation is a push message, so no callback waits for a reply.
+            # No callback, because the confirmation is a push message.
             self._connection.write([encode((b"SUBSCRIBE", self._channel))], [])
             await self._ping_until_lost(self._connection)
         except (CacheUnavailable, OSError, TimeoutError):
@@ -89,16 +89,16 @@ class Subscription:
         if connection is self._connection:
             self._connection = None
             self._lost.set()
-            self._tell(False)
+            self._set_confirmed(False)
 
     def _pushed(self, message: list[Any]) -> None:
         if message[0] == b"message":
             self._on_message(message[2])
         elif message[0] == b"subscribe":
-            self._tell(True)
+            self._set_confirmed(True)
             self._keeper.tried.set()
 
-    def _tell(self, confirmed: bool) -> None:
+    def _set_confirmed(self, confirmed: bool) -> None:
         if confirmed != self._confirmed:
             self._confirmed = confirmed
             self._on_state(confirmed)

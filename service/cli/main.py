@@ -26,7 +26,7 @@ from service.store.shards import ShardMapError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; the exit status is 2 for what the command line or settings got wrong."""
+    """Run one subcommand; the exit status is 2 for a mistake in the command line or settings."""
     args = command_line().parse_args(argv)
     try:
         status: int = args.run(args)
@@ -52,7 +52,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('hotshelf')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_commands(commands)
-    _add(commands, "serve", "serve with the servers that the settings name", _serve)
+    _add(commands, "serve", "run the service with the servers in the settings", _serve)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     check.add_commands(commands)
     data.add_commands(commands)
@@ -82,9 +82,7 @@ def _add(
 def _serve(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     if not settings.database.shards:
-        raise SettingsError(
-            "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
-        )
+        raise SettingsError("database.shards is not set: name your servers, or try `hotshelf run`")
     logs.configure(settings.log.level, settings.log.format)
     _refuse_read_only()
     refuse_unfit_servers(settings)

@@ -1,4 +1,4 @@
-"""A bound on work of one kind, so that it cannot take all of what other work needs as well."""
+"""Bounds one kind of work, so that it cannot use up resources that other work needs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -10,14 +10,14 @@ from service.model.errors import Overloaded
 
 @dataclass(slots=True)
 class _Line:
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     inside: int = 0
 
 
 class Bulkhead:
-    """At most ``at_once`` pieces of work for each key; ``max_waiting`` more wait, in order.
+    """At most ``at_once`` pieces of work per key; up to ``max_waiting`` more wait, in order.
 
-    ``work`` names it in messages ("lists"). A key costs memory only while it has work.
+    ``work`` is its name in messages ("lists"). A key costs memory only while it has work.
     """
 
     def __init__(self, work: str, at_once: int, max_waiting: int) -> None:
@@ -28,9 +28,9 @@ class Bulkhead:
 
     @asynccontextmanager
     async def entered(self, key: Hashable, wait_s: float) -> AsyncIterator[None]:
-        """Do one piece of the key's work in this block.
+        """Run the block as one piece of the key's work.
 
-        Raises Overloaded at once where too many wait, and after ``wait_s``.
+        Raises Overloaded, at once if too many wait, otherwise after ``wait_s``.
         """
         line = self._lines.setdefault(key, _Line(asyncio.Semaphore(self._at_once)))
         if line.inside >= self._at_once + self._max_waiting:
@@ -39,13 +39,13 @@ class Bulkhead:
         try:
             try:
                 async with asyncio.timeout(wait_s):
-                    await line.places.acquire()
+                    await line.slots.acquire()
             except TimeoutError:
                 raise self._overloaded() from None
             try:
                 yield
             finally:
-                line.places.release()
+                line.slots.release()
         finally:
             line.inside -= 1
             if not line.inside:

@@ -1,12 +1,12 @@
-"""Request bodies: read as they arrive, never past the cap, unpacked under the same cap.
+"""Request bodies: read as they arrive, decompressed, both under the same size limit.
 
 What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
 piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
 raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
 service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
-``await proto()`` is the whole content at once, which costs less, and is as large as was announced:
-only where it was.
+``await proto()`` gives the whole content at once, which costs less. It is used only where
+Content-Length bounds the size.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from service.model.errors import (
     BodyTooLarge,
     IncompleteBody,
     InvalidSyntax,
-    Place,
+    Location,
     UnsupportedMediaType,
 )
 
-# Deflate (RFC 1951) makes at most so many bytes of one.
+# The largest expansion of deflate (RFC 1951): output bytes per input byte.
 _MAX_EXPANSION = 1032
-# Bytes read and written by unpacking on the event loop, about 0.3 ms. More is left to a thread,
+# Bytes read and written by decompression on the event loop, about 0.3 ms. More runs in a thread,
 # because other requests would wait for it.
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
@@ -87,19 +87,19 @@ class Body:
         self.is_unread = announced and "expect" not in headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """The whole content, unpacked; at most ``max_bytes`` where the endpoint takes less.
+        """The whole content, decompressed; ``max_bytes`` is the endpoint's limit where it has one.
 
-        What arrived is counted until the request was answered. Raises Overloaded, BodyTooLarge,
-        BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
+        What arrived counts against the budget until the request is answered. Raises Overloaded,
+        BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
         UnsupportedMediaType (another content coding).
         """
         if max_bytes is not None:
             self._max_bytes = min(self._max_bytes, max_bytes)
-        packed = _is_gzip(self._headers)
+        compressed = _is_gzip(self._headers)
         announced = self._headers.get("content-length")
         chunked = "transfer-encoding" in self._headers
         if announced is None and not chunked:
-            return await self._unpack(b"") if packed else b""
+            return await self._decompress(b"") if compressed else b""
         if announced is not None and int(announced[0]) > self._max_bytes:
             raise _too_large(self._max_bytes)
         try:
@@ -110,7 +110,7 @@ class Body:
             raise BodyTimeout(
                 f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
-        return await self._unpack(content) if packed else content
+        return await self._decompress(content) if compressed else content
 
     async def drop(self) -> None:
         """Read on after an early answer, for a while.
@@ -127,7 +127,8 @@ class Body:
                         return
 
     async def _receive(self, announced: list[str] | None) -> bytes:
-        # Long ones piece by piece: what was only announced takes no room from others.
+        # Long ones piece by piece, because bytes that were only announced must not use up the
+        # budget.
         if announced is None or int(announced[0]) > _AT_ONCE_BYTES:
             return await self._receive_chunks()
         self._lease.grow(int(announced[0]))
@@ -153,16 +154,16 @@ class Body:
             raise _incomplete()
         return b"".join(pieces)
 
-    async def _unpack(self, packed: bytes) -> bytes:
-        """Gzip of one or more members, and nothing after them (RFC 1952 section 2.2)."""
-        unpacked_bytes = min(self._max_bytes, len(packed) * _MAX_EXPANSION)
-        self._lease.grow(unpacked_bytes)
+    async def _decompress(self, compressed: bytes) -> bytes:
+        """One or more gzip members with nothing after them (RFC 1952 section 2.2)."""
+        decompressed_bytes = min(self._max_bytes, len(compressed) * _MAX_EXPANSION)
+        self._lease.grow(decompressed_bytes)
         try:
-            if len(packed) + unpacked_bytes <= _ON_LOOP_BYTES:
-                content = native.gunzip(packed, self._max_bytes)
+            if len(compressed) + decompressed_bytes <= _ON_LOOP_BYTES:
+                content = native.gunzip(compressed, self._max_bytes)
             else:
-                content = await BESIDE_THE_LOOP.run(native.gunzip, packed, self._max_bytes)
-            self._lease.shrink(unpacked_bytes - len(content))
+                content = await BESIDE_THE_LOOP.run(native.gunzip, compressed, self._max_bytes)
+            self._lease.shrink(decompressed_bytes - len(content))
             return content
         except native.GunzipTooLarge:
             raise _too_large(self._max_bytes) from None
@@ -182,7 +183,7 @@ def _is_gzip(headers: Mapping[str, list[str]]) -> bool:
         return True
     raise UnsupportedMediaType(
         "The content coding of the body is not supported.",
-        Place("Use gzip or identity.", header="content-encoding"),
+        Location("Use gzip or identity.", header="content-encoding"),
         extra={"accept_encoding": "gzip, identity"},
     )
 

@@ -1,7 +1,7 @@
 """What HTTP itself forbids, whatever the request is about."""
 
 from service.api.request import RequestContext, Scope
-from service.model.errors import InvalidHeader, NoSuchRoute, Place, TooManyHeaders
+from service.model.errors import InvalidHeader, Location, NoSuchRoute, TooManyHeaders
 
 # Granian itself ends at 100, and at 64 KiB.
 _MAX_FIELDS = 99
@@ -19,8 +19,8 @@ def check_headers(scope: Scope, context: RequestContext) -> None:
         names = sent.keys()
         wrong = [name for name in names if name not in headers]
         raise InvalidHeader(
-            "A header field holds bytes that are not ASCII.",
-            *(Place("Only ASCII is accepted.", header=name) for name in wrong),
+            "A header field contains bytes that are not ASCII.",
+            *(Location("Only ASCII is accepted.", header=name) for name in wrong),
         )
     if sum(map(len, headers.values())) > _MAX_FIELDS:
         raise TooManyHeaders(f"A request has at most {_MAX_FIELDS} header fields.")
@@ -29,12 +29,12 @@ def check_headers(scope: Scope, context: RequestContext) -> None:
     if hosts != 1 and (hosts or scope.http_version != _HTTP_1_0):
         raise InvalidHeader(
             "A request needs exactly one Host field.",
-            Place("Send it exactly once.", header="host"),
+            Location("Send it exactly once.", header="host"),
         )
     if not is_clearly_framed(context):
         raise InvalidHeader(
             "The only transfer coding is chunked.",
-            Place("is not chunked", header="transfer-encoding"),
+            Location("is not chunked", header="transfer-encoding"),
         )
 
 
@@ -45,7 +45,7 @@ def is_clearly_framed(context: RequestContext) -> bool:
 
 
 def check_path(path: str) -> None:
-    """Raises NoSuchRoute for a path that, decoded once by Granian, still shows an encoding."""
+    """Raises NoSuchRoute for a path that is still percent-encoded after Granian decoded it once."""
     odd = "%" in path or "\N{REPLACEMENT CHARACTER}" in path or "\0" in path
     if odd or "//" in path or (path.endswith("/") and path != "/"):
         raise NoSuchRoute("There is nothing at this path.")

@@ -1,4 +1,4 @@
-"""How a request arrives from Granian (RSGI 1.6) and how its answer leaves; no rules of ours.
+"""Takes requests from Granian (RSGI 1.6) and sends the answers; it has no rules of the service.
 
 One worker process serves one ``Application``: it opens and closes on the worker's own event
 loop, makes a RequestContext of each request, refuses what HTTP itself forbids, and hands on.
@@ -47,19 +47,19 @@ HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
 _BATCH_PATHS = frozenset(path + ITEMS.BATCH for path in ITEMS.paths)
-# The collector's threshold of generation 0, whose default is 700.
+# The garbage collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
-# Between two looks for the listening socket.
+# Pause between two searches for the listening socket.
 _LISTENS_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one worker process answers with; built on its event loop, closed there.
+    """The parts by which a worker process answers; built and closed on its event loop.
 
-    ``answer`` may raise HotshelfError, of which ``on_error`` makes the answer. ``on_reply``
-    post-processes every answer but those that ``hot_get`` sends itself: it gets all GETs first
-    (``GetItem.hot``); None: there is no hot path. ``draining`` is asked for every answer.
+    ``answer`` may raise HotshelfError, which ``on_error`` turns into the answer. ``hot_get`` gets
+    all GETs first (``GetItem.hot``); None: there is no hot path. ``on_reply`` post-processes every
+    answer except those that ``hot_get`` sends itself. ``draining`` is called for every answer.
     """
 
     answer: Answer
@@ -88,24 +88,24 @@ class Application:
         self._sending: Sending
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls it before the worker listens; the loop is not running yet."""
+        """Called by Granian before the worker listens; the loop is not running yet."""
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid is not None:
-            # Without Granian nobody would stop or count this worker any more.
+            # Because without Granian's parent process nothing would stop this worker.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open())
         _limit_unread(loop, self._sending.timeout_s)
         _spare_collector()
-        # uvloop forgets a signal that arrives while it stands still, as it will until Granian
-        # has started it again; our loader holds them back until then.
+        # uvloop loses a signal that arrives while the loop is not running, so our loader blocks
+        # them until Granian has started the loop.
         loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls it after the last answer; the loop has stopped again."""
+        """Called by Granian after the last answer; the loop has stopped."""
         loop.run_until_complete(self.close())
 
     async def open(self) -> None:
-        # Made after the fork: workers' ids must differ.
+        # After the fork, because the ids of two workers must differ.
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
@@ -119,9 +119,9 @@ class Application:
             await worker.close()
 
     def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
-        """Answers one request, whatever happens: nothing is ever raised into Granian."""
-        if self._traces is not None and self._traces.draws():
-            return self.answer(scope, exchange, None, drawn=True)
+        """Answer one request. Never raises, because Granian would answer by itself."""
+        if self._traces is not None and self._traces.samples_new():
+            return self.answer(scope, exchange, None, sampled=True)
         if self._hot_get is not None and scope.method == "GET":
             try:
                 return self._hot_get(scope, exchange, self)
@@ -130,11 +130,11 @@ class Application:
         return self.answer(scope, exchange, None)
 
     async def answer(
-        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, drawn: bool = False
+        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, sampled: bool = False
     ) -> None:
-        """The general path, of all that the hot path does not answer.
+        """The general path: all requests that the hot path does not answer.
 
-        ``drawn``: the lot fell on it to be traced.
+        ``sampled``: the request is traced if it has no traceparent.
         """
         worker = self._worker
         assert worker is not None
@@ -143,7 +143,7 @@ class Application:
             context, body = self._context(worker, scope, exchange, lease)
             if admitted is not None:
                 context.caller, context.admission = admitted
-            span = begun(context, drawn=drawn)
+            span = begun(context, sampled=sampled)
             try:
                 reply = await _answer(worker, scope, context)
             except Exception as error:
@@ -166,7 +166,7 @@ class Application:
         admission: Admission | None,
         began_s: float | None = None,
     ) -> None:
-        """Answer with an error, counted against a limit already or not."""
+        """Answer with an error; ``admission`` if the request has been counted against a limit."""
         worker = self._worker
         assert worker is not None
         context, _ = self._context(worker, scope, exchange)
@@ -238,7 +238,7 @@ class Application:
 
 
 def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int = 100) -> None:
-    """As soon as Granian listens, which it does only once this worker's loop runs."""
+    """Retries until Granian listens, because that happens only once this worker's loop runs."""
     if not limit_unread(seconds):
         if not attempts:
             unread_answers_unbounded()
@@ -247,9 +247,9 @@ def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int
 
 
 def _spare_collector() -> None:
-    """What start-up left is here for good: looking through it again would stall all requests.
+    """Freeze the objects made at start, because traversing them again would stall all requests.
 
-    Nearly all that a request makes goes by its reference count, so collecting can wait as well.
+    Reference counting frees nearly all objects of a request, so collections can be rarer, too.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,7 @@
 """Reads that take more than one reply of Redis, and which cached entries may be believed.
 
 The reader's side of the cache protocol (docs/cache-protocol.md): a miss, an invalidation, another
-reader's fill lease, an owner while there is no read lease, Redis out of reach. In the layout of
-entries an invalidation is a marker, and a fill lease is a permit.
+reader's fill lease, an owner while there is no read lease, Redis out of reach.
 """
 
 import asyncio
@@ -14,16 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 from service import native
 from service.cache.entries import Entries
 from service.cache.layout import (
+    FILL_LEASE,
+    INVALIDATION,
     ITEM,
     KIND_AT,
-    MARKER,
-    PERMIT,
     ItemEntry,
     encode_item,
     encode_missing,
     epoch_of,
     kind_of,
-    new_permit,
+    new_fill_lease,
     numbers_of,
 )
 from service.items.last_seen import LastSeen
@@ -37,8 +36,8 @@ from service.model.item import Item
 from service.store.reads import Reading, Reads
 from service.store.shards import BucketMoved, Shard, Shards
 
-_PERMIT_WAIT_S = 0.003
-_PERMIT_WAITS = 3
+_LEASE_WAIT_S = 0.003
+_LEASE_WAITS = 3
 
 
 class Prepared(NamedTuple):
@@ -112,7 +111,7 @@ class Coherence:
         its way says nothing about it.
         """
         shard = self._shards.owner_of(item_id)
-        return shard is not None and self._outbox.trusts(shard)
+        return shard is not None and self._outbox.has_read_lease(shard)
 
     async def get_and_fill(
         self, seen: bytes | None, item_id: bytes, waiters: Waiters
@@ -126,9 +125,9 @@ class Coherence:
         if held is None:
             reading = await self._read(self._reads.read_fresh, item_id)
             return self._noted(item_id, await self._for_owners(item_id, reading, waiters))
-        if kind == MARKER:
+        if kind == INVALIDATION:
             return await self._filling(item_id, held, self._reads.read_primary, waiters)
-        if kind == PERMIT:
+        if kind == FILL_LEASE:
             return await self._filling(item_id, held, self._reads.read_fresh, waiters)
         stored = Stored(ItemEntry(held), "redis") if kind == ITEM else None
         is_behind = self._last_seen.is_behind(item_id, *numbers_of(held))
@@ -145,17 +144,17 @@ class Coherence:
         """
         assert self._entries is not None
         owners_too = False
-        for _ in range(_PERMIT_WAITS + 1):
+        for _ in range(_LEASE_WAITS + 1):
             kind = self.kind(item_id, seen)
             if kind == 0:
-                permit = new_permit(self._epoch_of(item_id))
+                lease = new_fill_lease(self._epoch_of(item_id))
                 owners_too = self.has_read_lease(item_id)
-                there = await self._entries.place_permit(item_id, permit, seen)
+                there = await self._entries.acquire_lease(item_id, lease, seen)
                 if there is True:
-                    return permit, owners_too
+                    return lease, owners_too
                 seen = there
-            elif kind == PERMIT:
-                await asyncio.sleep(_PERMIT_WAIT_S)
+            elif kind == FILL_LEASE:
+                await asyncio.sleep(_LEASE_WAIT_S)
                 owners_too = self.has_read_lease(item_id)
                 seen = await self._entries.get_again(item_id)
             else:
@@ -171,18 +170,18 @@ class Coherence:
         between, and its node may be behind.
         """
         assert self._entries is not None
-        known = numbers_of(held)[0] if held[KIND_AT] == PERMIT else self._epoch_of(item_id)
+        known = numbers_of(held)[0] if held[KIND_AT] == FILL_LEASE else self._epoch_of(item_id)
         try:
             reading = await self._read(query, item_id)
             reading = await self._for_owners(item_id, reading, waiters)
         except BaseException:
-            self._spawn(self._entries.give_back(item_id, held))
+            self._spawn(self._entries.release_lease(item_id, held))
             raise
         value = self._value(reading)
         if reading.proved and _epoch(reading) == known:
             self._spawn(self._entries.fill(item_id, held, value))
         else:
-            self._spawn(self._entries.give_back(item_id, held))
+            self._spawn(self._entries.release_lease(item_id, held))
         return self._noted(item_id, reading, value)
 
     async def get_from_primary(self, item_id: bytes, _: Waiters) -> Stored | None:

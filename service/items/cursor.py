@@ -10,7 +10,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 
-from service.model.errors import InvalidCursor, Place
+from service.model.errors import InvalidCursor, Location
 from service.model.query import Position, Query, format_path
 
 _CODE_BYTES = 16
@@ -45,7 +45,7 @@ class Cursors:
         payload = bytes([flags]) + position.item_id + key
         return _text(self._code(payload, query, subject) + payload)
 
-    def decode(self, cursor: str, query: Query, subject: str, where: Place) -> Position:
+    def decode(self, cursor: str, query: Query, subject: str, where: Location) -> Position:
         """The position. Raises InvalidCursor, at ``where``, for anything but our own cursor."""
         content = _content(cursor)
         code, payload = content[:_CODE_BYTES], content[_CODE_BYTES:]

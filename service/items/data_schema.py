@@ -11,9 +11,9 @@ from pathlib import Path
 import jsonschema_rs
 import orjson
 
-from service.model.errors import HotshelfError, InvalidContent, PatchResultInvalid, Place
+from service.model.errors import HotshelfError, InvalidContent, Location, PatchResultInvalid
 from service.model.json_text import pointer_token, value_of
-from service.model.places import MAX_PLACES, Places
+from service.model.locations import MAX_LOCATIONS, Locations
 
 
 class DataSchema:
@@ -42,8 +42,8 @@ class DataSchema:
     def is_set(self) -> bool:
         return self._validator is not None
 
-    def first_violation(self, data: bytes, at: str) -> Place | None:
-        """The first place where data that is at the pointer ``at`` breaks the rules."""
+    def first_violation(self, data: bytes, at: str) -> Location | None:
+        """The first location where data that is at the pointer ``at`` breaks the rules."""
         return next(self._violations(data, at), None)
 
     def check_sent(self, data: bytes, at: str) -> None:
@@ -51,20 +51,20 @@ class DataSchema:
         self._check(data, at, InvalidContent, "The data does not match its schema.")
 
     def check_patched(self, data: bytes, at: str) -> bytes:
-        """The data as it is. Raises PatchResultInvalid, with places in the patched item."""
+        """The data as it is. Raises PatchResultInvalid, with locations in the patched item."""
         detail = "The patched data would not match its schema."
         self._check(data, at, PatchResultInvalid, detail)
         return data
 
     def _check(self, data: bytes, at: str, error: type[HotshelfError], detail: str) -> None:
-        wrong = Places()
-        wrong.add(*islice(self._violations(data, at), MAX_PLACES))
+        wrong = Locations()
+        wrong.add(*islice(self._violations(data, at), MAX_LOCATIONS))
         wrong.raise_any(error, detail)
 
-    def _violations(self, data: bytes, at: str) -> Iterator[Place]:
+    def _violations(self, data: bytes, at: str) -> Iterator[Location]:
         if self._validator is not None:
             for found in self._validator.iter_errors(value_of(data)):
-                yield Place(
+                yield Location(
                     f"breaks the schema: {found.message[:300]}",
                     pointer=_pointer(at, found.instance_path),
                 )

@@ -9,7 +9,7 @@ filters: they are allowed beside a filter that an index answers.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from service.model.errors import Place, UnindexedQuery
+from service.model.errors import Location, UnindexedQuery
 from service.model.json_text import value_of
 from service.model.query import (
     CREATED_AT,
@@ -26,12 +26,12 @@ from service.model.query import (
 )
 
 
-def check_allowed(query: Query, declared: frozenset[Path], sort_place: Place) -> None:
+def check_allowed(query: Query, declared: frozenset[Path], sort_location: Location) -> None:
     """Raises UnindexedQuery, which names each filter that is not allowed here, and what is."""
     sortable = {ID, CREATED_AT} | declared
     if query.sort.path not in sortable:
-        place = replace(sort_place, detail="is not a sort key; declare the attribute")
-        raise _unindexed("No index gives this order.", [place], declared)
+        location = replace(sort_location, detail="is not a sort key; declare the attribute")
+        raise _unindexed("No index gives this order.", [location], declared)
     refused = [
         replace(one.where, detail=reason)
         for one in query.conditions
@@ -68,11 +68,13 @@ def _has_scalar(value: object) -> bool:
     return True
 
 
-def _unindexed(detail: str, places: Iterable[Place], declared: frozenset[Path]) -> UnindexedQuery:
+def _unindexed(
+    detail: str, locations: Iterable[Location], declared: frozenset[Path]
+) -> UnindexedQuery:
     names = [format_path(path) for path in sorted(declared)]
     return UnindexedQuery(
         detail,
-        *places,
+        *locations,
         extra={
             "sort_keys": ", ".join(["id", "created_at", *names]),
             "range_filters": ", ".join(["owner_id", "created_at", *names]),

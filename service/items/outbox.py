@@ -56,7 +56,7 @@ class Outbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*map(self._clear, self._shards), return_exceptions=True)
 
-    def trusts(self, shard: Shard) -> bool:
+    def has_read_lease(self, shard: Shard) -> bool:
         """Whether this worker has a read lease: Redis holds nothing older than acknowledged.
 
         A poll gives one, for ``LEASE_S`` from when it was sent, if all it found was relayed.
@@ -73,7 +73,7 @@ class Outbox:
             return
         acknowledge_at_s = self._clock() + ACKNOWLEDGE_LATE_S
         try:
-            await self._entries.mark(change.item_id, change.epoch, change.version)
+            await self._entries.invalidate(change.item_id, change.epoch, change.version)
         except (CacheUnavailable, Overloaded):
             await asyncio.sleep(acknowledge_at_s - self._clock())
         else:
@@ -87,15 +87,15 @@ class Outbox:
             self._epochs.update(epochs)
             if left:
                 with Root("relay", {"hotshelf.shard": shard.number, "hotshelf.rows": len(left)}):
-                    await self._tell(shard, left)
+                    await self._invalidate(shard, left)
             if len(left) < _BATCH:
                 self._lease_until_s[shard.number] = sent_s + LEASE_S
                 return
 
-    async def _tell(self, shard: Shard, left: Sequence[Committed]) -> None:
+    async def _invalidate(self, shard: Shard, left: Sequence[Committed]) -> None:
         if self._entries is not None:
-            marks = (self._entries.mark(c.item_id, c.epoch, c.version) for c in left)
-            await asyncio.gather(*marks)
+            invalidations = (self._entries.invalidate(c.item_id, c.epoch, c.version) for c in left)
+            await asyncio.gather(*invalidations)
         await clear_outbox(shard, left)
 
     async def _clear(self, shard: Shard) -> None:

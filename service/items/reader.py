@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from service.cache.entries import Entries
-from service.cache.layout import ITEM, MARKER, PERMIT, ItemEntry, numbers_of
+from service.cache.layout import FILL_LEASE, INVALIDATION, ITEM, ItemEntry, numbers_of
 from service.cache.near import NearCache
 from service.flow.deadline import within
 from service.items.coherence import Coherence, Get, Result, Stored, Waiter, Waiters, owners
@@ -140,7 +140,7 @@ class Reader:
             self._start(self._coherence.get_without_redis, item_id, get.waiters, get.context)
             return
         kind = self._coherence.kind(item_id, reply)
-        if kind in (0, MARKER, PERMIT):
+        if kind in (0, INVALIDATION, FILL_LEASE):
             fill = partial(self._coherence.get_and_fill, reply)
             self._start(fill, item_id, get.waiters, get.context)
         elif self._last_seen.is_behind(item_id, *numbers_of(reply)):

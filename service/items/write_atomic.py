@@ -11,7 +11,7 @@ from service.items.planned import Planned, write_of
 from service.items.write_policy import WritePolicy
 from service.model.caller import Caller
 from service.model.change import Outcome
-from service.model.errors import Place, SeveralShards
+from service.model.errors import Location, SeveralShards
 from service.store.shards import Shard, Shards
 from service.store.write.change import change_atomic
 from service.store.write.request import LargePatch, Write
@@ -51,7 +51,7 @@ class AtomicWriter:
         shards = [await self._shards.of(write.request.item_id) for write in writes]
         [(most, _)] = Counter(shard.number for shard in shards).most_common(1)
         elsewhere = [
-            Place("is on another shard than most of the batch", pointer=f"/operations/{index}")
+            Location("is on another shard than most of the batch", pointer=f"/operations/{index}")
             for index, shard in enumerate(shards)
             if shard.number != most
         ]

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -39,6 +39,20 @@ _RESULTS: Mapping[type[object], str] = {
 # As objects an item and its patch take about so many times as much as their texts.
 _OBJECTS_PER_BYTE = 40
 _PATCHING_WAITING = 16
+
+
+@contextmanager
+def _refusals_counted() -> Iterator[None]:
+    try:
+        yield
+    except (RequestInProgress, IdempotencyKeyReused) as error:
+        IDEMPOTENCY.add(1, _RESULTS[type(error)])
+        raise
+
+
+def _count(outcome: Outcome) -> None:
+    result = "replayed" if outcome.replayed else "first"
+    IDEMPOTENCY.add(1, _RESULTS.get(type(outcome.error), result))
 
 
 class WritePolicy:
@@ -90,18 +104,21 @@ class WritePolicy:
             return await self._in_time([request], self._attempts(attempt, now_s))
         work = partial(self._attempts, attempt, now_s)
         flight = self._flights.run(request.claim, work, now_s + _PATIENCE_S)
-        try:
+        with _refusals_counted():
             outcome = await self._in_time([request], flight)
-        except (RequestInProgress, IdempotencyKeyReused) as error:
-            IDEMPOTENCY.add(1, _RESULTS[type(error)])
-            raise
-        told = "replayed" if outcome.replayed else "first"
-        IDEMPOTENCY.add(1, _RESULTS.get(type(outcome.error), told))
+        _count(outcome)
         return outcome
 
-    async def together(self, requests: Sequence[ItemRequest], attempt: Attempt[T]) -> T:
-        """What one attempt makes of several requests."""
-        return await self._in_time(requests, self._attempts(attempt, self._clock()))
+    async def together(
+        self, requests: Sequence[ItemRequest], attempt: Attempt[list[Outcome]]
+    ) -> list[Outcome]:
+        """The outcomes of several requests, in order, of one attempt at all of them."""
+        with _refusals_counted():
+            outcomes = await self._in_time(requests, self._attempts(attempt, self._clock()))
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if request.claim is not None:
+                _count(outcome)
+        return outcomes
 
     async def _in_time(self, requests: Sequence[ItemRequest], work: Awaitable[T]) -> T:
         try:

@@ -1,23 +1,23 @@
-"""Every error the service can answer with, by who can act on it.
+"""Every error the service can answer with, grouped by who can act on it.
 
-Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only table that makes status
-codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
+Classes contain data but no HTTP: ``api/represent/problem.py`` has the only table of their status
+codes, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from service.model.place import Place as Place
+from service.model.location import Location as Location
 
 
 class HotshelfError(Exception):
     """An answer other than success.
 
-    ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
-    ``places`` become ``errors[]``; ``extra`` are further members of the problem document.
-    ``run_again``: nothing happened, or running the same statements again is safe and may work
-    now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
-    The defaults of a class count where the constructor is given none.
+    ``detail`` is one sentence for the caller and never contains a secret, a token or SQL;
+    ``locations`` become ``errors[]``; ``extra`` are further members of the problem document.
+    ``run_again``: nothing happened, or repeating the same statements is safe and may succeed.
+    ``recorded``: stored under the request's idempotency key; ``replayed``: read from there. The
+    class has defaults for omitted arguments.
     """
 
     code: ClassVar[str]
@@ -29,14 +29,14 @@ class HotshelfError(Exception):
     def __init__(
         self,
         detail: str = "",
-        *places: Place,
+        *locations: Location,
         extra: Mapping[str, str | int] | None = None,
         retry_after_s: int | None = None,
         run_again: bool = False,
     ) -> None:
         self.detail = detail or self.default_detail
         super().__init__(self.detail)
-        self.places = places
+        self.locations = locations
         self.extra = extra or {}
         self.retry_after_s = retry_after_s or self.default_retry_after_s
         self.run_again = run_again
@@ -53,12 +53,12 @@ class CapacityError(HotshelfError):
 
 
 class DependencyError(HotshelfError):
-    """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
+    """A dependency is broken or slow; ``retry_after_s`` is our best estimate."""
 
     default_retry_after_s = 1
 
 
-# 400: what the request alone decides
+# 400: the request itself is wrong
 
 
 class InvalidSyntax(CallerError):
@@ -74,7 +74,7 @@ class InvalidParameter(CallerError):
 
 
 class InvalidCursor(CallerError):
-    """Forged, cut off, or made for another list or caller."""
+    """The cursor is forged, truncated, or of another list or caller."""
 
     code = "invalid-cursor"
 
@@ -97,7 +97,7 @@ class IdempotencyKeyMissing(CallerError):
     code = "idempotency-key-missing"
 
 
-# 401, 403: who may
+# 401, 403: the caller must not do this
 
 
 class Unauthenticated(CallerError):
@@ -126,7 +126,7 @@ class ClientIdForbidden(CallerError):
     code = "client-id-forbidden"
 
 
-# 404 to 428: what is asked for, and in which state
+# 404 to 428: the target, or its state
 
 
 class NoSuchRoute(CallerError):
@@ -151,19 +151,19 @@ class BodyTimeout(CallerError):
 
 
 class ResourceMismatch(CallerError):
-    """The resource in a body is of another type, or another one, than the URL's."""
+    """The resource in the body differs from the URL's in type or id."""
 
     code = "resource-mismatch"
 
 
 class PatchTestFailed(CallerError):
-    """A ``test`` operation found another value; the item's state decided."""
+    """A ``test`` operation found another value, so it depends on the item's state."""
 
     code = "patch-test-failed"
 
 
 class PatchConflict(CallerError):
-    """An operation names a place that the item does not have; the item's state decided."""
+    """The item does not have an operation's path, so it depends on the item's state."""
 
     code = "patch-conflict"
 
@@ -181,13 +181,13 @@ class PreconditionFailed(CallerError):
 
 
 class BatchFailed(CallerError):
-    """An operation of an atomic batch cannot be done, so none was."""
+    """An operation of an atomic batch failed, so none took effect."""
 
     code = "batch-failed"
 
 
 class SeveralShards(CallerError):
-    """An atomic batch names items that no single database holds."""
+    """The items of an atomic batch are on different shards."""
 
     code = "several-shards"
 
@@ -205,7 +205,7 @@ class InvalidContent(CallerError):
 
 
 class PatchResultInvalid(CallerError):
-    """The patch is sound, but what it makes of this item could not be stored."""
+    """The patch is valid, but its result for this item cannot be stored."""
 
     code = "patch-result-invalid"
 
@@ -225,7 +225,7 @@ class TooManyHeaders(CallerError):
 
 
 class HeaderTooLarge(CallerError):
-    """One field is longer than it may be; its place names it."""
+    """A header field is too long; its location names it."""
 
     code = "header-too-large"
 
@@ -242,7 +242,7 @@ class Overloaded(CapacityError):
 
 
 class AccessUnavailable(DependencyError):
-    """Neither yes nor no: what the credentials are checked against cannot be reached."""
+    """The credentials cannot be checked, because their database or key set cannot be reached."""
 
     code = "access-unavailable"
 
@@ -252,10 +252,10 @@ class ShardUnavailable(DependencyError):
 
 
 class OutcomeUnknown(DependencyError):
-    """COMMIT was sent and its answer was lost; the write is whole or did not happen."""
+    """COMMIT was sent but its answer was lost; the write happened completely or not at all."""
 
     code = "outcome-unknown"
-    default_detail = "Whether the change was made is not known."
+    default_detail = "It is not known whether the change was made."
 
 
 class DatabaseTimeout(DependencyError):
@@ -264,7 +264,7 @@ class DatabaseTimeout(DependencyError):
 
 
 class QueryTooExpensive(DependencyError):
-    """A list that is allowed, but takes longer than it may on the data as it is."""
+    """An allowed list that takes too long on the present data."""
 
     code = "query-too-expensive"
     default_detail = "No index answers this list in time: narrow its filter."
@@ -274,7 +274,7 @@ class QueryTooExpensive(DependencyError):
 
 
 class InternalError(HotshelfError):
-    """A fault of ours: logged with the request id, told to the caller without any detail."""
+    """A bug of the service: logged with the request id, reported to the caller without details."""
 
     code = "internal-error"
     default_detail = "Something went wrong."

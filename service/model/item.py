@@ -1,4 +1,4 @@
-"""An item as every layer below HTTP sees it."""
+"""An item, as used by all layers below HTTP."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -13,8 +13,8 @@ class Item(NamedTuple):
     """One stored version of an item.
 
     ``id`` is the ULID's 16 bytes. ``data`` is the JSON text as PostgreSQL's jsonb writes it,
-    UTF-8, never parsed on the way (numbers keep every digit); None for a tombstone, the trace
-    a deletion leaves. Times are UTC with microseconds. ``version`` counts from 1.
+    UTF-8, never parsed (numbers keep every digit); None for a tombstone, which a deletion leaves.
+    Times are UTC with microseconds. ``version`` counts from 1.
     """
 
     id: bytes

@@ -1,7 +1,7 @@
-"""Every metric the service has. ``make docs`` writes docs/metrics.md from it.
+"""Every metric of the service. ``make docs`` writes docs/metrics.md from it.
 
-Whoever counts imports the instrument and adds to it; what others keep anyway (a pool's size, a
-breaker's state) is read when somebody asks, by api/operator/samples.py.
+A module that counts imports the instrument and increments it; values that exist anyway (a pool's
+size, a breaker's state) are read at each scrape, by api/operator/samples.py.
 """
 
 import sys
@@ -43,9 +43,9 @@ STATEMENT_SECONDS = _histogram(
 )
 CACHE_EVENTS = _counter(
     "hotshelf_cache_events_total",
-    "Steps of the cache protocol: mark and mark_failed (a change told to Redis, or not), permit "
-    "and permit_lost (the right to fill a missing entry), fill, fill_refused (something newer "
-    "was there) and fill_given_back (nothing fit to be stored was read).",
+    "Steps of the cache protocol: mark and mark_failed (an invalidation, or a failed one), permit "
+    "and permit_lost (a fill lease, or one that another reader had), fill, fill_refused (something "
+    "newer was there) and fill_given_back (a lease released, because nothing could be stored).",
     ("event",),
 )
 REDIS_COMMANDS = _counter(
@@ -153,7 +153,7 @@ LAG_SECONDS = _sampled(
     Merge.MAX,
 )
 OUTBOX_ROWS = _sampled(
-    "hotshelf_outbox_rows", "Changes that Redis may not have been told of.", ("shard",), Merge.MAX
+    "hotshelf_outbox_rows", "Changes whose invalidation Redis may not have.", ("shard",), Merge.MAX
 )
 OUTBOX_AGE = _sampled(
     "hotshelf_outbox_oldest_seconds", "Age of the oldest of them.", ("shard",), Merge.MAX

@@ -180,11 +180,11 @@ class AccessRecords:
 async def _rows(
     source: AbstractAsyncContextManager[Connection], statement: str, parameters: Sequence[object]
 ) -> list[Any]:
-    async def ask() -> list[Any]:
+    async def query() -> list[Any]:
         async with source as connection:
             return await (await connection.execute(statement, parameters)).fetchall()
 
     try:
-        return await within(_READ_TIMEOUT_S, ask())
+        return await within(_READ_TIMEOUT_S, query())
     except TimeoutError:
         raise ShardUnavailable("The database did not answer.", retry_after_s=1) from None

@@ -17,7 +17,7 @@ from service.store.nodes import Node
 from service.store.shards import Shard
 
 _ASK_EVERY_S = 2.0
-_ASK_TIMEOUT_S = 1.0
+_QUERY_TIMEOUT_S = 1.0
 
 _NODE = """
     SELECT pg_is_in_recovery(),
@@ -87,16 +87,16 @@ class Facts:
 
     async def _ask_again(self) -> None:
         while True:
-            await asyncio.gather(*map(self._ask, self._shards))
+            await asyncio.gather(*map(self._query, self._shards))
             await asyncio.sleep(_ASK_EVERY_S)
 
-    async def _ask(self, shard: Shard) -> None:
+    async def _query(self, shard: Shard) -> None:
         rows = await asyncio.gather(*map(_row, shard.nodes))
         flushed = max((row[1] for row in rows if row is not None and not row[0]), default=None)
         for node, row in zip(shard.nodes, rows, strict=True):
             self._nodes[node.name] = _facts(node.name, row, flushed)
         try:
-            self._outboxes[shard.number] = await within(_ASK_TIMEOUT_S, self._outbox(shard))
+            self._outboxes[shard.number] = await within(_QUERY_TIMEOUT_S, self._outbox(shard))
         except (HotshelfError, psycopg.Error, TimeoutError):
             self._outboxes.pop(shard.number, None)
 
@@ -112,13 +112,13 @@ class Facts:
 async def _row(node: Node) -> tuple[bool, int, float, int] | None:
     """None for a node that cannot be asked now."""
 
-    async def ask() -> tuple[bool, int, float, int] | None:
+    async def query() -> tuple[bool, int, float, int] | None:
         async with node.connection() as connection:
             row = await (await connection.execute(_NODE)).fetchone()
             return None if row is None else (row[0], row[1] or 0, row[2] or 0.0, row[3] or 0)
 
     try:
-        return await within(_ASK_TIMEOUT_S, ask())
+        return await within(_QUERY_TIMEOUT_S, query())
     except (HotshelfError, psycopg.Error, TimeoutError):
         return None
 

@@ -21,7 +21,7 @@ from service.observe.metrics import STATEMENT_SECONDS
 from service.observe.tracing import Work
 from service.store import statements
 from service.store.connection import Connection, Row
-from service.store.guards import Guard, Guards
+from service.store.node_bulkheads import NodeBulkhead, NodeBulkheads
 from service.store.nodes import Node
 from service.store.reads import ASK_AGAIN_S, CATCH_UP_S, PRIMARY_S, REPLICA_S
 from service.store.round_trip import Step, round_trip
@@ -46,17 +46,20 @@ _WAITING_A_CONNECTION = 20
 
 
 class ListReads:
-    """One worker's reads of lists. ``guards`` are those of its other reads of the same nodes.
+    """One worker's reads of lists. ``bulkheads`` are those of its other reads of the same nodes.
 
     Lists use at most ``connections`` of a node at a time, because a list may take seconds, and
     reads by id and writes need the same pool.
     """
 
     def __init__(
-        self, guards: Guards, connections: int, clock: Callable[[], float] = time.monotonic
+        self,
+        bulkheads: NodeBulkheads,
+        connections: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._guards = guards
-        self._places = Bulkhead("lists", connections, connections * _WAITING_A_CONNECTION)
+        self._bulkheads = bulkheads
+        self._concurrency = Bulkhead("lists", connections, connections * _WAITING_A_CONNECTION)
         self._clock = clock
 
     async def rows(self, shard: Shard, statement: Statement, seconds: float) -> list[Row]:
@@ -75,7 +78,7 @@ class ListReads:
             if rows is None:
                 # By its number, because the primary may be another node by the next list.
                 async with (
-                    self._places.entered(shard.number, max(0.0, until - self._clock())),
+                    self._concurrency.entered(shard.number, max(0.0, until - self._clock())),
                     shard.primary(reading=True) as connection,
                 ):
                     return await _rows(connection, statement)
@@ -88,7 +91,7 @@ class ListReads:
     async def _proof(self, shard: Shard, until: float) -> Step:
         """What asks a replica whether it has replayed all that the primary has committed."""
         try:
-            [[(lsn, timeline)]] = await self._guards.ask_primary(
+            [[(lsn, timeline)]] = await self._bulkheads.query_primary(
                 shard, 0, lambda: self._left(until, PRIMARY_S)
             )
         except DatabaseTimeout:
@@ -103,14 +106,14 @@ class ListReads:
 
         ``last``: there is no other node to read.
         """
-        for node, guard in self._guards.of_replicas(shard):
+        for node, bulkhead in self._bulkheads.of_replicas(shard):
             # A short statement first, because the list itself may take long on a node that is well.
-            if not await self._is_fit(node, guard, proof, until, last):
+            if not await self._is_fit(node, bulkhead, proof, until, last):
                 continue
             try:
-                with guard.counted(1):
+                with bulkhead.counted(1):
                     async with (
-                        self._places.entered(node, max(0.0, until - self._clock())),
+                        self._concurrency.entered(node, max(0.0, until - self._clock())),
                         node.connection(reading=True) as connection,
                     ):
                         # Again, because the node may have restarted meanwhile from an older state.
@@ -127,12 +130,12 @@ class ListReads:
         return await self._from_replicas(shard, statement, until, _NO_PROOF, last=True)
 
     async def _is_fit(
-        self, node: Node, guard: Guard, proof: Step, until: float, last: bool
+        self, node: Node, bulkhead: NodeBulkhead, proof: Step, until: float, last: bool
     ) -> bool:
         """Whether the replica answers and has caught up, or does so in a moment."""
         probe = partial(self._caught_up, node, proof)
         try:
-            return await guard.attempt(1, self._left(until, REPLICA_S), probe, at_last=last)
+            return await bulkhead.attempt(1, self._left(until, REPLICA_S), probe, at_last=last)
         except (DependencyError, Overloaded):
             return False
 

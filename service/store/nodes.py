@@ -210,7 +210,7 @@ class Node:
             await self.drop_watch()
 
     async def drop_watch(self) -> None:
-        """Ask over a new connection next time: a deadline may have cut a question short."""
+        """Ask over a new connection next time: a deadline may have cut a query short."""
         watch, self._watch = self._watch, None
         if watch is not None:
             await watch.close()

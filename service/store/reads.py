@@ -28,7 +28,7 @@ from service.observe.metrics import BATCH_SIZE
 from service.settings import Database
 from service.store import statements
 from service.store.connection import Row
-from service.store.guards import Guards
+from service.store.node_bulkheads import NodeBulkheads
 from service.store.nodes import Node
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
@@ -110,7 +110,7 @@ class Reads:
     twice as many at a shard, waiting ones included; whoever comes then is told Overloaded.
 
     ``lag_s`` bounds how old ``read_any`` may be while the primary answers. ``on_breaker`` is told
-    which node's breaker changed to which state. ``guards`` are for whoever else reads the nodes.
+    which node's breaker changed to which state. ``bulkheads`` are for other readers of the nodes.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Reads:
         self._limit = settings.reads_in_flight
         self._lag_s = lag_s
         self._clock = clock
-        self.guards = Guards(self._limit, clock, on_breaker)
+        self.bulkheads = NodeBulkheads(self._limit, clock, on_breaker)
         self.from_replica = self.from_primary = 0  # ids read, for metrics
         self._positions: dict[Shard, _Position] = {}
         self._under_way: dict[Shard, int] = {}
@@ -140,7 +140,7 @@ class Reads:
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:
-        """Proved, while the primary answers; for readers with a permit.
+        """Proved, while the primary answers; for readers with a fill lease.
 
         The primary is asked after this was called. Raises ShardUnavailable, DatabaseTimeout,
         Overloaded, and BucketMoved where the shard does not own the id's bucket (any more).
@@ -158,7 +158,7 @@ class Reads:
         return reading
 
     async def read_primary(self, shard: Shard, item_id: bytes) -> Reading:
-        """From the primary itself, while it answers: for owners and for readers of a marker.
+        """From the primary itself, while it answers: for owners and after an invalidation.
 
         Raises as ``read_fresh`` does, and DatabaseTimeout rather than go to a replica while the
         primary says that it lives: who must have its word is not helped by another's.
@@ -167,7 +167,7 @@ class Reads:
 
     def statuses(self) -> dict[str, Status]:
         """The breakers of all nodes asked so far, by name, for /readyz and metrics."""
-        return self.guards.statuses()
+        return self.bulkheads.statuses()
 
     async def _add(self, shard: Shard, way: _Way, item_id: bytes) -> Reading:
         under_way = self._under_way.get(shard, 0)
@@ -206,10 +206,10 @@ class Reads:
         if fresh or position is None or self._clock() - position.asked_at >= self._lag_s:
             position = await self._ask_position(shard, batch)
         until = self._clock() + CATCH_UP_S if fresh else 0.0
-        for node, guard in self.guards.of_replicas(shard):
+        for node, bulkhead in self.bulkheads.of_replicas(shard):
             work = self._caught_up(node, batch, position, until)
             try:
-                rows = await guard.attempt(len(batch.ids), self._left(batch, REPLICA_S), work)
+                rows = await bulkhead.attempt(len(batch.ids), self._left(batch, REPLICA_S), work)
             except (DependencyError, Overloaded):
                 continue
             if rows is None:
@@ -250,15 +250,15 @@ class Reads:
     async def _at_primary(
         self, shard: Shard, batch: _Batch, ids: int, *steps: Step
     ) -> list[list[Row]]:
-        return await self.guards.ask_primary(
+        return await self.bulkheads.query_primary(
             shard, ids, lambda: self._left(batch, PRIMARY_S), *steps
         )
 
     async def _unproved(self, shard: Shard, batch: _Batch, error: DependencyError) -> _Found:
         """What some replica says while the primary is away; raises ``error`` where none does."""
-        for node, guard in self.guards.of_replicas(shard):
+        for node, bulkhead in self.bulkheads.of_replicas(shard):
             try:
-                rows = await guard.attempt(
+                rows = await bulkhead.attempt(
                     len(batch.ids),
                     self._left(batch, REPLICA_S),
                     _rows_of(node, batch),

@@ -57,7 +57,7 @@ class Shard:
         # Which node the log was told of last.
         self._told_primary = ""
         self._replicas: list[Node] = []
-        self._ask_now = asyncio.Event()
+        self._probe_now = asyncio.Event()
         self._answered = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._dropping: asyncio.Future[None] | None = None
@@ -70,11 +70,11 @@ class Shard:
         """Go on asking who is the primary; after ``open``."""
         self._watching = asyncio.create_task(self._watch_roles())
 
-    def ask_now(self) -> None:
+    def probe_now(self) -> None:
         """Another shard's database may remember a promotion of this one."""
         if self._timeline < self._timelines.of(self.number):
             self._primary = None
-        self._ask_now.set()
+        self._probe_now.set()
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -114,11 +114,11 @@ class Shard:
                 self._primary = None
                 self._answered.clear()
                 self._dropping = asyncio.ensure_future(node.drop_connections())
-            self._ask_now.set()
+            self._probe_now.set()
             raise
 
     async def _new_primary(self) -> Node:
-        self._ask_now.set()
+        self._probe_now.set()
         while True:
             await self._answered.wait()
             if self._primary is not None:
@@ -132,14 +132,14 @@ class Shard:
             # Not wait_for, which swallows a cancellation that comes just as the event is set.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_INTERVAL_S):
-                    await self._ask_now.wait()
-            self._ask_now.clear()
+                    await self._probe_now.wait()
+            self._probe_now.clear()
             await self._ask_roles()
             if self._primary is None:
                 await asyncio.sleep(_WATCH_INTERVAL_S / 10)
 
     async def _ask_roles(self) -> None:
-        states = await asyncio.gather(*(self._ask(node) for node in self.nodes))
+        states = await asyncio.gather(*(self._probe(node) for node in self.nodes))
         answered = {n: s for n, s in zip(self.nodes, states, strict=True) if s is not None}
         for state in answered.values():
             self._timelines.learn({self.number: state.timeline})
@@ -182,7 +182,7 @@ class Shard:
         except TimeoutError:
             await node.drop_watch()
 
-    async def _ask(self, node: Node) -> NodeState | None:
+    async def _probe(self, node: Node) -> NodeState | None:
         try:
             state = await within(_ASK_TIMEOUT_S, node.state())
         except TimeoutError:
@@ -235,7 +235,7 @@ class Shards:
 
     def _promoted(self) -> None:
         for shard in self.all:
-            shard.ask_now()
+            shard.probe_now()
 
     async def close(self) -> None:
         await asyncio.gather(*(shard.close() for shard in self.all))

@@ -40,19 +40,19 @@ async def _look_up(shard: Shard, item_id: bytes) -> None:
 
 
 async def _cancelled_at_random(
-    writes: Writes, shards: Shards, item_ids: list[bytes], dice: random.Random
+    writes: Writes, shards: Shards, item_ids: list[bytes], rng: random.Random
 ) -> None:
     async def one() -> None:
-        chosen = dice.choice(item_ids)
+        chosen = rng.choice(item_ids)
         ways: list[Callable[[], Coroutine[Any, Any, object]]] = [
             lambda: writes.create(ALICE, key(), DATA),
             lambda: writes.replace(ALICE, chosen, DATA, ANY, key()),
             lambda: writes.replace(ALICE, chosen, DATA, ANY),
             lambda: _look_up(shards.all[0], chosen),
         ]
-        work = dice.choice(ways)()
+        work = rng.choice(ways)()
         task = asyncio.ensure_future(work)
-        await asyncio.sleep(dice.uniform(0, 0.4))
+        await asyncio.sleep(rng.uniform(0, 0.4))
         task.cancel()
         await asyncio.wait({task})
 
@@ -63,7 +63,7 @@ async def _cancelled_at_random(
 def test_cancelled_writes_leave_nothing_behind(fresh: Database) -> None:
     settings = replace(fresh, timeout_s=10.0)
     url = settings.shards[0][0]
-    dice = random.Random(21)
+    rng = random.Random(21)
 
     async def run() -> list[Outcome]:
         async with opened(settings) as shards:
@@ -71,7 +71,7 @@ def test_cancelled_writes_leave_nothing_behind(fresh: Database) -> None:
             made = await asyncio.gather(*(writes.create(ALICE, key(), DATA) for _ in range(40)))
             item_ids = [outcome.item.id for outcome in made if outcome.item is not None]
             await asyncio.to_thread(_slow_down, url, 0.2)
-            await _cancelled_at_random(writes, shards, item_ids, dice)
+            await _cancelled_at_random(writes, shards, item_ids, rng)
             await asyncio.to_thread(_slow_down, url, 0)
             others = "datname = current_database() AND application_name = 'hotshelf'"
             await asyncio.to_thread(

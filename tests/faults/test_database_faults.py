@@ -85,7 +85,7 @@ def _die(running: RunningService) -> None:
     os.kill(random.choice(worker_pids(running.process.pid)), signal.SIGKILL)
 
 
-def _die_between_commit_and_mark(scene: Scene) -> None:
+def _die_between_commit_and_invalidation(scene: Scene) -> None:
     """Redis takes no writes while the worker dies, so that what it committed stays untold."""
     with scene.redis() as client:
         client.client_pause(30_000, all=False)
@@ -99,7 +99,7 @@ def test_writers_die(servers: EmbeddedStack, exact: RunningService) -> None:
     """Whatever a worker did not tell Redis any more, another one's relay tells."""
     with flowing(servers, exact) as scene:
         with scene.trouble(scene.redis_down):
-            _die_between_commit_and_mark(scene)
+            _die_between_commit_and_invalidation(scene)
         time.sleep(5.5)  # Granian ends when two workers die sooner
         _die(exact)
         scene.recovers()

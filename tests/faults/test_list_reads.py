@@ -10,12 +10,12 @@ import uvloop
 from service.embedded import EmbeddedStack
 from service.flow.breaker import State
 from service.items.pages import Pages
-from service.model.errors import DatabaseTimeout, DependencyError, Place, ShardUnavailable
+from service.model.errors import DatabaseTimeout, DependencyError, Location, ShardUnavailable
 from service.model.query import OWNER_ID, Condition, Query
 from service.settings import Database
-from service.store.guards import Guards
 from service.store.list_reads import ListReads, Statement
 from service.store.lists import read_cursor_key
+from service.store.node_bulkheads import NodeBulkheads
 from service.store.shards import Shard, Shards
 from tests.faults.test_reads import Harm, freeze, kill, mend
 from tests.fixtures.reading import database, pause, prepared, update, wait_for_replica
@@ -33,7 +33,7 @@ SLEEPERS = (
     "FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(CASE%'"
     " AND pid <> pg_backend_pid()"
 )
-ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Place("", parameter="filter[owner_id]")),))
+ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Location("", parameter="filter[owner_id]")),))
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Worker:
     """What one worker process reads lists with."""
 
     shard: Shard
-    guards: Guards
+    bulkheads: NodeBulkheads
     reads: ListReads
     pages: Pages
 
@@ -59,11 +59,11 @@ def run(settings: Database, use: Callable[[Worker], Awaitable[None]]) -> None:
     async def body() -> None:
         shards = Shards(settings)
         await shards.open()
-        guards = Guards(settings.reads_in_flight)
-        reads = ListReads(guards, 5)
+        bulkheads = NodeBulkheads(settings.reads_in_flight)
+        reads = ListReads(bulkheads, 5)
         pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
         try:
-            await use(Worker(shards.all[0], guards, reads, pages))
+            await use(Worker(shards.all[0], bulkheads, reads, pages))
         finally:
             await shards.close()
 
@@ -131,7 +131,7 @@ def test_without_its_replica_the_primary_answers(small_stack: EmbeddedStack, har
         for expected in range(2, 12):
             update(small_stack, item_id)
             assert await worker.ask() == (False, expected)
-        assert worker.guards.statuses()["shard-0/primary"].state is State.CLOSED
+        assert worker.bulkheads.statuses()["shard-0/primary"].state is State.CLOSED
         mend(replica)
         wait_for_replica(small_stack)
         await until((True, 11), worker)
@@ -182,12 +182,12 @@ def test_a_list_that_a_replica_gives_up_is_the_primary_s(small_stack: EmbeddedSt
         assert await worker.ask() == (True, 1)
         asked = asyncio.create_task(worker.reads.rows(worker.shard, ENDLESS_ON_A_REPLICA, 5.0))
         await asyncio.to_thread(eventually, replica, f"SELECT count(*) {SLEEPERS}", 1)
-        [(_, guard)] = worker.guards.of_replicas(worker.shard)
-        assert guard.in_flight == 1
+        [(_, bulkhead)] = worker.bulkheads.of_replicas(worker.shard)
+        assert bulkhead.in_flight == 1
         await asyncio.to_thread(execute, replica, f"SELECT pg_terminate_backend(pid) {SLEEPERS}")
         [(by_replica, _)] = await asked
         assert not by_replica
-        assert guard.in_flight == 0
+        assert bulkhead.in_flight == 0
 
     run(database(small_stack, timeout_s=60.0), use)
 
@@ -200,7 +200,7 @@ def test_a_list_that_is_too_hard_is_not_tried_twice(small_stack: EmbeddedStack) 
         with pytest.raises(DatabaseTimeout):
             await worker.reads.rows(worker.shard, ENDLESS_ON_A_REPLICA, 5.0)
         # It says nothing against the node.
-        assert worker.guards.statuses()["shard-0/node-1"].state is State.CLOSED
+        assert worker.bulkheads.statuses()["shard-0/node-1"].state is State.CLOSED
         assert await worker.ask() == (True, 1)
 
     run(database(small_stack, timeout_s=0.5), use)

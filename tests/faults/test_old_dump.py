@@ -18,9 +18,9 @@ FOREIGN = {b"session:42": b"a", b"item:of another": b"b"}
 
 
 async def fill_version_1(pipeline: RedisPipeline) -> None:
-    permit = layout.new_permit(EPOCH)
-    await Entries(pipeline).place_permit(ITEM_ID, permit, None)
-    assert await Entries(pipeline).fill(ITEM_ID, permit, entry(1))
+    lease = layout.new_fill_lease(EPOCH)
+    await Entries(pipeline).acquire_lease(ITEM_ID, lease, None)
+    assert await Entries(pipeline).fill(ITEM_ID, lease, entry(1))
 
 
 async def is_cold(pipeline: RedisPipeline) -> None:

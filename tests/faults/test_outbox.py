@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from service import native
-from service.cache.layout import KIND_AT, MARKER
+from service.cache.layout import INVALIDATION, KIND_AT
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
@@ -69,10 +69,10 @@ def test_a_change_is_told_before_it_is_acknowledged(
         url = _create(client)
         assert _cached(small_stack, url) is None
         _change(client, method, url)
-        marker = _cached(small_stack, url)
-    assert marker is not None
-    assert marker[KIND_AT] == MARKER
-    assert int.from_bytes(marker[4:12]) == 2
+        invalidation = _cached(small_stack, url)
+    assert invalidation is not None
+    assert invalidation[KIND_AT] == INVALIDATION
+    assert int.from_bytes(invalidation[4:12]) == 2
     assert _until_none_is_pending(small_stack) == 0
 
 
@@ -89,9 +89,9 @@ def test_what_a_dead_writer_left_is_told_by_a_relay(
         f" FROM items WHERE id = '{item_id.hex()}'",
     )
     assert _until_none_is_pending(small_stack) == 0
-    marker = _cached(small_stack, url)
-    assert marker is not None
-    assert int.from_bytes(marker[4:12]) == 7
+    invalidation = _cached(small_stack, url)
+    assert invalidation is not None
+    assert int.from_bytes(invalidation[4:12]) == 7
 
 
 def test_without_redis_changes_wait_for_it(
@@ -104,9 +104,9 @@ def test_without_redis_changes_wait_for_it(
         assert _pending(small_stack) == 1
         small_stack.redis.restart()
         assert _until_none_is_pending(small_stack) == 0
-        marker = _cached(small_stack, url)
-        assert marker is not None
-        assert marker[KIND_AT] == MARKER
+        invalidation = _cached(small_stack, url)
+        assert invalidation is not None
+        assert invalidation[KIND_AT] == INVALIDATION
 
 
 def test_without_any_redis_nothing_piles_up(small_stack: EmbeddedStack, tmp_path: Path) -> None:

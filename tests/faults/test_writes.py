@@ -1,7 +1,7 @@
 """Blind retries through a broken network while workers die: one item a create, none lost.
 
 `make test` does 10,000 creates; `make soak-writes` goes on for hours (HOTSHELF_TEST_CREATES).
-HOTSHELF_TEST_SEED repeats a run's dice.
+HOTSHELF_TEST_SEED repeats a run's random choices.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ async def _client(
         create = _request(running, "POST", "/v1/items", key, body=f'{{"data":{{"n":{n}}}}}')
         heard = history.created[n] = await network.until_answered(create)
         assert heard.status == 201, heard
-        if network.dice.random() < 0.1:
+        if network.rng.random() < 0.1:
             await _assert_replayed(network, create, heard)
             history.replays += 1
         if n % CHANGED == 0:
@@ -95,23 +95,23 @@ async def _assert_replayed(network: Network, request: bytes, first: Heard) -> No
     ]
 
 
-async def _cut_links(shards: list[str], dice: random.Random, done: asyncio.Event) -> None:
+async def _cut_links(shards: list[str], rng: random.Random, done: asyncio.Event) -> None:
     """End a few of the service's sessions at random instants, as a failing network would."""
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hotshelf'"
         " AND datname = current_database() ORDER BY random() LIMIT 2"
     )
     while not done.is_set():
-        await asyncio.sleep(dice.uniform(0, 2))
-        await asyncio.to_thread(execute, dice.choice(shards), cut)
+        await asyncio.sleep(rng.uniform(0, 2))
+        await asyncio.to_thread(execute, rng.choice(shards), cut)
 
 
 async def _storm(
-    running: RunningService, shards: list[str], dice: random.Random
+    running: RunningService, shards: list[str], rng: random.Random
 ) -> tuple[History, Network, Killer]:
     history, numbers, done = History(), iter(range(CREATES)), asyncio.Event()
-    network, killer = Network(running.url, dice), Killer(running, dice)
-    faults = asyncio.gather(killer.kill_until(done), _cut_links(shards, dice, done))
+    network, killer = Network(running.url, rng), Killer(running, rng)
+    faults = asyncio.gather(killer.kill_until(done), _cut_links(shards, rng, done))
     try:
         async with asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):

@@ -19,7 +19,7 @@ from service.api.represent.item_reply import VARY
 from service.api.request import Reply
 from service.api.routes import documented
 from service.items.filters import check_allowed
-from service.model.errors import InvalidHeader, Place
+from service.model.errors import InvalidHeader, Location
 from service.model.query import OPERATORS, Condition, Query
 from service.model.query import Path as AttributePath
 from service.model.resource import ITEMS
@@ -46,9 +46,9 @@ def test_an_operator_is_read_from_both_kinds_of_lists(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_an_operator_is_allowed_beside_an_indexed_one(operator: str) -> None:
-    equal = Condition(NAME, "eq", ('"a"',), Place(""))
-    one = Condition(NAME, operator, (_value(operator),), Place(""))
-    check_allowed(Query((equal, one)), frozenset({NAME}), Place(""))
+    equal = Condition(NAME, "eq", ('"a"',), Location(""))
+    one = Condition(NAME, operator, (_value(operator),), Location(""))
+    check_allowed(Query((equal, one)), frozenset({NAME}), Location(""))
 
 
 def test_every_operator_is_documented() -> None:
@@ -85,7 +85,7 @@ def test_a_kind_of_credential_is_read_and_only_once(kind: CredentialKind) -> Non
     authenticator = Authenticator(verifier(("ES256", "k")), ApiKeys(find, 30))
     with pytest.raises(InvalidHeader) as refused:
         asyncio.run(authenticator.authenticate({kind.header.lower(): ["one", "two"]}))
-    assert refused.value.places[0].header == kind.header
+    assert refused.value.locations[0].header == kind.header
 
 
 def test_openapi_has_no_other_kinds_of_credentials() -> None:

@@ -97,7 +97,7 @@ def violation(case: Case, s: State) -> str:
         return ""
     value, old = key[2], key[1] < s.epoch
     if value < s.acked and not (old and case.scope.former_answers):
-        return "P1: an entry older than a write acknowledged with Redis's yes can be read"
+        return "P1: an entry older than a write acknowledged with Redis's confirmation can be read"
     if old and case.rules.old_epoch_is_miss:
         return ""
     if value < s.now and not any(row > value for row in s.outbox):

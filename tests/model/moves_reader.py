@@ -1,25 +1,26 @@
-"""What a read does: GET, permit, proof, rows, primary, fill; its ways without Redis or primary.
+"""What a read does: GET, fill lease, proof, rows, primary, fill; also without Redis or primary.
 
-GET and the placing of a permit are one step (a refused swap is taken as the answer to GET), and so
-are the last look at a database and the answer. Whatever else may be late is a step of its own.
+GET and acquiring a fill lease are one step (a refused compare-and-set is taken as the answer to
+GET), and so are the last look at a database and the answer. Whatever else may be late is a step of
+its own.
 """
 
 from collections.abc import Iterator
 
 from tests.model.answers import answer, least, near_hit
 from tests.model.moves_writer import show
-from tests.model.scripts import Case, fill, not_below, place
+from tests.model.scripts import Case, acquire, fill, not_below
 from tests.model.state import (
     ASK_LSN,
     EMPTY,
     ENTRY,
     FILL,
+    FILL_LEASE,
     GOT,
     IDLE,
+    INVALIDATION,
     LEASE,
     LIVE,
-    MARKER,
-    PERMIT,
     POSITION,
     PRIMARY,
     ROWS,
@@ -51,7 +52,7 @@ def _start(case: Case, s: State, i: int) -> Iterator[Move]:
         epoch=w.epoch,
         knows=knows,
         floor=least(case, s, idle, w, knows=knows),
-        trusted=w.lease < LEASE,
+        leased=w.lease < LEASE,
         may_store=w.subscription == LIVE,
     )
     name = _name(s, i)
@@ -60,7 +61,7 @@ def _start(case: Case, s: State, i: int) -> Iterator[Move]:
         yield from _without_redis(case, s, i, r)
     if s.cold:
         return
-    if not case.rules.permit_before_lsn:
+    if not case.rules.fill_lease_before_lsn:
         early = r._replace(pc=GOT, lsn=len(s.log) - 1, hold=EMPTY)
         yield f"{name}: asks the primary's LSN before its GET", with_reader(s, i, early)
     elif case.scope.in_flight:
@@ -83,12 +84,12 @@ def _join(case: Case, s: State, i: int, r: Reader) -> Iterator[Move]:
 
 
 def _reply(case: Case, s: State, i: int) -> Iterator[Move]:
-    """The GET's reply arrives. One that found nothing is followed by the swap, on what is there."""
+    """The GET's reply arrives. If it found nothing, the lease is acquired on what is there now."""
     r = s.readers[i]
     seen = r.hold
     if not case.rules.lease_read_before_get:
-        r = r._replace(trusted=s.workers[r.worker].lease < LEASE)
-    if seen == EMPTY or seen[0] == PERMIT:
+        r = r._replace(leased=s.workers[r.worker].lease < LEASE)
+    if seen == EMPTY or seen[0] == FILL_LEASE:
         if not s.cold:
             yield from _look(case, s, i, r, s.key)
     else:
@@ -98,7 +99,7 @@ def _reply(case: Case, s: State, i: int) -> Iterator[Move]:
 def _look(case: Case, s: State, i: int, r: Reader, key: Key) -> Iterator[Move]:
     """What follows from the bytes under the key."""
     name, rules = _name(s, i), case.rules
-    old = len(key) > 0 and key[0] != PERMIT and key[1] < r.epoch and rules.old_epoch_is_miss
+    old = len(key) > 0 and key[0] != FILL_LEASE and key[1] < r.epoch and rules.old_epoch_is_miss
     if key[:1] == (ENTRY,) and not old:
         value = key[2]
         if rules.worker_remembers and value < s.workers[r.worker].memory:
@@ -107,24 +108,24 @@ def _look(case: Case, s: State, i: int, r: Reader, key: Key) -> Iterator[Move]:
                 f"{name}: {describe(key)} is below what this worker has seen",
                 with_reader(s, i, to_primary),
             )
-        elif r.owner and not r.trusted and rules.owner_needs_lease:
+        elif r.owner and not r.leased and rules.owner_needs_lease:
             to_primary = r._replace(pc=PRIMARY, hold=EMPTY)
-            yield f"{name}: an entry, but no lease", with_reader(s, i, to_primary)
+            yield f"{name}: an entry, but no read lease", with_reader(s, i, to_primary)
         else:
             yield f"{name}: answers {describe(key)}", answer(case, s, i, r, value, by="redis")
-    elif key[:1] == (MARKER,) and not old:
-        pc = PRIMARY if rules.marker_sends_to_primary else ROWS
+    elif key[:1] == (INVALIDATION,) and not old:
+        pc = PRIMARY if rules.invalidation_sends_to_primary else ROWS
         yield f"{name}: meets {describe(key)}", with_reader(s, i, r._replace(pc=pc, hold=key))
-    elif key[:1] == (PERMIT,):
+    elif key[:1] == (FILL_LEASE,):
         yield from _miss(case, s, i, r, EMPTY)
     else:
-        placed = place(case, s)
-        yield from _miss(case, placed, i, r, placed.key)
+        leased = acquire(case, s)
+        yield from _miss(case, leased, i, r, leased.key)
 
 
 def _miss(case: Case, s: State, i: int, r: Reader, hold: Key) -> Iterator[Move]:
-    did = "places its permit" if hold else "another's permit stands, goes on without"
-    if not case.rules.permit_before_lsn:
+    did = "acquires a fill lease" if hold else "another has the fill lease, goes on without"
+    if not case.rules.fill_lease_before_lsn:
         pc = POSITION
     elif not case.rules.lsn_before_rows:
         pc = SNAPSHOT
@@ -192,31 +193,32 @@ def _primary(case: Case, s: State, i: int) -> Iterator[Move]:
     value = s.now
     if s.moved and not case.rules.absent_needs_ownership:
         yield f"{name}: the old shard's primary has no row", answer(case, s, i, r, 0)
-    told = _fills(case, r._replace(source=s.epoch), value)
-    yield f"{name}: the primary answers {show(value)}", answer(case, s, i, told, value)
+    read = _fills(case, r._replace(source=s.epoch), value)
+    yield f"{name}: the primary answers {show(value)}", answer(case, s, i, read, value)
     if not s.failovers:
         return
     elsewhere = r._replace(floor=0, knows=False)
     if case.scope.former_answers:
         value = s.former[0]
-        told = _fills(case, elsewhere._replace(source=s.epoch - 1), value)
-        yield f"{name}: a former primary answers {show(value)}", answer(case, s, i, told, value)
-    untold = case.scope.role_untold and r.hold[:1] == (MARKER,)
-    if s.replica.epoch == s.epoch and (untold or not case.rules.primary_not_in_recovery):
+        read = _fills(case, elsewhere._replace(source=s.epoch - 1), value)
+        yield f"{name}: a former primary answers {show(value)}", answer(case, s, i, read, value)
+    unknown = case.scope.role_unknown and r.hold[:1] == (INVALIDATION,)
+    if s.replica.epoch == s.epoch and (unknown or not case.rules.primary_not_in_recovery):
         value = s.replica.value
-        told = _fills(case, elsewhere._replace(source=s.epoch), value)
+        read = _fills(case, elsewhere._replace(source=s.epoch), value)
         yield (
             f"{name}: a former primary, now a standby, answers {show(value)}",
-            answer(case, s, i, told, value),
+            answer(case, s, i, read, value),
         )
 
 
 def _fills(case: Case, r: Reader, value: int) -> Reader:
-    """Whether what a primary gave may stand in the marker's place."""
-    held = r.hold[:1] in ((MARKER,), (ENTRY,))
+    """Whether what a primary returned may replace the invalidation."""
+    held = r.hold[:1] in ((INVALIDATION,), (ENTRY,))
     below = held and not not_below(case, (r.source, value), (r.hold[1], r.hold[2]))
-    told = _unmoved(case, r)
-    return told._replace(proved=False) if below and case.rules.fill_not_below_marker else told
+    fills = _unmoved(case, r)
+    forbidden = below and case.rules.fill_not_below_invalidation
+    return fills._replace(proved=False) if forbidden else fills
 
 
 def _unmoved(case: Case, r: Reader) -> Reader:
@@ -248,9 +250,9 @@ def describe(key: Key) -> str:
     """The key's contents as traces print them."""
     if not key:
         return "nothing"
-    if key[0] == PERMIT:
-        return "a permit"
-    return f"{'entry' if key[0] == ENTRY else 'marker'} {show(key[2])} (epoch {key[1]})"
+    if key[0] == FILL_LEASE:
+        return "a fill lease"
+    return f"{'entry' if key[0] == ENTRY else 'invalidation'} {show(key[2])} (epoch {key[1]})"
 
 
 STEPS = {

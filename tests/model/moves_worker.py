@@ -1,9 +1,9 @@
-"""What a worker does beside requests: relay passes with their lease, and its subscription."""
+"""What a worker does beside requests: relay passes with its read lease, and its subscription."""
 
 from collections.abc import Iterator
 
 from tests.model.moves_writer import show
-from tests.model.scripts import Case, mark
+from tests.model.scripts import Case, invalidate
 from tests.model.state import (
     COMMITTED,
     GOT,
@@ -35,25 +35,26 @@ def _poll(case: Case, s: State, i: int, w: Worker) -> Move:
     return f"relay of worker {i + 1}: SELECTs {seen}", after
 
 
-def _mark_next(case: Case, s: State, i: int, w: Worker, poll: Poll) -> Iterator[Move]:
+def _invalidate_next(case: Case, s: State, i: int, w: Worker, poll: Poll) -> Iterator[Move]:
     row, rest = poll.todo[0], poll.todo[1:]
     name = f"relay of worker {i + 1}"
     if not s.cold:
-        marked = mark(case, s, poll.epoch, row)
-        done = poll._replace(todo=rest, marked=(*poll.marked, row))
-        worker = marked.workers[i]._replace(poll=done)
-        yield f"{name}: marks {show(row)}", marked._replace(workers=with_worker(marked, i, worker))
+        invalidated = invalidate(case, s, poll.epoch, row)
+        done = poll._replace(todo=rest, invalidated=(*poll.invalidated, row))
+        worker = invalidated.workers[i]._replace(poll=done)
+        after = invalidated._replace(workers=with_worker(invalidated, i, worker))
+        yield f"{name}: invalidates for {show(row)}", after
     failed = poll._replace(todo=rest, failed=True)
     yield (
-        f"{name}: its mark of {show(row)} fails",
+        f"{name}: its invalidation of {show(row)} fails",
         s._replace(workers=with_worker(s, i, w._replace(poll=failed))),
     )
 
 
 def _finish(case: Case, s: State, i: int, w: Worker, poll: Poll) -> Move:
-    gone = set(poll.marked) if case.rules.relay_deletes_only_marked else set(s.outbox)
+    gone = set(poll.invalidated) if case.rules.relay_deletes_only_invalidated else set(s.outbox)
     lease = w.lease
-    if not poll.failed or not case.rules.trust_after_all_marks:
+    if not poll.failed or not case.rules.lease_after_all_invalidations:
         lease = poll.age if case.rules.lease_from_sending else 0
     if not case.scope.clock:
         lease = LEASE
@@ -62,8 +63,8 @@ def _finish(case: Case, s: State, i: int, w: Worker, poll: Poll) -> Move:
         outbox=tuple(row for row in s.outbox if row not in gone),
         workers=with_worker(s, i, worker),
     )
-    trust = "renews its lease" if lease < LEASE else "renews no lease"
-    return f"relay of worker {i + 1}: deletes what it marked, {trust}", after
+    renewal = "renews its lease" if lease < LEASE else "renews no lease"
+    return f"relay of worker {i + 1}: deletes what it invalidated, {renewal}", after
 
 
 def relay_moves(case: Case, s: State) -> Iterator[Move]:
@@ -73,7 +74,7 @@ def relay_moves(case: Case, s: State) -> Iterator[Move]:
             if w.poll is None:
                 yield _poll(case, s, i, w)
             elif w.poll.todo:
-                yield from _mark_next(case, s, i, w, w.poll)
+                yield from _invalidate_next(case, s, i, w, w.poll)
             else:
                 yield _finish(case, s, i, w, w.poll)
         elif w.epoch != s.epoch:

@@ -1,16 +1,16 @@
-"""What a write does: COMMIT with its outbox row, mark, acknowledge, delete the row; or die."""
+"""A write: COMMIT with its outbox row, invalidate, acknowledge, delete the row; or die."""
 
 from collections.abc import Iterator
 
-from tests.model.scripts import Case, mark
+from tests.model.scripts import Case, invalidate
 from tests.model.state import (
+    ACKNOWLEDGED,
     COMMITTED,
+    CONFIRMED,
     DIED,
     EARLY,
     FIRST,
     OVER,
-    SURE,
-    TOLD,
     WAIT,
     Move,
     State,
@@ -50,7 +50,7 @@ def _next_value(s: State) -> Value:
 def _commit(case: Case, s: State, i: int, pc: int) -> State:
     value = _next_value(s)
     outbox = s.outbox
-    if case.rules.outbox_in_transaction and (case.rules.known_id_is_marked or s.now):
+    if case.rules.outbox_in_transaction and (case.rules.known_id_is_invalidated or s.now):
         outbox = (*outbox, value)
     log, moved = s.log, s.moved
     if moved:
@@ -71,19 +71,19 @@ def _begin(case: Case, s: State, i: int) -> Iterator[Move]:
     name = f"writer {i + 1}"
     if any(w.pc == EARLY for w in s.writers):
         return
-    if not case.rules.mark_after_commit:
+    if not case.rules.invalidate_after_commit:
         value = _next_value(s)
         early = Writer(EARLY, value, s.epoch)
-        marked = mark(case, s, s.epoch, value)
+        invalidated = invalidate(case, s, s.epoch, value)
         yield (
-            f"{name}: marks {show(value)} before its COMMIT",
-            marked._replace(writers=with_writer(s, i, early)),
+            f"{name}: invalidates for {show(value)} before its COMMIT",
+            invalidated._replace(writers=with_writer(s, i, early)),
         )
         return
-    if not case.rules.known_id_is_marked and not s.now:
+    if not case.rules.known_id_is_invalidated and not s.now:
         after = _commit(case, s, i, OVER)
         yield (
-            f"{name}: creates v1 without outbox row or mark, acknowledges",
+            f"{name}: creates v1 without outbox row or invalidation, acknowledges",
             acknowledged(after, after.now, sure=True),
         )
         return
@@ -104,8 +104,8 @@ def _on_former(case: Case, s: State, i: int) -> Iterator[Move]:
         return
     epoch = s.epoch - 1
     value = epoch * 8 + (s.former[0] & 7) + 1
-    marked = s if s.cold else mark(case, s, epoch, value)
-    after = marked._replace(
+    invalidated = s if s.cold else invalidate(case, s, epoch, value)
+    after = invalidated._replace(
         former=(value, s.former[1] + 1),
         former_written=True,
         writers=with_writer(s, i, Writer(OVER)),
@@ -115,22 +115,22 @@ def _on_former(case: Case, s: State, i: int) -> Iterator[Move]:
     yield f"writer {i + 1}: COMMIT {show(value)} on the former primary, acknowledges", after
 
 
-def _mark(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
+def _invalidate(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
     if s.cold:
         return
-    marked = mark(case, s, w.epoch, w.value)
-    sure = marked._replace(writers=with_writer(s, i, w._replace(pc=SURE, age=0)))
-    yield f"writer {i + 1}: marks {show(w.value)}, Redis says yes", sure
+    invalidated = invalidate(case, s, w.epoch, w.value)
+    sure = invalidated._replace(writers=with_writer(s, i, w._replace(pc=CONFIRMED, age=0)))
+    yield f"writer {i + 1}: invalidates for {show(w.value)}, Redis confirms", sure
     if case.scope.lost_replies:
-        yield f"writer {i + 1}: marks {show(w.value)}, the yes is lost", marked
+        yield f"writer {i + 1}: invalidates for {show(w.value)}, the reply is lost", invalidated
 
 
 def _acknowledge(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
     name = f"writer {i + 1}"
-    told = s._replace(writers=with_writer(s, i, w._replace(pc=TOLD, age=0)))
+    done = s._replace(writers=with_writer(s, i, w._replace(pc=ACKNOWLEDGED, age=0)))
     over = s._replace(writers=with_writer(s, i, w._replace(pc=OVER, age=0)))
-    if w.pc == SURE:
-        yield f"{name}: acknowledges {show(w.value)}", acknowledged(told, w.value, sure=True)
+    if w.pc == CONFIRMED:
+        yield f"{name}: acknowledges {show(w.value)}", acknowledged(done, w.value, sure=True)
         return
     if w.value not in s.outbox:
         yield (
@@ -143,19 +143,20 @@ def _acknowledge(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
         wait = 0
     if not case.scope.clock or w.age >= wait:
         yield (
-            f"{name}: acknowledges {show(w.value)} without Redis's yes",
+            f"{name}: acknowledges {show(w.value)} without Redis's confirmation",
             acknowledged(over, w.value, sure=False),
         )
 
 
 def _replay(case: Case, s: State, i: int, w: Writer) -> Iterator[Move]:
-    if not case.rules.replay_marks_first:
+    if not case.rules.replay_invalidates_first:
         over = s._replace(writers=with_writer(s, i, w._replace(pc=OVER)))
-        yield f"replay of write {i + 1}: yes at once", acknowledged(over, w.value, sure=False)
+        answered = acknowledged(over, w.value, sure=False)
+        yield f"replay of write {i + 1}: acknowledges at once", answered
         return
     again = w._replace(pc=COMMITTED, age=0)
     yield (
-        f"replay of write {i + 1}: finds its record and begins to mark",
+        f"replay of write {i + 1}: finds its record and begins to invalidate",
         s._replace(writers=with_writer(s, i, again)),
     )
 
@@ -168,17 +169,17 @@ def writer_moves(case: Case, s: State) -> Iterator[Move]:
             yield from _on_former(case, s, i)
             return
         if w.pc == EARLY:
-            after = _commit(case, s, i, SURE)
+            after = _commit(case, s, i, CONFIRMED)
             yield f"writer {i + 1}: COMMIT {show(after.now)} with its outbox row", after
         elif w.pc == COMMITTED:
-            yield from _mark(case, s, i, w)
-        if w.pc in (COMMITTED, SURE):
+            yield from _invalidate(case, s, i, w)
+        if w.pc in (COMMITTED, CONFIRMED):
             yield from _acknowledge(case, s, i, w)
             if case.scope.replays:
                 died = w._replace(pc=DIED, age=0)
                 yield f"writer {i + 1}: dies", s._replace(writers=with_writer(s, i, died))
-        may_delete = w.pc in (SURE, TOLD) or (
-            w.pc in (COMMITTED, OVER) and not case.rules.delete_only_marked
+        may_delete = w.pc in (CONFIRMED, ACKNOWLEDGED) or (
+            w.pc in (COMMITTED, OVER) and not case.rules.delete_only_invalidated
         )
         if may_delete and w.value in s.outbox:
             yield (

@@ -20,34 +20,34 @@ RULES: dict[str, Rule] = {
         "The transaction that changes a row also writes its outbox row.",
         "The writer dies after COMMIT and nobody is left who knows that the entry is old.",
     ),
-    "mark_after_commit": Rule(
+    "invalidate_after_commit": Rule(
         "core",
-        "The mark goes to Redis after COMMIT.",
-        "The marker is evicted, a reader fills the old version, then the write commits.",
+        "The invalidation goes to Redis after COMMIT.",
+        "The invalidation is evicted, a reader fills the old version, then the write commits.",
     ),
     "ack_waits": Rule(
         "lease",
-        "A write is acknowledged only after Redis's yes, the relay's, or 310 ms.",
-        "The owner's next read meets the old entry under a lease that was won before the write.",
+        "A write is acknowledged only when it is invalidated or relayed, or after 310 ms.",
+        "The owner's next read finds the old entry under a read lease from before the write.",
     ),
     "wait_outlasts_lease": Rule(
         "lease",
-        "The wait without Redis is longer than the trust lease.",
+        "The wait without Redis is longer than a read lease.",
         "The lease of a poll sent just before the write outlives the wait.",
     ),
-    "delete_only_marked": Rule(
+    "delete_only_invalidated": Rule(
         "core",
-        "A writer deletes its outbox row only when Redis has said yes to the mark.",
+        "A writer deletes its outbox row only when Redis has confirmed the invalidation.",
         "An old entry stays and no row announces it.",
     ),
-    "replay_marks_first": Rule(
+    "replay_invalidates_first": Rule(
         "lease",
-        "An idempotent replay whose outbox row is still there marks before it answers.",
-        "The first attempt died unmarked; the replay's yes comes before any mark or wait.",
+        "An idempotent replay whose outbox row is still there invalidates before it answers.",
+        "The first attempt died before it invalidated; the replay acknowledges at once.",
     ),
-    "known_id_is_marked": Rule(
+    "known_id_is_invalidated": Rule(
         "absent",
-        "Only an id that nobody can have asked for is created without outbox row and mark.",
+        "Only an id that nobody can have asked for is created without outbox row and invalidation.",
         'A cached "not there" outlives the creation.',
     ),
     "commit_is_flushed": Rule(
@@ -57,69 +57,71 @@ RULES: dict[str, Rule] = {
     ),
     "compare_as_numbers": Rule(
         "core",
-        "Heads are compared as numbers, not as text in a locale.",
-        "The mark takes the older entry for a newer one and leaves it.",
+        "Version stamps are compared as numbers, not as text in a locale.",
+        "The invalidation takes the older entry for a newer one and leaves it.",
     ),
     "epoch_before_version": Rule(
         "failover",
         "The epoch is compared before the version.",
-        "An entry lost in a failover has the higher version, so the mark leaves it.",
+        "An entry lost in a failover has the higher version, so the invalidation leaves it.",
     ),
     "fresh_nonce": Rule(
         "core",
-        "Every placing, retry and relay pass draws a new nonce.",
-        "A late fill takes a second marker or permit for the one it holds.",
+        "Every lease, retry and relay pass draws a new nonce.",
+        "A late fill takes a second invalidation or fill lease for the one it holds.",
     ),
-    "mark_keeps_newer": Rule(
+    "invalidation_keeps_newer": Rule(
         "core",
-        "A mark leaves an entry alone that is not older than the write.",
-        "A late relay pass throws out the fresh entry. Nothing is stale, but the hit is lost.",
+        "An invalidation leaves an entry that is not older than the write.",
+        "A late relay pass removes the fresh entry. Nothing is stale, but the hit is lost.",
     ),
-    "mark_never_lowers": Rule(
+    "invalidation_never_lowers": Rule(
         "standby",
-        "A mark over a newer marker draws a new nonce and keeps the newer head.",
-        "A late mark lowers the head below a lagging standby's row, which then fills.",
+        "An invalidation over a newer one draws a new nonce and keeps the newer stamp.",
+        "A late invalidation lowers the stamp below a lagging standby's row, which then fills.",
     ),
-    "mark_publishes": Rule(
-        "near", "A mark publishes the id.", "Near caches never hear of the write."
+    "invalidation_publishes": Rule(
+        "near", "An invalidation publishes the id.", "Near caches are never notified of the write."
     ),
     "plain_select": Rule(
         "relays",
         "The relay reads the outbox with a plain SELECT.",
         "SKIP LOCKED hides the row that a stalled relay holds, and the lease is renewed over it.",
     ),
-    "relay_deletes_only_marked": Rule(
+    "relay_deletes_only_invalidated": Rule(
         "core",
-        "The relay deletes a row only after its mark succeeded.",
-        "The mark is lost with Redis out of reach and the row is gone.",
+        "The relay deletes a row only after its invalidation succeeded.",
+        "The invalidation is lost with Redis out of reach and the row is gone.",
     ),
-    "trust_after_all_marks": Rule(
+    "lease_after_all_invalidations": Rule(
         "lease",
-        "Only a poll whose marks all succeeded renews the lease.",
-        "The owner trusts an entry whose mark has just failed.",
+        "Only a poll whose invalidations all succeeded renews the read lease.",
+        "The owner is given an entry whose invalidation has just failed.",
     ),
     "lease_from_sending": Rule(
         "lease",
-        "The lease counts from when the poll was sent.",
+        "A read lease counts from when the poll was sent.",
         "A slow poll that saw nothing is answered after the write was acknowledged.",
     ),
     "owner_needs_lease": Rule(
         "lease",
-        "An entry answers the owner only under a live trust lease.",
-        "The write was acknowledged after 310 ms without a mark.",
+        "An entry answers the owner only under a live read lease.",
+        "The write was acknowledged after 310 ms without an invalidation.",
     ),
     "lease_read_before_get": Rule(
         "lease",
-        "The lease that counts is the one live when the GET was sent.",
-        "GET returns the old entry, the relay marks and renews, and the reply is believed.",
+        "The read lease that counts is the one live when the GET was sent.",
+        "GET returns the old entry, the relay invalidates and renews, and the reply is believed.",
     ),
-    "marker_sends_to_primary": Rule(
-        "core", "Whoever meets a marker reads the primary.", "A lagging replica answers."
-    ),
-    "permit_before_lsn": Rule(
+    "invalidation_sends_to_primary": Rule(
         "core",
-        "The primary's LSN is asked for after the permit was placed.",
-        "A write falls between the two; its marker is evicted and the permit hides that.",
+        "A reader that finds an invalidation reads the primary.",
+        "A lagging replica answers.",
+    ),
+    "fill_lease_before_lsn": Rule(
+        "core",
+        "The primary's LSN is read after the fill lease was acquired.",
+        "A write falls between the two; its invalidation is evicted and the fill lease hides that.",
     ),
     "lsn_is_proved": Rule(
         "core",
@@ -128,7 +130,7 @@ RULES: dict[str, Rule] = {
     ),
     "lsn_before_rows": Rule(
         "core",
-        "The LSN is asked for before the rows are read.",
+        "The LSN is read before the rows are.",
         "The position proves what the replica has now, not what it had when the row was read.",
     ),
     "position_before_snapshot": Rule(
@@ -144,27 +146,27 @@ RULES: dict[str, Rule] = {
     "fill_over_same_bytes": Rule(
         "core",
         "A fill is compare-and-set on the exact bytes held.",
-        "A late fill replaces a marker or a newer entry.",
+        "A late fill replaces an invalidation or a newer entry.",
     ),
     "never_into_empty": Rule(
         "core",
         "A fill never enters an empty key.",
-        "The newer write's marker was evicted and the late fill finds nothing that forbids it.",
+        "The newer write's invalidation was evicted and nothing forbids the late fill.",
     ),
-    "fill_not_below_marker": Rule(
+    "fill_not_below_invalidation": Rule(
         "standby",
-        "A fill over a marker is not below the marker's head.",
+        "A fill over an invalidation is not below its version stamp.",
         "A former primary, now a lagging standby, is taken for the primary; its row fills.",
     ),
     "source_has_known_epoch": Rule(
         "standby",
         "A row fills only if its node's timeline is the one that the reader knew at its GET.",
-        "A failover comes between; a lagging standby's row counts as newer than the marker.",
+        "A failover comes between; a lagging standby's row counts as newer than the invalidation.",
     ),
     "primary_not_in_recovery": Rule(
         "failover",
         "A primary's row counts only if the same read says that the node is not in recovery.",
-        "A former primary, now a lagging standby, fills over a permit or a lowered marker.",
+        "A former primary, now a lagging standby, fills over a fill lease or a lowered stamp.",
     ),
     "highest_timeline_counts": Rule(
         "former",
@@ -178,13 +180,13 @@ RULES: dict[str, Rule] = {
     ),
     "old_epoch_is_miss": Rule(
         "failover",
-        "What is below the epoch that the worker knows, entry or marker, is a miss.",
+        "An entry or invalidation below the epoch that the worker knows is a miss.",
         "A version that the failover lost is served on and on.",
     ),
     "unproved_never_fills": Rule(
         "primary_away",
         "What is not proved fresh never enters Redis.",
-        "With the primary out of reach a lagging replica's item is filled for everybody.",
+        "With the primary out of reach a lagging replica's item is filled for all readers.",
     ),
     "join_before_sending": Rule(
         "joining",
@@ -194,7 +196,7 @@ RULES: dict[str, Rule] = {
     "worker_remembers": Rule(
         "memory",
         "A worker remembers versions that databases gave it.",
-        "The primary's answer is followed by the entry that the write has not marked yet.",
+        "The primary's answer is followed by the entry that the write has not invalidated yet.",
     ),
     "absent_needs_ownership": Rule(
         "moving",
@@ -208,12 +210,12 @@ RULES: dict[str, Rule] = {
     ),
     "absent_to_primary_without_redis": Rule(
         "redis_away",
-        'Without Redis "not there" is asked of the primary.',
+        'Without Redis only the primary decides "not there".',
         "A lagging replica denies an item whose creation was acknowledged.",
     ),
     "keys_name_their_run": Rule(
         "restart",
-        "The name of a key says of which run of Redis it is.",
+        "The name of a key contains the run id of Redis.",
         "An old dump brings old entries back.",
     ),
     "message_forbids_store": Rule(

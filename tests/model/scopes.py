@@ -22,7 +22,7 @@ class Scope:
     readers: tuple[tuple[int, bool], ...] = ((0, OTHER),)
     starts_absent: bool = False
     relay: bool = False  # workers relay the outbox
-    lost_replies: bool = False  # a mark is done but its yes does not arrive
+    lost_replies: bool = False  # an invalidation is done but its reply does not arrive
     replays: bool = False  # writers die, and the client repeats the request
     clock: bool = False  # leases and waits take ticks
     in_flight: bool = False  # a GET's reply takes time
@@ -30,7 +30,7 @@ class Scope:
     failovers: int = 0
     former_answers: bool = False  # the primary left behind still answers who is connected to it
     former_writes: bool = False  # it takes writes, too, of whoever takes it for the primary
-    role_untold: bool = False  # a standby may be taken for the primary by who met a marker
+    role_unknown: bool = False  # after an invalidation a standby may be taken for the primary
     evictions: bool = True
     restart: bool = False  # Redis saves a dump and comes back with it
     restarts: bool = False  # workers start anew while the primary is away
@@ -41,7 +41,7 @@ class Scope:
 
     @property
     def watches_every_yes(self) -> bool:
-        """Whether acknowledgements without Redis's yes matter: to owners, and without Redis."""
+        """Whether acknowledgements without Redis matter: to owners, and to reads without Redis."""
         return self.redis_away or any(owner for _, owner in self.readers)
 
 
@@ -61,7 +61,7 @@ SCOPES: dict[str, Scope] = {
     "failover": Scope(failovers=1),
     "split": Scope(failovers=1, former_answers=True, writes=1),
     "former": Scope(failovers=1, former_writes=True, restarts=True),
-    "standby": Scope(failovers=1, role_untold=True, evictions=False),
+    "standby": Scope(failovers=1, role_unknown=True, evictions=False),
     "restart": Scope(restart=True),
     "primary_away": Scope(primary_away=True),
     "redis_away": Scope(starts_absent=True, redis_away=True),

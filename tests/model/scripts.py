@@ -1,4 +1,4 @@
-"""The only ways into the item's key: `mark`, and `swap` in its two uses."""
+"""The only ways into the item's key: `invalidate`, and compare-and-set in its two uses."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ from tests.model.state import (
     EMPTY,
     ENTRY,
     FRESH,
+    INVALIDATION,
     LIVE,
-    MARKER,
     Key,
     State,
     Value,
     entry,
-    marker,
-    permit,
+    fill_lease,
+    invalidation,
 )
 from tests.model.switches import Rules
 
@@ -31,27 +31,27 @@ def nonce(case: Case) -> int:
     return FRESH if case.rules.fresh_nonce else 1
 
 
-def not_below(case: Case, head: tuple[int, Value], other: tuple[int, Value]) -> bool:
-    """Whether the head (epoch, value) is the same as the other or newer, as the Lua script says."""
-    if case.rules.epoch_before_version and head[0] != other[0]:
-        return head[0] > other[0]
-    mine, theirs = head[1] & 7, other[1] & 7
+def not_below(case: Case, stamp: tuple[int, Value], other: tuple[int, Value]) -> bool:
+    """Whether the stamp (epoch, value) is not below the other, as the Lua script compares."""
+    if case.rules.epoch_before_version and stamp[0] != other[0]:
+        return stamp[0] > other[0]
+    mine, theirs = stamp[1] & 7, other[1] & 7
     return mine >= theirs if case.rules.compare_as_numbers else mine <= theirs
 
 
-def mark(case: Case, s: State, epoch: int, value: Value) -> State:
-    """The marker stands unless a newer entry does; every live subscription gets a message."""
+def invalidate(case: Case, s: State, epoch: int, value: Value) -> State:
+    """The invalidation replaces all but a newer entry; every live subscription gets a message."""
     key, broken = s.key, s.broken
     newer = key[:1] == (ENTRY,) and not_below(case, (key[1], key[2]), (epoch, value))
-    if not newer or not case.rules.mark_keeps_newer:
+    if not newer or not case.rules.invalidation_keeps_newer:
         if newer:
-            broken = "H: a mark threw out an entry that is as new as its write"
-        head = (epoch, value)
-        if key[:1] == (MARKER,) and case.rules.mark_never_lowers:
+            broken = "H: an invalidation removed an entry that is as new as its write"
+        stamp = (epoch, value)
+        if key[:1] == (INVALIDATION,) and case.rules.invalidation_never_lowers:
             there = (key[1], key[2])
-            head = there if not_below(case, there, head) else head
-        key = marker(*head, nonce(case))
-    if not case.rules.mark_publishes or not case.scope.near:
+            stamp = there if not_below(case, there, stamp) else stamp
+        key = invalidation(*stamp, nonce(case))
+    if not case.rules.invalidation_publishes or not case.scope.near:
         return s._replace(key=key, broken=broken)
     workers = tuple(
         w._replace(queue=w.queue + 1) if w.subscription == LIVE else w for w in s.workers
@@ -59,13 +59,13 @@ def mark(case: Case, s: State, epoch: int, value: Value) -> State:
     return s._replace(key=key, broken=broken, workers=workers)
 
 
-def place(case: Case, s: State) -> State:
-    """swap(what was seen, own permit): GET and swap as one step, since a refused swap is a GET."""
-    return s._replace(key=permit(nonce(case)))
+def acquire(case: Case, s: State) -> State:
+    """compare-and-set(what was seen, own fill lease); one step with GET, as a refused one is."""
+    return s._replace(key=fill_lease(nonce(case)))
 
 
 def fill(case: Case, s: State, hold: Key, epoch: int, value: Value) -> State:
-    """swap(what is held, the entry)."""
+    """compare-and-set(what is held, the entry)."""
     key, rules = s.key, case.rules
     done = hold != EMPTY and key == hold
     if not rules.fill_over_same_bytes:

@@ -12,13 +12,13 @@ from tests.model.moves_writer import show, with_writer, writer_moves
 from tests.model.scopes import Scope
 from tests.model.scripts import Case
 from tests.model.state import (
+    ACKNOWLEDGED,
     DEAD,
     EMPTY,
     FILL,
     GOT,
     LEASE,
     OVER,
-    TOLD,
     Key,
     Move,
     Reader,
@@ -77,7 +77,7 @@ def _renamed(key: Key, names: dict[int, int]) -> Key:
 def _settled(case: Case, s: State) -> State:
     """The same state without what can no longer matter, so that fewer are different."""
     for i, w in enumerate(s.writers):
-        if (w.pc == OVER and w.value) or (w.pc == TOLD and w.value not in s.outbox):
+        if (w.pc == OVER and w.value) or (w.pc == ACKNOWLEDGED and w.value not in s.outbox):
             s = s._replace(writers=with_writer(s, i, Writer(OVER)))
     for i, worker in enumerate(s.workers):
         if worker.poll is not None or worker.lease != LEASE:
@@ -94,10 +94,10 @@ def _settled_worker(case: Case, s: State, i: int, w: Worker) -> Worker:
     leases = case.scope.clock and (i, True) in case.scope.readers
     poll = w.poll
     if poll is not None:
-        poll = poll._replace(marked=tuple(row for row in poll.marked if row in s.outbox))
+        poll = poll._replace(invalidated=tuple(row for row in poll.invalidated if row in s.outbox))
         if not leases:
             poll = poll._replace(age=0, failed=False)
-            poll = poll if poll.todo or poll.marked else None
+            poll = poll if poll.todo or poll.invalidated else None
     return w._replace(poll=poll, lease=w.lease if leases else LEASE)
 
 

@@ -12,7 +12,7 @@ Value = int
 Key = tuple[int, ...]
 
 EMPTY: Key = ()
-ENTRY, MARKER, PERMIT = 1, 2, 3
+ENTRY, INVALIDATION, FILL_LEASE = 1, 2, 3
 FRESH = 9  # a nonce just drawn; `search` gives it a small number at once
 DEAD = 0  # a nonce that stands nowhere any more
 
@@ -22,7 +22,7 @@ WAIT = 2  # ticks: stands for 310 ms
 # Where a reader is.
 IDLE, GOT, MISSED, ASK_LSN, SNAPSHOT, POSITION, ROWS, PRIMARY, FILL = range(9)
 # Where a writer is.
-FIRST, EARLY, COMMITTED, SURE, TOLD, OVER, DIED = range(7)
+FIRST, EARLY, COMMITTED, CONFIRMED, ACKNOWLEDGED, OVER, DIED = range(7)
 # What a worker's subscription is.
 LIVE, LOST, NOTICED = range(3)
 
@@ -32,18 +32,18 @@ def entry(epoch: int, value: Value) -> Key:
     return (ENTRY, epoch, value)
 
 
-def marker(epoch: int, value: Value, nonce: int) -> Key:
-    """A write's sign that whatever is older must not be served."""
-    return (MARKER, epoch, value, nonce)
+def invalidation(epoch: int, value: Value, nonce: int) -> Key:
+    """What a write leaves so that nothing older is served."""
+    return (INVALIDATION, epoch, value, nonce)
 
 
-def permit(nonce: int) -> Key:
-    """One reader's claim to fill an empty key."""
-    return (PERMIT, 0, 0, nonce)
+def fill_lease(nonce: int) -> Key:
+    """One reader's right to fill an empty key."""
+    return (FILL_LEASE, 0, 0, nonce)
 
 
 class Writer(NamedTuple):
-    """One PUT: it commits, marks, acknowledges, and its outbox row goes."""
+    """One PUT: it commits, invalidates, acknowledges, and its outbox row goes."""
 
     pc: int = FIRST
     value: Value = 0
@@ -64,16 +64,16 @@ class Reader(NamedTuple):
     hold: Key = EMPTY  # what a fill must find in Redis; while GOT: the reply in flight
     value: Value = 0
     lsn: int = -1
-    trusted: bool = False  # the trust lease was live when the GET was sent
+    leased: bool = False  # the read lease was live when the GET was sent
     may_store: bool = True  # nothing has forbidden the reply's way into the near cache
     proved: bool = True  # a fill may follow
 
 
 class Poll(NamedTuple):
-    """A relay pass: the rows it saw, what of them is marked, and how long ago it was sent."""
+    """A relay pass: the rows it saw, those it invalidated for, and when it was sent."""
 
     todo: tuple[Value, ...]
-    marked: tuple[Value, ...] = ()
+    invalidated: tuple[Value, ...] = ()
     epoch: int = 0
     age: int = 0
     failed: bool = False
@@ -119,7 +119,7 @@ class State(NamedTuple):
     dump: Key | None = None
     cold: bool = False  # Redis came back from the dump and nobody has connected yet
     failovers: int = 0
-    acked: Value = 0  # ghost: newest write acknowledged with Redis's yes
+    acked: Value = 0  # ghost: newest write acknowledged with Redis's confirmation
     acked_any: Value = 0  # ghost: newest write acknowledged
     broken: str = ""  # ghost: the promise that the last move broke
 

@@ -35,8 +35,8 @@ def test_each_rule_is_needed_and_the_page_says_why(name: str) -> None:
 
 
 def test_a_trace_can_be_read() -> None:
-    lines = str(without("permit_before_lsn")).splitlines()
-    assert len(lines) == 2 + without("permit_before_lsn").steps
+    lines = str(without("fill_lease_before_lsn")).splitlines()
+    assert len(lines) == 2 + without("fill_lease_before_lsn").steps
     assert lines[1].lstrip().startswith("1. ")
     assert all("| Redis" in line and "primary v" in line for line in lines[1:-1])
     assert lines[-1].lstrip().startswith("P1: ")
@@ -49,12 +49,12 @@ def test_a_trace_can_be_read() -> None:
         ("core", "reader A: the replica has that LSN"),
         ("core", "reader A: the replica is behind"),
         ("core", "reader A: answers entry v2 (epoch 0)"),
-        ("core", "relay of worker 1: marks v2"),
+        ("core", "relay of worker 1: invalidates for v2"),
         ("core", "writer 1: its row is gone, acknowledges v2"),
-        ("stampede", "reader B: another's permit stands, goes on without"),
+        ("stampede", "reader B: another has the fill lease, goes on without"),
         ("lease", "reader A (owner): answers entry v2 (epoch 0)"),
-        ("lease", "relay of worker 1: deletes what it marked, renews its lease"),
-        ("lease", "writer 1: acknowledges v2 without Redis's yes"),
+        ("lease", "relay of worker 1: deletes what it invalidated, renews its lease"),
+        ("lease", "writer 1: acknowledges v2 without Redis's confirmation"),
         ("failover", "failover to a new timeline, losing v2"),
         ("failover", "reader A: answers entry v2' (epoch 1)"),
         ("split", "reader A: a former primary answers v1"),

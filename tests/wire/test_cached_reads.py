@@ -10,11 +10,11 @@ import pytest
 import redis
 
 from service import native
-from service.cache.layout import ITEM, KIND_AT, MARKER
+from service.cache.layout import INVALIDATION, ITEM, KIND_AT
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.decompression import DECOMPRESS
 from tests.fixtures.redis_server import in_run
 from tests.fixtures.running import RunningService, start_service
-from tests.fixtures.unpacking import UNPACK
 
 JSON = {"content-type": "application/json"}
 LARGE = '{"data":{"text":"' + "a shelf that is hot " * 200 + '"}}'
@@ -43,7 +43,9 @@ def _until_cached(stack: EmbeddedStack, url: str) -> int | None:
     return _kind(stack, url)
 
 
-def test_a_read_fills_and_a_write_marks(stack: EmbeddedStack, service: RunningService) -> None:
+def test_a_read_fills_and_a_write_invalidates(
+    stack: EmbeddedStack, service: RunningService
+) -> None:
     with service.client("alice") as alice, service.client("bob") as bob:
         created = _create(alice)
         url = created.headers["location"]
@@ -52,7 +54,7 @@ def test_a_read_fills_and_a_write_marks(stack: EmbeddedStack, service: RunningSe
         assert bob.get(url).content == created.content
         headers = JSON | {"if-match": created.headers["etag"]}
         replaced = alice.put(url, content='{"data":{"n":2}}', headers=headers)
-        assert _kind(stack, url) == MARKER
+        assert _kind(stack, url) == INVALIDATION
         assert alice.get(url).content == bob.get(url).content == replaced.content
 
 
@@ -89,24 +91,26 @@ def test_what_was_not_there_is_there_once_created(service: RunningService) -> No
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-def test_a_large_body_travels_packed_under_a_tag_of_its_own(
+def test_a_large_body_travels_compressed_under_a_tag_of_its_own(
     service: RunningService, coding: str
 ) -> None:
     with service.client("alice") as alice, service.client("bob") as bob:
         url = _create(alice, LARGE).headers["location"]
         plain = bob.get(url, headers={"accept-encoding": "identity"})
-        with bob.stream("GET", url, headers={"accept-encoding": coding}) as packed:
-            body = b"".join(packed.iter_raw())
-        assert packed.headers["content-encoding"] == coding
-        assert int(packed.headers["content-length"]) == len(body) < len(plain.content)
-        assert UNPACK[coding](body) == plain.content
-        assert packed.headers["etag"] == plain.headers["etag"][:-1] + f'-{coding}"'
-        known = {"accept-encoding": coding, "if-none-match": packed.headers["etag"]}
+        with bob.stream("GET", url, headers={"accept-encoding": coding}) as compressed:
+            body = b"".join(compressed.iter_raw())
+        assert compressed.headers["content-encoding"] == coding
+        assert int(compressed.headers["content-length"]) == len(body) < len(plain.content)
+        assert DECOMPRESS[coding](body) == plain.content
+        assert compressed.headers["etag"] == plain.headers["etag"][:-1] + f'-{coding}"'
+        known = {"accept-encoding": coding, "if-none-match": compressed.headers["etag"]}
         again = bob.get(url, headers=known)
-        assert (again.status_code, again.headers["etag"]) == (304, packed.headers["etag"])
+        assert (again.status_code, again.headers["etag"]) == (304, compressed.headers["etag"])
         head = bob.head(url, headers={"accept-encoding": coding})
-        assert head.headers["content-length"] == packed.headers["content-length"]
-        changed = alice.put(url, content=LARGE, headers=JSON | {"if-match": packed.headers["etag"]})
+        assert head.headers["content-length"] == compressed.headers["content-length"]
+        changed = alice.put(
+            url, content=LARGE, headers=JSON | {"if-match": compressed.headers["etag"]}
+        )
         assert changed.status_code == 200
 
 

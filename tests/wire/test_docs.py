@@ -74,7 +74,7 @@ def test_the_page_calls_the_service(
     assert not errors
 
 
-def test_it_is_open_to_everybody_and_packed(service: RunningService) -> None:
+def test_it_is_open_to_everybody_and_compressed(service: RunningService) -> None:
     with httpx.Client(base_url=service.url) as nobody:
         page = nobody.get("/docs")
         names = [part.split('"')[0] for part in page.text.split('"docs/')[1:]]

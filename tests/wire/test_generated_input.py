@@ -109,12 +109,12 @@ def _is_unstorable(value: Any) -> bool:
     return False
 
 
-@given(body=st.binary(max_size=200), way=WAYS, packed=st.booleans())
+@given(body=st.binary(max_size=200), way=WAYS, compressed=st.booleans())
 @bounded
 def test_any_bytes_as_a_body(
-    client: httpx.Client, body: bytes, way: WriteWay, packed: bool
+    client: httpx.Client, body: bytes, way: WriteWay, compressed: bool
 ) -> None:
-    answer = way.send_body(client, body, content_encoding="gzip" if packed else None)
+    answer = way.send_body(client, body, content_encoding="gzip" if compressed else None)
     assert answer.status_code in (400, 422) or answer.is_success, answer.text
 
 

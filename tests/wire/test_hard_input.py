@@ -213,7 +213,7 @@ def test_methods_without_a_body_take_any_content_type(client: httpx.Client) -> N
     assert client.delete(url, headers={"content-type": "application/json"}).status_code == 204
 
 
-# Packed bodies and the cap
+# Compressed bodies and the cap
 
 
 def _exactly(way: WriteWay, size: int) -> bytes:
@@ -229,7 +229,9 @@ def test_the_cap_is_exact(client: httpx.Client, way: WriteWay) -> None:
 
 
 @every_way
-def test_a_packed_body_is_unpacked_under_the_cap(client: httpx.Client, way: WriteWay) -> None:
+def test_a_compressed_body_is_decompressed_under_the_cap(
+    client: httpx.Client, way: WriteWay
+) -> None:
     def send(data: bytes) -> httpx.Response:
         body = gzip.compress(way.before + data + way.after)
         return way.send_body(client, body, content_encoding="gzip")
@@ -241,14 +243,14 @@ def test_a_packed_body_is_unpacked_under_the_cap(client: httpx.Client, way: Writ
 
 
 @every_way
-def test_a_packed_body_that_is_not_what_it_says(client: httpx.Client, way: WriteWay) -> None:
-    packed = gzip.compress(way.before + b"{}" + way.after)
+def test_a_compressed_body_that_is_not_what_it_says(client: httpx.Client, way: WriteWay) -> None:
+    compressed = gzip.compress(way.before + b"{}" + way.after)
     for body, coding, status in (
-        (packed[:-1], "gzip", 400),
-        (packed + b"x", "gzip", 400),
+        (compressed[:-1], "gzip", 400),
+        (compressed + b"x", "gzip", 400),
         (way.before + b"{}" + way.after, "gzip", 400),
-        (packed, "br", 415),
-        (packed, "gzip, gzip", 415),
-        (packed, "identity", 400),
+        (compressed, "br", 415),
+        (compressed, "gzip, gzip", 415),
+        (compressed, "identity", 400),
     ):
         assert way.send_body(client, body, content_encoding=coding).status_code == status, coding

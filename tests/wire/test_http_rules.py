@@ -224,11 +224,13 @@ def test_a_body_nobody_read_does_not_become_the_next_request(server: Server) -> 
         assert connection.answer().status == 200
 
 
-def test_gzip_is_unpacked(server: Server) -> None:
+def test_gzip_is_decompressed(server: Server) -> None:
     text = b"some text " * 1000
     for coding in ("gzip", "GZIP", "x-gzip"):
-        packed = gzip.compress(text)
-        answer = server.ask(request("POST", "/echo", f"Content-Encoding: {coding}", body=packed))
+        compressed = gzip.compress(text)
+        answer = server.ask(
+            request("POST", "/echo", f"Content-Encoding: {coding}", body=compressed)
+        )
         assert answer.body == text
     members = b"".join(gzip.compress(part) for part in (b"a", b"", b"b" * 20_000))
     assert server.ask(request("POST", "/echo", GZIP, body=members)).body == b"a" + b"b" * 20_000
@@ -242,7 +244,7 @@ def test_identity_is_no_coding(server: Server) -> None:
         assert answer.body == b"x"
 
 
-def test_gzip_counts_unpacked(server: Server) -> None:
+def test_gzip_counts_decompressed(server: Server) -> None:
     for bomb in (b"\0" * (BODY_MAX_BYTES + 1), b"\0" * 50_000_000):
         answer = server.ask(request("POST", "/echo", GZIP, body=gzip.compress(bomb)))
         assert (answer.status, answer.problem["code"]) == (413, "body-too-large")

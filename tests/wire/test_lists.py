@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.decompression import DECOMPRESS
 from tests.fixtures.lists import BUCKETS
 from tests.fixtures.running import RunningService, start_service
-from tests.fixtures.unpacking import UNPACK
 
 JSON = {"content-type": "application/json"}
 
@@ -197,9 +197,9 @@ def test_the_secret_of_cursors_is_in_no_log(
     assert row[0] not in Path(listing.log).read_text()
 
 
-@pytest.mark.parametrize("coding", UNPACK)
+@pytest.mark.parametrize("coding", DECOMPRESS)
 @pytest.mark.parametrize("prefix", ["/v1", "/v2"])
-def test_a_page_travels_packed(client: httpx.Client, prefix: str, coding: str) -> None:
+def test_a_page_travels_compressed(client: httpx.Client, prefix: str, coding: str) -> None:
     for method, url, body in (
         ("GET", f"{prefix}/items", b""),
         ("POST", f"{prefix}/items/search", b"{}"),
@@ -208,11 +208,11 @@ def test_a_page_travels_packed(client: httpx.Client, prefix: str, coding: str) -
             method, url, content=body, headers=JSON | {"accept-encoding": "identity"}
         )
         headers = JSON | {"accept-encoding": coding}
-        with client.stream(method, url, content=body, headers=headers) as packed:
-            raw = b"".join(packed.iter_raw())
-        assert packed.headers["content-encoding"] == coding
-        assert int(packed.headers["content-length"]) == len(raw) < len(plain.content)
-        assert UNPACK[coding](raw) == plain.content
+        with client.stream(method, url, content=body, headers=headers) as compressed:
+            raw = b"".join(compressed.iter_raw())
+        assert compressed.headers["content-encoding"] == coding
+        assert int(compressed.headers["content-length"]) == len(raw) < len(plain.content)
+        assert DECOMPRESS[coding](raw) == plain.content
         assert "content-encoding" not in plain.headers
 
 

@@ -150,26 +150,26 @@ def test_counters_never_seem_to_go_back(running: RunningService) -> None:
             last = now
 
 
-def _inventions(dice: random.Random) -> Iterator[bytes]:
-    host = [b"%d.example" % dice.randrange(10**9) for _ in range(50)]
+def _inventions(rng: random.Random) -> Iterator[bytes]:
+    host = [b"%d.example" % rng.randrange(10**9) for _ in range(50)]
     text = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
     for number in range(5000):
         agent = f"User-Agent: a{number}"
-        yield request("GET", f"/{dice.randrange(10**12):x}/{number}", agent)
-        yield request("GET", f"/v1/items/0{''.join(dice.choices(text, k=25))}", agent)
+        yield request("GET", f"/{rng.randrange(10**12):x}/{number}", agent)
+        yield request("GET", f"/v1/items/0{''.join(rng.choices(text, k=25))}", agent)
     for number in range(200):
         yield request(f"FOO{number}", "/v1/items")
     for number in range(1000):
         accept = f"Accept: application/vnd.hotshelf.v{number}+json"
         yield request("GET", "/v1/items", accept, f"X-API-Key: made-up-{number}")
-        named = request("GET", "/v1/items").replace(b"Host: ", b"Host: %b." % dice.choice(host))
+        named = request("GET", "/v1/items").replace(b"Host: ", b"Host: %b." % rng.choice(host))
         yield named
 
 
 def test_nobody_makes_up_series(running: RunningService) -> None:
     """What clients invent (paths, methods, versions, keys, hosts) makes no new series."""
-    dice = random.Random(32)
-    invented = list(_inventions(dice))
+    rng = random.Random(32)
+    invented = list(_inventions(rng))
     before = scrape(running.url)
     port = int(running.url.rpartition(":")[2])
     statuses: dict[int, int] = {}

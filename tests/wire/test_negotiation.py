@@ -27,7 +27,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def item_id(client: httpx.Client) -> str:
     headers = {"content-type": JSON, "idempotency-key": str(uuid.uuid4())}
-    # Long enough to be packed, with digits that no float keeps.
+    # Long enough to be compressed, with digits that no float keeps.
     body = '{"data":{"n":12345678901234567890.5000,"text":"%s"}}' % ("long " * 500)
     created = client.post("/v1/items", content=body, headers=headers)
     return str(created.json()["id"])

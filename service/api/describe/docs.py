@@ -1,4 +1,4 @@
-"""/docs: Swagger UI on our own OpenAPI document; nothing is loaded from other hosts."""
+"""/docs: Swagger UI for our own OpenAPI document; it loads nothing from other hosts."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,7 @@ _START = b"""SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-# Its pictures are data URLs, and it sets styles on elements.
+# Because Swagger UI has images as data URLs and sets inline styles.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -50,18 +50,18 @@ _HEADERS = [("vary", "Accept-Encoding"), ("x-content-type-options", "nosniff")]
 
 
 class Docs:
-    """Answers with the document and the page; ``document`` is its JSON text."""
+    """Answers with the document and the page; ``document`` is the document's JSON text."""
 
     def __init__(self, document: bytes) -> None:
         self._document = document
 
     async def openapi(self, context: RequestContext) -> Reply:
         """GET /openapi.json."""
-        return _packed(context, "application/json", self._document, "no-cache")
+        return _compressed(context, "application/json", self._document, "no-cache")
 
     async def page(self, context: RequestContext) -> Reply:
         """GET /docs."""
-        reply = _packed(context, "text/html; charset=utf-8", _PAGE, "no-cache")
+        reply = _compressed(context, "text/html; charset=utf-8", _PAGE, "no-cache")
         reply.headers.append(("content-security-policy", _POLICY))
         return reply
 
@@ -70,10 +70,10 @@ class Docs:
         name = context.path_params["asset"]
         if name not in _ASSETS:
             raise NoSuchRoute("There is nothing at this path.")
-        return _packed(context, _ASSETS[name], _content(name), "public, max-age=3600")
+        return _compressed(context, _ASSETS[name], _content(name), "public, max-age=3600")
 
 
-def _packed(context: RequestContext, media_type: str, body: bytes, cache_control: str) -> Reply:
+def _compressed(context: RequestContext, media_type: str, body: bytes, cache_control: str) -> Reply:
     headers = [("content-type", media_type), ("cache-control", cache_control), *_HEADERS]
     coding = choose_coding(context.headers)
     coded = _encoded(body, coding)

@@ -40,7 +40,7 @@ _TEXTS = {
 
 
 class Documented(NamedTuple):
-    """A route as far as the document goes; ``path`` has its parameters as ``:name``."""
+    """A route for the document; ``path`` has its parameters as ``:name``."""
 
     method: str
     path: str
@@ -48,7 +48,7 @@ class Documented(NamedTuple):
 
 
 def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
-    """The document. ``routes`` are all there are; aliases without a version are left out."""
+    """The document of all ``routes``, except aliases without a version."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in routes:
         target = ITEMS.match(path)

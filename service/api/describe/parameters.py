@@ -23,13 +23,13 @@ def parameters(
 
 
 def _names(operation: Operation, version: int) -> list[str]:
-    """Version 2 has a parameter for each way that a cursor may lead."""
+    """Version 2 has a parameter for each direction of a cursor."""
     back = version == 2 and "cursor" in operation.parameters
     return [*operation.parameters, *(["cursor-back"] if back else [])]
 
 
 def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, Any]:
-    """A parameter by the name that operations give it."""
+    """A parameter by its name in ``operations``."""
     text = {"type": "string"}
     match name:
         case "id":

@@ -1,4 +1,4 @@
-"""Header fields that say under which conditions a request is meant (RFC 9110 section 13)."""
+"""Preconditions (RFC 9110 section 13) and idempotency keys."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from service.api.headers.header_lists import field
 from service.items.decision import Conditions
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.entity_tag import TagCondition, parse_tag_condition
-from service.model.errors import IdempotencyKeyMissing, InvalidHeader, Place
+from service.model.errors import IdempotencyKeyMissing, InvalidHeader, Location
 
 _KEY_HEADERS = ("idempotency-key", "x-idempotency-key", "x-idempotent-id")
 KEY = re.compile(r"[!-~]{1,255}")
@@ -28,21 +28,21 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
     if len(keys) > 1 and len(set(keys)) > 1:
         raise InvalidHeader(
             "Two different idempotency keys were sent.",
-            *(Place("differs", header=name) for name in _KEY_HEADERS if name in headers),
+            *(Location("differs", header=name) for name in _KEY_HEADERS if name in headers),
         )
     return keys[0] if keys else None
 
 
 @bounded(FIELD_MAX_BYTES)
 def parse_key(value: str, name: str) -> str:
-    """The key in a line of the field ``name``. Raises InvalidHeader."""
+    """The key in a value of the field ``name``. Raises InvalidHeader."""
     key = value.strip(" \t") if len(value) <= FIELD_MAX_BYTES else ""
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):
         raise InvalidHeader(
             "An idempotency key has 1 to 255 visible ASCII characters.",
-            Place("is not an idempotency key", header=name),
+            Location("is not an idempotency key", header=name),
         )
     return key
 
@@ -53,7 +53,7 @@ def required_idempotency_key(headers: Mapping[str, list[str]]) -> str:
     if key is None:
         raise IdempotencyKeyMissing(
             "Send an Idempotency-Key, so that a retry cannot create the item twice.",
-            Place("is missing", header="idempotency-key"),
+            Location("is missing", header="idempotency-key"),
         )
     return key
 
@@ -67,5 +67,5 @@ def _tags(headers: Mapping[str, list[str]], name: str) -> TagCondition | None:
     except ValueError:
         raise InvalidHeader(
             "Entity tags are written in double quotes and separated by commas.",
-            Place("is not a list of entity tags", header=name),
+            Location("is not a list of entity tags", header=name),
         ) from None

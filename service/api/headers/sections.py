@@ -1,4 +1,4 @@
-"""Header sections that many requests share, remembered with what they ask for."""
+"""A cache of header sections that many requests share, with their parsed fields."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,12 +24,12 @@ _SPECIAL: Final = frozenset(
         "x-request-id",
     }
 )
-# What is remembered stays below 8 MB.
+# Keeps the cache below 8 MB.
 _MAX_SECTIONS, _MAX_CHARACTERS, _MAX_FIELDS = 2048, 4096, 99
 
 
-class Terms(NamedTuple):
-    """What the fields ask for, and which tags the client has."""
+class ParsedFields(NamedTuple):
+    """The representation that the fields select, and the tags that the client has."""
 
     wanted: Representation
     coding: str
@@ -37,59 +37,59 @@ class Terms(NamedTuple):
 
 
 class Section:
-    """A header section. ``terms`` None: not parsed yet, because only callers may cost that.
+    """A header section. ``parsed`` is None until the caller is known, because parsing costs time.
 
-    ``token`` is the bearer token, or empty where it takes more of ``fields`` to know the caller.
+    ``token`` is the bearer token, or empty if the caller depends on more of ``fields``.
     """
 
-    __slots__ = ("fields", "terms", "token")
+    __slots__ = ("fields", "parsed", "token")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.fields = fields
         credentials = fields.get("authorization", "")
         is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
         self.token = credentials[7:] if is_alone else ""
-        self.terms: Terms | None = None
+        self.parsed: ParsedFields | None = None
 
 
 class Sections(dict[Lines, Section | None]):
-    """One worker's memory of header sections, by their lines as Granian has them.
+    """One worker's cache of header sections, keyed by their lines from Granian.
 
-    ``sections[lines]`` of what is not remembered is not parsed; None where it is long, or holds
-    more than a plain GET of an item needs.
+    ``sections[lines]`` of a new section is an unparsed one; None if it is long or has fields beyond
+    those of a plain GET of an item.
     """
 
     def __missing__(self, lines: Lines) -> Section | None:
-        # No more than this is copied and nothing is parsed, because the caller is not known yet.
+        # Only this is copied and nothing is parsed, because the caller is not known yet.
         if sum(len(name) + len(value) for name, value in lines) > _MAX_CHARACTERS:
             return None
         fields = dict(lines)
         is_plain = len(fields) == len(lines) <= _MAX_FIELDS and _SPECIAL.isdisjoint(fields)
         return Section(fields) if is_plain and "host" in fields else None
 
-    def parse(self, lines: Lines, section: Section) -> Terms | None:
-        """Set the terms, and remember a section that other requests are likely to bring.
+    def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
+        """Set ``parsed``, and cache the section if other requests are likely to have the same.
 
         None where it has to be refused, or where links may have to begin as a proxy says.
         """
         field = section.fields.get
         tags = field("if-none-match", "")
-        section.terms = _terms(field("accept", ""), field("accept-encoding", ""), tags)
-        if section.terms is None:
+        section.parsed = _parsed(field("accept", ""), field("accept-encoding", ""), tags)
+        if section.parsed is None:
             return None
-        if section.terms.wanted.version > 1 and not FORWARDED_URL.isdisjoint(section.fields):
+        if section.parsed.wanted.version > 1 and not FORWARDED_URL.isdisjoint(section.fields):
             return None
         # Tags are of one version of one item, so that hardly another request has the same.
         if not tags:
             if len(self) >= _MAX_SECTIONS:
                 self.clear()
             self[lines] = section
-        return section.terms
+        return section.parsed
 
 
-# Few, because every version of every item has a tag of its own.
+# Few, because every version of every item has its own tag.
 @lru_cache(maxsize=256)
-def _terms(accept: str, accept_encoding: str, if_none_match: str) -> Terms | None:
+def _parsed(accept: str, accept_encoding: str, if_none_match: str) -> ParsedFields | None:
     wanted, coding = negotiate(accept), coding_for(accept_encoding)
     if wanted is None or coding is None:
         return None
@@ -97,4 +97,4 @@ def _terms(accept: str, accept_encoding: str, if_none_match: str) -> Terms | Non
         known = parse_tag_condition(if_none_match) if if_none_match else NO_TAGS
     except ValueError:
         return None
-    return Terms(wanted, coding, known)
+    return ParsedFields(wanted, coding, known)

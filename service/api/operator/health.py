@@ -1,4 +1,4 @@
-"""Is the process alive, and is it of use: /livez and /readyz."""
+"""Liveness and readiness: /livez and /readyz."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,33 +12,33 @@ _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 
 
 class Health:
-    """Answers for probes; open to everybody, so they tell nothing but names and states.
+    """Answers probes. They need no credentials, so they contain only names and states.
 
-    ``breakers`` gives those of the database nodes, by name, and ``cache_troubles`` what is wrong
-    with Redis, in words.
+    ``breakers`` returns those of the database nodes by name, ``cache_degradations`` the cache's
+    degradations in words.
     """
 
     def __init__(
         self,
         shards: Shards,
         breakers: Callable[[], Mapping[str, Status]],
-        cache_troubles: Callable[[], Sequence[str]],
+        cache_degradations: Callable[[], Sequence[str]],
         draining: Callable[[], bool],
     ) -> None:
         self._shards = shards
         self._breakers = breakers
-        self._cache_troubles = cache_troubles
+        self._cache_degradations = cache_degradations
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
-        """200 as long as the event loop turns."""
+        """200 as long as the event loop runs."""
         return _reply(200, {"status": "alive"})
 
     async def readyz(self, _: RequestContext) -> Reply:
         """200 while any node can be read and the worker is not draining.
 
-        ``degraded`` lists what is out of reach or left alone by its breaker at this moment;
-        Redis down is degraded, not unready.
+        ``degraded`` lists what cannot be reached now or has an open breaker; without Redis the
+        service is degraded, not unready.
         """
         if self._draining():
             return _reply(503, {"status": "draining"}, [("retry-after", "1")])
@@ -63,7 +63,7 @@ class Health:
             for name, status in self._breakers().items()
             if status.left_s > 0
         ]
-        degraded += self._cache_troubles()
+        degraded += self._cache_degradations()
         readable = any(shard.primary_known or shard.replicas for shard in self._shards.all)
         status = "unready" if not readable else "degraded" if degraded else "ready"
         body = {"status": status, "degraded": degraded}

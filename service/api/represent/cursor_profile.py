@@ -7,7 +7,7 @@ search has no links; neither claims the profile. Ranges (both cursors at once) a
 from typing import Any
 
 from service.api.headers.media_types import JSON_API
-from service.model.errors import Place
+from service.model.errors import Location
 
 URL = "http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 # The profile writes the addresses of its errors so, and its own without the s.
@@ -23,11 +23,11 @@ def media_type(plain: str) -> str:
     return f'{plain};profile="{URL}"' if plain == JSON_API else plain
 
 
-def error_members(place: Place, max_size: int) -> dict[str, Any]:
-    """What the error object of a place has to hold under the profile."""
-    if not place.rule:
+def error_members(location: Location, max_size: int) -> dict[str, Any]:
+    """The members that the profile demands of the error object of a location."""
+    if not location.rule:
         return {}
-    members: dict[str, Any] = {"links": {"type": _ERRORS + place.rule}}
-    if place.rule == MAX_SIZE_EXCEEDED:
+    members: dict[str, Any] = {"links": {"type": _ERRORS + location.rule}}
+    if location.rule == MAX_SIZE_EXCEEDED:
         members["meta"] = {"page": {"maxSize": max_size}}
     return members

@@ -8,7 +8,7 @@ from service.api.headers.media_types import preferred
 from service.api.represent import cursor_profile, v2_errors
 from service.api.request import Reply, RequestContext
 from service.model import errors
-from service.model.errors import HotshelfError, Place
+from service.model.errors import HotshelfError, Location
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:hotshelf:"
@@ -114,8 +114,8 @@ def problem_document(error: HotshelfError) -> dict[str, object]:
         "code": error.code,
         "detail": error.detail,
     }
-    if error.places:
-        document["errors"] = [_place(place) for place in error.places]
+    if error.locations:
+        document["errors"] = [_error(location) for location in error.locations]
     return document | dict(error.extra)
 
 
@@ -125,9 +125,13 @@ def _names(context: RequestContext) -> dict[str, str]:
     return names if context.trace is None else names | {"trace_id": context.trace.trace_id}
 
 
-def _place(place: Place) -> dict[str, str]:
-    named = {"pointer": place.pointer, "parameter": place.parameter, "header": place.header}
-    return {"detail": place.detail} | {k: v for k, v in named.items() if v is not None}
+def _error(location: Location) -> dict[str, str]:
+    named = {
+        "pointer": location.pointer,
+        "parameter": location.parameter,
+        "header": location.header,
+    }
+    return {"detail": location.detail} | {k: v for k, v in named.items() if v is not None}
 
 
 def _challenge(error: HotshelfError) -> str:

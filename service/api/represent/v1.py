@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from service import native
-from service.model.errors import InvalidContent, PatchResultInvalid, Place
+from service.model.errors import InvalidContent, Location, PatchResultInvalid
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH, MEMBERS, render
 from service.model.json_patch import Patch
-from service.model.json_text import places_of, problem_of
+from service.model.json_text import locations_of, problem_of
 
 MEDIA_TYPE = "application/json"
 # The envelope is one level above the data.
@@ -34,16 +34,18 @@ def render_page(
 def parse_body(body: bytes) -> bytes:
     """The JSON text of ``data`` in a POST or PUT body, every number digit for digit.
 
-    Raises InvalidSyntax or InvalidContent, naming every place.
+    Raises InvalidSyntax or InvalidContent, naming every location.
     """
     found = native.scan_envelope(body, _ENVELOPE)
     if isinstance(found, list):
         raise problem_of(found)
     data = found.get("data")
     if data is None:
-        raise InvalidContent("The body has no data.", Place("is missing", pointer="/data"))
+        raise InvalidContent("The body has no data.", Location("is missing", pointer="/data"))
     if not data.startswith(b"{"):
-        raise InvalidContent("Data must be an object.", Place("is not an object", pointer="/data"))
+        raise InvalidContent(
+            "Data must be an object.", Location("is not an object", pointer="/data")
+        )
     return data
 
 
@@ -62,9 +64,9 @@ def patched(item: Item, patch: Patch, max_bytes: int) -> bytes:
     after = native.scan_envelope(text, MEMBERS)
     assert isinstance(before, dict)
     if isinstance(after, list):
-        raise PatchResultInvalid("The patched item is not valid.", *places_of(after))
+        raise PatchResultInvalid("The patched item is not valid.", *locations_of(after))
     fixed = [
-        Place("cannot be changed", pointer=f"/{name}")
+        Location("cannot be changed", pointer=f"/{name}")
         for name in MEMBERS
         if name != "data" and _value(after, name) != _value(before, name)
     ]
@@ -72,8 +74,8 @@ def patched(item: Item, patch: Patch, max_bytes: int) -> bytes:
         raise PatchResultInvalid("A patch can change the data only.", *fixed)
     data = after.get("data", b"")
     if not data.startswith(b"{"):
-        place = Place("is not an object", pointer="/data")
-        raise PatchResultInvalid("The patched item is not valid.", place)
+        location = Location("is not an object", pointer="/data")
+        raise PatchResultInvalid("The patched item is not valid.", location)
     return data
 
 

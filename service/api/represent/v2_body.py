@@ -7,7 +7,7 @@ from service.model.errors import (
     ClientIdForbidden,
     InvalidContent,
     InvalidSyntax,
-    Place,
+    Location,
     ResourceMismatch,
 )
 from service.model.item_json import DATA_MAX_DEPTH
@@ -28,8 +28,8 @@ def parse_body(body: bytes, item_id: bytes | None) -> bytes:
     _check_identity(members, item_id, id_needed=False)
     attributes = members.get("attributes")
     if attributes is None:
-        place = Place("is missing", pointer="/data/attributes")
-        raise InvalidContent("The resource has no attributes.", place)
+        location = Location("is missing", pointer="/data/attributes")
+        raise InvalidContent("The resource has no attributes.", location)
     return attributes
 
 
@@ -41,29 +41,31 @@ def parse_update(body: bytes, item_id: bytes) -> bytes:
 
 
 def _resource_members(body: bytes) -> Mapping[str, bytes]:
-    """The raw members of the resource that a document holds, naming every wrong place."""
+    """The raw members of the resource that a document holds, naming every wrong location."""
     document = native.scan_envelope(body, _DOCUMENT, DATA_MAX_DEPTH + 1)
     if isinstance(document, list):
         raise problem_of(document)
     resource_text = document.get("data")
     if resource_text is None:
-        raise InvalidContent("The body has no data.", Place("is missing", pointer="/data"))
+        raise InvalidContent("The body has no data.", Location("is missing", pointer="/data"))
     if not resource_text.startswith(b"{"):
-        place = Place("is not a resource object", pointer="/data")
-        raise InvalidContent("Data must be a resource object.", place)
+        location = Location("is not a resource object", pointer="/data")
+        raise InvalidContent("Data must be a resource object.", location)
     members = resource_members(resource_text)
     if isinstance(members, list):
         raise _problem(members)
     wrong = [
-        Place("is not an object", pointer=f"/data/{name}")
+        Location("is not an object", pointer=f"/data/{name}")
         for name in ("attributes", "links", "meta", "relationships")
         if not members.get(name, b"{").startswith(b"{")
     ]
     if value_of(members.get("relationships", b"{}")):
-        wrong.append(Place("must be empty, because items have none", pointer="/data/relationships"))
+        wrong.append(
+            Location("must be empty, because items have none", pointer="/data/relationships")
+        )
     # A client's own name for what has no id yet; nothing in a document of one resource needs it.
     if not members.get("lid", b'"').startswith(b'"'):
-        wrong.append(Place("is not text", pointer="/data/lid"))
+        wrong.append(Location("is not text", pointer="/data/lid"))
     if wrong:
         raise InvalidContent("The resource object is not that of an item.", *wrong)
     return members
@@ -76,27 +78,27 @@ def resource_members(resource_text: bytes) -> dict[str, bytes] | list[native.Sca
 
 def _problem(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:
     """What is wrong one level down. Lines and columns would be those of the part alone."""
-    places = [Place(p.detail, pointer=f"/data{p.pointer}") for p in found]
+    locations = [Location(p.detail, pointer=f"/data{p.pointer}") for p in found]
     if any(p.rule == "duplicate-member" for p in found):
-        return InvalidSyntax("The resource object holds a member twice.", *places)
-    return InvalidContent("The resource object is not that of an item.", *places)
+        return InvalidSyntax("The resource object holds a member twice.", *locations)
+    return InvalidContent("The resource object is not that of an item.", *locations)
 
 
 def _check_identity(members: Mapping[str, bytes], item_id: bytes | None, id_needed: bool) -> None:
     """JSON:API 1.1, "Creating Resources" (403, 409) and "Updating Resources" (409)."""
     needed = ("type", "id") if id_needed else ("type",)
-    missing = [Place("is missing", pointer=f"/data/{n}") for n in needed if n not in members]
+    missing = [Location("is missing", pointer=f"/data/{n}") for n in needed if n not in members]
     if missing:
         raise InvalidContent("The resource object does not say which it is.", *missing)
     if value_of(members["type"]) != ITEMS.json_api_type:
-        place = Place(f"is not {ITEMS.json_api_type}", pointer="/data/type")
-        raise ResourceMismatch("The resource is of another type.", place)
+        location = Location(f"is not {ITEMS.json_api_type}", pointer="/data/type")
+        raise ResourceMismatch("The resource is of another type.", location)
     if "id" not in members:
         return
     if item_id is None:
-        place = Place("is for the service to choose", pointer="/data/id")
-        raise ClientIdForbidden("To choose an item's id, create it with PUT.", place)
+        location = Location("is for the service to choose", pointer="/data/id")
+        raise ClientIdForbidden("To choose an item's id, create it with PUT.", location)
     sent = value_of(members["id"])
     if not isinstance(sent, str) or native.parse_id(sent) != item_id:
-        place = Place("is not the id in the URL", pointer="/data/id")
-        raise ResourceMismatch("The resource is not the one at this URL.", place)
+        location = Location("is not the id in the URL", pointer="/data/id")
+        raise ResourceMismatch("The resource is not the one at this URL.", location)

@@ -5,11 +5,11 @@ from typing import Any
 from service import native
 from service.api.represent.v2 import render
 from service.api.represent.v2_body import resource_members
-from service.model.errors import PatchResultInvalid, Place
+from service.model.errors import Location, PatchResultInvalid
 from service.model.item import Item
 from service.model.item_json import DATA_MAX_DEPTH
 from service.model.json_patch import Patch, apply_members
-from service.model.json_text import places_of, value_of
+from service.model.json_text import locations_of, value_of
 from service.model.resource import ITEMS
 
 # The document and the resource object are two levels above the attributes.
@@ -41,27 +41,27 @@ def patched(item: Item, patch: Patch, max_bytes: int, base_url: str) -> bytes:
     document = native.scan_envelope(text, ["jsonapi", "data"], DATA_MAX_DEPTH + 1)
     members = document if isinstance(document, list) else resource_members(document["data"])
     if isinstance(members, list):
-        raise PatchResultInvalid("The patched item is not valid.", *places_of(members))
+        raise PatchResultInvalid("The patched item is not valid.", *locations_of(members))
     attributes = members.get("attributes", b"")
     if not attributes.startswith(b"{"):
-        place = Place("is not an object", pointer="/data/attributes")
-        raise PatchResultInvalid("The patched item is not valid.", place)
+        location = Location("is not an object", pointer="/data/attributes")
+        raise PatchResultInvalid("The patched item is not valid.", location)
     return attributes
 
 
-def _changed(before: Any, after: Any) -> list[Place]:
+def _changed(before: Any, after: Any) -> list[Location]:
     """What else than the attributes a patch would change."""
     wrong = [
-        Place("cannot be changed", pointer=f"/{name}")
+        Location("cannot be changed", pointer=f"/{name}")
         for name in (*before, *after)
         if name != "data" and before.get(name) != after.get(name)
     ]
     old, new = before["data"], after.get("data")
     if not isinstance(new, dict):
-        return [*wrong, Place("cannot be changed", pointer="/data")]
+        return [*wrong, Location("cannot be changed", pointer="/data")]
     names = dict.fromkeys((*_FIXED, *(n for n in new if n != "attributes")))
     return wrong + [
-        Place("cannot be changed", pointer=f"/data/{name}")
+        Location("cannot be changed", pointer=f"/data/{name}")
         for name in names
         if old.get(name) != new.get(name)
     ]

@@ -1,6 +1,6 @@
--- "This worker lives": how many do, and when this Redis's data began.
+-- "This worker is alive": how many are, and when this Redis's data began.
 --
--- KEYS  workers (sorted set by time of the last sign of life); the birth mark, see take.lua
+-- KEYS  workers (sorted set by time of the last sign of life); the time of birth, see take.lua
 -- ARGV  worker, seconds after which a silent one counts as gone
 -- Reply the number of living workers, this one included
 local clock = redis.call('TIME')

@@ -1,8 +1,8 @@
--- A longer life for an entry that is read, within an age that nothing outlives.
+-- Extends the TTL of an entry that is read, up to its greatest age.
 --
 -- KEYS  the item's key
--- ARGV  the entry's first bytes up to its time of birth, life and greatest age in ms
--- Reply 1 where it was prolonged
+-- ARGV  the entry's first bytes up to its time of birth, TTL and greatest age in ms
+-- Reply 1 where it was extended
 local there = redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
 if type(there) == 'table' and not there.err:find('WRONGTYPE') then return there end
 if there ~= ARGV[1] then return 0 end

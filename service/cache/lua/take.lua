@@ -1,9 +1,9 @@
 -- One worker's turn at a leaky bucket: report what was used, keep some, reserve more.
 --
--- KEYS  the bucket; the birth mark of this Redis's data
+-- KEYS  the bucket; the time of birth of this Redis's data
 -- ARGV  worker, seq, used, keep, now, ahead: tokens of the caller's lease, see quota_leases.py
 --       seen: tat of the caller's last reply, 0 for none; debt: tokens passed without Redis
---       capacity (tokens), tau (microseconds that drain one token), lease (its life in µs)
+--       capacity (tokens), tau (microseconds that drain one token), lease (its TTL in µs)
 -- Reply {n: tokens of the new lease, free, tat, seq, t, others: number of other leases}
 --
 -- The state is {tat, {worker = {n, expires, seq}}}, times in µs: tat is when the bucket will be
@@ -12,7 +12,7 @@ local worker, seq = ARGV[1], tonumber(ARGV[2])
 local used, keep = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, ahead = tonumber(ARGV[5]), tonumber(ARGV[6])
 local seen, debt = tonumber(ARGV[7]), tonumber(ARGV[8])
-local capacity, tau, life = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local capacity, tau, ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
 local clock = redis.call('TIME')
 local t = clock[1] * 1000000 + clock[2]
@@ -38,7 +38,7 @@ end
 tat = math.min(math.max(tat, seen), t + capacity * tau)
 
 for other, lease in pairs(leases) do
-  lease[2] = math.min(lease[2], t + life)
+  lease[2] = math.min(lease[2], t + ttl)
   if lease[2] <= t then
     tat = math.max(tat, t) + lease[1] * tau
     leases[other] = nil
@@ -68,8 +68,8 @@ now = math.max(0, math.min(now, math.floor(free)))
 ahead = math.max(0, math.min(ahead, math.floor((free - now) / (2 * (others + 1)))))
 
 local n = have + now + ahead
-leases[worker] = {n, t + life, seq + 1}
-last = math.max(last, t + life)
+leases[worker] = {n, t + ttl, seq + 1}
+last = math.max(last, t + ttl)
 
 -- Kept until the bucket would be empty with every lease used up, and at least as long as a
 -- missing bucket counts as lost; then its absence means the same as its presence.

@@ -26,8 +26,8 @@ from service.model.errors import (
     DatabaseTimeout,
     HotshelfError,
     InvalidContent,
+    Location,
     OutcomeUnknown,
-    Place,
     RequestInProgress,
     ShardUnavailable,
 )
@@ -155,7 +155,7 @@ def _check_all(decided: Sequence[Decided]) -> None:
     """Raises BatchFailed if there is a request that cannot be done, beside others or at all."""
     if all(isinstance(one, Replay) for one in decided):
         return
-    places = []
+    locations = []
     for index, one in enumerate(decided):
         error: Exception | None = None
         if isinstance(one, Replay):
@@ -166,11 +166,11 @@ def _check_all(decided: Sequence[Decided]) -> None:
             error = one
         if isinstance(error, HotshelfError) and not isinstance(error, RequestInProgress):
             detail = f"failed with {error.code}: {error.detail}"
-            places.append(Place(detail, pointer=f"/operations/{index}"))
+            locations.append(Location(detail, pointer=f"/operations/{index}"))
         elif error is not None:
             raise error
-    if places:
-        raise BatchFailed("An operation cannot be done, so none was.", *places)
+    if locations:
+        raise BatchFailed("An operation cannot be done, so none was.", *locations)
 
 
 async def _write(

@@ -11,9 +11,9 @@ import psycopg
 from service.model.errors import (
     HotshelfError,
     InvalidContent,
+    Location,
     OutcomeUnknown,
     Overloaded,
-    Place,
 )
 from service.store.connection import Connection, Row, is_lost
 from service.store.round_trip import Step, round_trip
@@ -126,5 +126,5 @@ def refusals() -> Iterator[None]:
         too_much = (error.sqlstate or "").startswith("54")
         if not too_much and not isinstance(error, psycopg.DataError):
             raise
-        where = Place("cannot be stored", pointer="/data")
+        where = Location("cannot be stored", pointer="/data")
         raise InvalidContent("The database cannot store this data.", where) from None

@@ -21,7 +21,7 @@ def test_after_gives_what_follows(bulk: Bulk) -> None:
 def test_resume_completes_files_that_were_cut(bulk: Bulk) -> None:
     bulk.run("seed", "--items", "20000", "--bytes", "600", "--force")
     whole = bulk.run("export").stdout
-    for name in ("plain", "packed.gz"):
+    for name in ("plain", "compressed.gz"):
         path = bulk.folder / name
         assert bulk.run("export", "--output", name).returncode == 0
         content = path.read_bytes()

@@ -131,19 +131,19 @@ def test_an_interrupt_ends_it_at_once(bulk: Bulk) -> None:
 
 def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -> None:
     lines = [{"n": n, "noise": os.urandom(500).hex()} for n in range(2000)]
-    packed = gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
-    done = _import(bulk, packed[: len(packed) * 3 // 4], "--import-id", "cut")
+    compressed = gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
+    done = _import(bulk, compressed[: len(compressed) * 3 // 4], "--import-id", "cut")
     assert done.returncode == 2
     assert b"cut off" in done.stderr
     stored = bulk.data()
     assert 0 < len(stored) < 2000
     assert stored == lines[: len(stored)]
-    done = _import(bulk, packed, "--import-id", "cut")
+    done = _import(bulk, compressed, "--import-id", "cut")
     assert done.returncode == 0, done.stderr
     assert bulk.data() == lines
-    done = _import(bulk, packed, "--import-id", "cut")
+    done = _import(bulk, compressed, "--import-id", "cut")
     assert done.returncode == 0
-    assert b"complete already" in done.stderr
+    assert b"already complete" in done.stderr
     assert len(bulk.data()) == 2000
 
 

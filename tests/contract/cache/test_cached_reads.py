@@ -14,7 +14,7 @@ import uvloop
 
 from service.cache import layout
 from service.cache.entries import CHANNEL, SCRIPTS, Entries
-from service.cache.layout import ITEM, MARKER
+from service.cache.layout import INVALIDATION, ITEM
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
@@ -43,17 +43,17 @@ class RedisStore:
 
     async def begin(self, item_id: bytes) -> bytes:
         there = await self._pipeline.send((b"GET", b"item:" + item_id))
-        if there is not None and layout.kind_of(there, EPOCH) == MARKER:
+        if there is not None and layout.kind_of(there, EPOCH) == INVALIDATION:
             return bytes(there)
-        permit = layout.new_permit(EPOCH)
-        await self._entries.place_permit(item_id, permit, there)
-        return permit
+        lease = layout.new_fill_lease(EPOCH)
+        await self._entries.acquire_lease(item_id, lease, there)
+        return lease
 
     async def end(self, item_id: bytes, begun: bytes, version: int) -> bool:
         return await self._entries.fill(item_id, begun, entry(version))
 
     async def change(self, item_id: bytes, version: int) -> None:
-        await self._entries.mark(item_id, EPOCH, version)
+        await self._entries.invalidate(item_id, EPOCH, version)
 
     async def get(self, item_id: bytes) -> int | None:
         value = await self._pipeline.send((b"GET", b"item:" + item_id))
@@ -66,7 +66,7 @@ class RedisStore:
 
 
 class NearStore:
-    """Its changes are real marks that arrive over a real subscription."""
+    """Its changes are real invalidations that arrive over a real subscription."""
 
     def __init__(self, url: str, pipeline: RedisPipeline) -> None:
         self._pipeline = pipeline
@@ -97,7 +97,7 @@ class NearStore:
         return self._near.store(item_id, begun, version, 100)
 
     async def change(self, item_id: bytes, version: int) -> None:
-        await self._entries.mark(item_id, EPOCH, version)
+        await self._entries.invalidate(item_id, EPOCH, version)
         assert await self._heard.get() == item_id
 
     async def get(self, item_id: bytes) -> int | None:

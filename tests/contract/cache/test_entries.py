@@ -12,7 +12,7 @@ import pytest
 
 from service.cache import layout
 from service.cache.entries import PROBE, SCRIPTS, Entries
-from service.cache.layout import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, ItemEntry
+from service.cache.layout import ABSENT, FILL_LEASE, INVALIDATION, ITEM, TOMBSTONE, ItemEntry
 from service.cache.pipeline import RedisPipeline
 from tests.fixtures.entries import EPOCH, ITEM_ID, KEY, entry, item
 from tests.fixtures.pipelines import run
@@ -41,24 +41,24 @@ def use_entries(
 
 
 async def filled(entries: Entries, value: bytes) -> None:
-    permit = layout.new_permit(EPOCH)
-    assert await entries.place_permit(ITEM_ID, permit, None) is True
-    assert await entries.fill(ITEM_ID, permit, value)
+    lease = layout.new_fill_lease(EPOCH)
+    assert await entries.acquire_lease(ITEM_ID, lease, None) is True
+    assert await entries.fill(ITEM_ID, lease, value)
 
 
-def test_only_a_permit_or_marker_leads_to_an_entry(server: RedisServer) -> None:
+def test_only_a_fill_lease_or_invalidation_leads_to_an_entry(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        mine, others = layout.new_permit(EPOCH), layout.new_permit(EPOCH)
-        assert await entries.place_permit(ITEM_ID, mine, None) is True
-        assert await entries.place_permit(ITEM_ID, others, None) == mine
+        mine, others = layout.new_fill_lease(EPOCH), layout.new_fill_lease(EPOCH)
+        assert await entries.acquire_lease(ITEM_ID, mine, None) is True
+        assert await entries.acquire_lease(ITEM_ID, others, None) == mine
         assert not await entries.fill(ITEM_ID, others, entry(1))
         assert await entries.fill(ITEM_ID, mine, entry(1))
         assert not await entries.fill(ITEM_ID, mine, entry(2))
         assert await pipeline.send((b"GET", KEY)) == entry(1)
-        # Evicted in between: the permit is gone, and so is the right to fill.
+        # Evicted in between: the lease is gone, and so is the right to fill.
         await pipeline.send((b"DEL", KEY))
         assert not await entries.fill(ITEM_ID, mine, entry(1))
-        assert await entries.place_permit(ITEM_ID, others, entry(1)) is None
+        assert await entries.acquire_lease(ITEM_ID, others, entry(1)) is None
         with pytest.raises(AssertionError):
             await entries.fill(ITEM_ID, entry(1), entry(2))
 
@@ -68,7 +68,7 @@ def test_only_a_permit_or_marker_leads_to_an_entry(server: RedisServer) -> None:
 def test_of_many_fills_at_once_one_is_stored(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
         for _ in range(50):
-            await entries.mark(ITEM_ID, EPOCH, 1)
+            await entries.invalidate(ITEM_ID, EPOCH, 1)
             met = await pipeline.send((b"GET", KEY))
             fills = [entries.fill(ITEM_ID, met, entry(version)) for version in range(1, 9)]
             stored = await asyncio.gather(*fills)
@@ -79,27 +79,27 @@ def test_of_many_fills_at_once_one_is_stored(server: RedisServer) -> None:
     use_entries(server, use)
 
 
-def test_a_marker_ends_every_fill_that_began_before_it(server: RedisServer) -> None:
+def test_an_invalidation_ends_every_fill_that_began_before_it(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        permit = layout.new_permit(EPOCH)
-        await entries.place_permit(ITEM_ID, permit, None)
-        await entries.mark(ITEM_ID, EPOCH, 2)
-        assert not await entries.fill(ITEM_ID, permit, entry(1))
+        lease = layout.new_fill_lease(EPOCH)
+        await entries.acquire_lease(ITEM_ID, lease, None)
+        await entries.invalidate(ITEM_ID, EPOCH, 2)
+        assert not await entries.fill(ITEM_ID, lease, entry(1))
         first = await pipeline.send((b"GET", KEY))
-        assert layout.kind_of(first, EPOCH) == MARKER
-        # The same write marked again, as a relay does, is another marker.
-        await entries.mark(ITEM_ID, EPOCH, 2)
+        assert layout.kind_of(first, EPOCH) == INVALIDATION
+        # The same write invalidated again, as a relay does, is another invalidation.
+        await entries.invalidate(ITEM_ID, EPOCH, 2)
         second = await pipeline.send((b"GET", KEY))
-        assert layout.head_of(second) == layout.head_of(first)
+        assert layout.stamp_of(second) == layout.stamp_of(first)
         assert not await entries.fill(ITEM_ID, first, entry(2))
-        assert not await entries.fill(ITEM_ID, second, entry(1)), "older than the marker"
+        assert not await entries.fill(ITEM_ID, second, entry(1)), "older than the invalidation"
         assert await entries.fill(ITEM_ID, second, entry(2))
 
     use_entries(server, use)
 
 
 @pytest.mark.parametrize(
-    ("there", "marked", "stays"),
+    ("there", "invalidated", "stays"),
     [
         ((1, 5), (1, 5), True),
         ((1, 6), (1, 5), True),
@@ -113,106 +113,106 @@ def test_a_marker_ends_every_fill_that_began_before_it(server: RedisServer) -> N
         ((1, 1 << 32), (1, (1 << 32) - 1), True),
     ],
 )
-def test_a_marker_replaces_exactly_older_entries_and_lowers_no_head(
-    server: RedisServer, there: tuple[int, int], marked: tuple[int, int], stays: bool
+def test_an_invalidation_replaces_exactly_older_entries_and_lowers_no_stamp(
+    server: RedisServer, there: tuple[int, int], invalidated: tuple[int, int], stays: bool
 ) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        for kind in (ITEM, TOMBSTONE, ABSENT, MARKER, PERMIT):
+        for kind in (ITEM, TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE):
             value = there[0].to_bytes(4) + there[1].to_bytes(8) + bytes([kind]) + b"rest"
             await pipeline.send((b"SET", KEY, value))
-            await entries.mark(ITEM_ID, *marked)
+            await entries.invalidate(ITEM_ID, *invalidated)
             now_there = await pipeline.send((b"GET", KEY))
             if stays and kind <= ABSENT:
                 assert now_there == value
                 continue
-            head = there if stays and kind == MARKER else marked
-            assert layout.head_of(now_there) == layout.head_of(layout.new_marker(*head))
-            assert layout.kind_of(now_there, 0) == MARKER
+            stamp = there if stays and kind == INVALIDATION else invalidated
+            assert layout.stamp_of(now_there) == layout.stamp_of(layout.new_invalidation(*stamp))
+            assert layout.kind_of(now_there, 0) == INVALIDATION
             assert now_there != value
 
     use_entries(server, use)
 
 
-def test_lives_are_as_long_as_their_kind_says(server: RedisServer) -> None:
+def test_ttls_are_those_of_the_kind(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        async def life_ms() -> int:
+        async def ttl_ms() -> int:
             return int(await pipeline.send((b"PTTL", KEY)))
 
-        await entries.mark(ITEM_ID, EPOCH, 1)
-        assert 29_000 < await life_ms() <= 30_000
-        marker = await pipeline.send((b"GET", KEY))
-        await entries.fill(ITEM_ID, marker, entry(1))
-        assert 3_599_000 < await life_ms() <= 3_600_000
+        await entries.invalidate(ITEM_ID, EPOCH, 1)
+        assert 29_000 < await ttl_ms() <= 30_000
+        invalidation = await pipeline.send((b"GET", KEY))
+        await entries.fill(ITEM_ID, invalidation, entry(1))
+        assert 3_599_000 < await ttl_ms() <= 3_600_000
         for missing in (layout.encode_missing(EPOCH, None), layout.encode_missing(EPOCH, item(4))):
             await pipeline.send((b"DEL", KEY))
-            permit = layout.new_permit(EPOCH)
-            await entries.place_permit(ITEM_ID, permit, None)
-            assert 9_000 < await life_ms() <= 10_000
-            await entries.fill(ITEM_ID, permit, missing)
-            assert 4_000 < await life_ms() <= 5_000
+            lease = layout.new_fill_lease(EPOCH)
+            await entries.acquire_lease(ITEM_ID, lease, None)
+            assert 9_000 < await ttl_ms() <= 10_000
+            await entries.fill(ITEM_ID, lease, missing)
+            assert 4_000 < await ttl_ms() <= 5_000
 
     use_entries(server, use)
 
 
-def test_what_is_too_large_gives_its_permit_back_and_leaves_a_marker(server: RedisServer) -> None:
+def test_what_is_too_large_releases_a_lease_and_leaves_an_invalidation(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        permit = layout.new_permit(EPOCH)
-        await entries.place_permit(ITEM_ID, permit, None)
-        assert not await entries.fill(ITEM_ID, permit, entry(1))
+        lease = layout.new_fill_lease(EPOCH)
+        await entries.acquire_lease(ITEM_ID, lease, None)
+        assert not await entries.fill(ITEM_ID, lease, entry(1))
         assert await pipeline.send((b"GET", KEY)) is None
-        await entries.mark(ITEM_ID, EPOCH, 1)
-        marker = await pipeline.send((b"GET", KEY))
-        assert not await entries.fill(ITEM_ID, marker, entry(1))
-        assert await pipeline.send((b"GET", KEY)) == marker
+        await entries.invalidate(ITEM_ID, EPOCH, 1)
+        invalidation = await pipeline.send((b"GET", KEY))
+        assert not await entries.fill(ITEM_ID, invalidation, entry(1))
+        assert await pipeline.send((b"GET", KEY)) == invalidation
 
     use_entries(server, use, max_bytes=len(entry(1)) - 1)
 
 
-def test_an_old_epoch_is_swapped_for_a_permit_and_filled_anew(server: RedisServer) -> None:
+def test_an_old_epoch_is_replaced_by_a_fill_lease_and_filled_anew(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
         await filled(entries, entry(7))
         epoch = layout.epoch_of(1, 2)
-        permit = layout.new_permit(epoch)
-        assert await entries.place_permit(ITEM_ID, permit, entry(7)) is True
+        lease = layout.new_fill_lease(epoch)
+        assert await entries.acquire_lease(ITEM_ID, lease, entry(7)) is True
         # Version 7 was lost in the failover: version 6 of the new history wins over it.
-        assert not await entries.fill(ITEM_ID, permit, entry(6))
-        assert await entries.fill(ITEM_ID, permit, entry(6, epoch))
-        await entries.mark(ITEM_ID, EPOCH, 8)
+        assert not await entries.fill(ITEM_ID, lease, entry(6))
+        assert await entries.fill(ITEM_ID, lease, entry(6, epoch))
+        await entries.invalidate(ITEM_ID, EPOCH, 8)
         assert await pipeline.send((b"GET", KEY)) == entry(6, epoch)
 
     use_entries(server, use)
 
 
-def test_reading_prolongs_a_life_rarely_and_never_beyond_the_greatest_age(
+def test_reading_extends_a_ttl_rarely_and_never_beyond_the_greatest_age(
     server: RedisServer,
 ) -> None:
     now = int(time.time())
     clock = [float(now)]
 
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
-        async def life_after_a_read(age_s: int) -> int:
+        async def ttl_after_a_read(age_s: int) -> int:
             value = entry(1, born_s=now - age_s)
             await pipeline.send((b"SET", KEY, value, b"PX", b"60000"))
             entries.slide(ITEM_ID, ItemEntry(value))
             return int(await pipeline.send((b"PTTL", KEY)))
 
-        assert await life_after_a_read(599) <= 60_000
-        assert await life_after_a_read(601) > 3_590_000
-        assert await life_after_a_read(601) <= 60_000, "prolonged a moment ago"
+        assert await ttl_after_a_read(599) <= 60_000
+        assert await ttl_after_a_read(601) > 3_590_000
+        assert await ttl_after_a_read(601) <= 60_000, "extended a moment ago"
         clock[0] += 540
-        assert await life_after_a_read(601) <= 60_000
+        assert await ttl_after_a_read(601) <= 60_000
         clock[0] += 70
-        assert 100_000 < await life_after_a_read(86_400 - 120) <= 121_000
+        assert 100_000 < await ttl_after_a_read(86_400 - 120) <= 121_000
         clock[0] += 610
-        assert await life_after_a_read(86_401) <= 60_000
+        assert await ttl_after_a_read(86_401) <= 60_000
 
     use_entries(server, use, clock=lambda: clock[0])
 
 
-def test_only_the_entry_that_was_read_is_prolonged(server: RedisServer) -> None:
+def test_only_the_entry_that_was_read_is_extended(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
         read = ItemEntry(entry(1, born_s=0))
-        for there in (entry(1, born_s=1), entry(2, born_s=0), layout.new_marker(EPOCH, 1)):
+        for there in (entry(1, born_s=1), entry(2, born_s=0), layout.new_invalidation(EPOCH, 1)):
             await pipeline.send((b"SET", KEY, there, b"PX", b"60000"))
             Entries(pipeline).slide(ITEM_ID, read)
             assert await pipeline.send((b"PTTL", KEY)) <= 60_000
@@ -236,12 +236,12 @@ def test_what_is_not_ours_under_a_key_is_a_miss_and_is_replaced(
             assert there is None or layout.kind_of(there, EPOCH) == 0
             return there
 
-        permit = layout.new_permit(EPOCH)
-        assert await entries.place_permit(ITEM_ID, permit, await spoil()) is True
-        assert await entries.fill(ITEM_ID, permit, entry(1))
+        lease = layout.new_fill_lease(EPOCH)
+        assert await entries.acquire_lease(ITEM_ID, lease, await spoil()) is True
+        assert await entries.fill(ITEM_ID, lease, entry(1))
         await spoil()
-        await entries.mark(ITEM_ID, EPOCH, 2)
-        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == MARKER
+        await entries.invalidate(ITEM_ID, EPOCH, 2)
+        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == INVALIDATION
         await spoil()
         entries.slide(ITEM_ID, ItemEntry(entry(1, born_s=0)))
         assert await pipeline.send((b"EXISTS", KEY)) == 1
@@ -260,21 +260,21 @@ def test_versions_compare_as_numbers_under_a_locale_that_sorts_otherwise(tmp_pat
         patch.setenv("LOCPATH", str(tmp_path))
         patch.setenv("LC_ALL", "en_US.UTF-8")
         with redis_server() as there:
-            use_entries(there, _mark_neighbouring_versions)
+            use_entries(there, _invalidate_neighbouring_versions)
 
 
-async def _mark_neighbouring_versions(pipeline: RedisPipeline, entries: Entries) -> None:
-    dice = random.Random(3)
+async def _invalidate_neighbouring_versions(pipeline: RedisPipeline, entries: Entries) -> None:
+    rng = random.Random(3)
     misleading = 0
     for _ in range(200):
-        older = dice.randrange(1, 1 << dice.choice([8, 16, 40]))
+        older = rng.randrange(1, 1 << rng.choice([8, 16, 40]))
         value = layout.encode_missing(EPOCH, item(older))
         await pipeline.send((b"SET", KEY, value))
-        await entries.mark(ITEM_ID, EPOCH, older + 1)
-        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == MARKER
+        await entries.invalidate(ITEM_ID, EPOCH, older + 1)
+        assert layout.kind_of(await pipeline.send((b"GET", KEY)), EPOCH) == INVALIDATION
         newer = layout.encode_missing(EPOCH, item(older + 1))
         await pipeline.send((b"SET", KEY, newer))
-        await entries.mark(ITEM_ID, EPOCH, older)
+        await entries.invalidate(ITEM_ID, EPOCH, older)
         assert await pipeline.send((b"GET", KEY)) == newer
         lua = b"return ARGV[1] < ARGV[2] and 1 or 0"
         misleading += not await pipeline.send((b"EVAL", lua, b"0", value[:12], newer[:12]))

@@ -36,11 +36,11 @@ def test_commands_of_one_tick_are_read_by_redis_in_one_piece(server: RedisServer
 
 def test_a_cancelled_caller_shifts_nobodys_reply(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline) -> None:
-        dice = random.Random(5)
+        rng = random.Random(5)
         for _ in range(20):
             echoes = {n: pipeline.send((b"ECHO", b"%d" % n)) for n in range(200)}
             await asyncio.sleep(0)
-            for n in dice.sample(range(200), 80):
+            for n in rng.sample(range(200), 80):
                 echoes[n].cancel()
             await asyncio.sleep(0)
             for n, echo in echoes.items():

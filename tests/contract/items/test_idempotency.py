@@ -108,13 +108,15 @@ def test_one_change_a_key(fresh: Database, kind: str) -> None:
             made = await writers[0].create(ALICE, key(), DATA)
             assert made.item is not None
             same, item_id = key(), made.item.id
-            twins = await settled(*(WRITES[kind](writers[n % 2], item_id, same) for n in range(12)))
-            return twins, await WRITES[kind](writers[1], item_id, same)
+            duplicates = await settled(
+                *(WRITES[kind](writers[n % 2], item_id, same) for n in range(12))
+            )
+            return duplicates, await WRITES[kind](writers[1], item_id, same)
 
-    twins, after = asyncio.run(run())
-    assert {(t.kind, t.item) for t in twins} == {(after.kind, after.item)}
+    duplicates, after = asyncio.run(run())
+    assert {(t.kind, t.item) for t in duplicates} == {(after.kind, after.item)}
     assert after.replayed
-    assert [t.replayed for t in twins].count(False) == 1
+    assert [t.replayed for t in duplicates].count(False) == 1
     assert execute(fresh.shards[0][0], "SELECT version FROM items") == [(2,)]
 
 
@@ -204,9 +206,9 @@ def test_errors_that_the_item_s_state_decided_are_kept(fresh: Database) -> None:
                     with pytest.raises(error) as again:
                         await write(writer, item_id, same)
                     told = again.value
-                    assert (told.detail, told.places, told.extra) == (
+                    assert (told.detail, told.locations, told.extra) == (
                         at_first.value.detail,
-                        at_first.value.places,
+                        at_first.value.locations,
                         at_first.value.extra,
                     )
                     assert told.replayed

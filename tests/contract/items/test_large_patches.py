@@ -156,7 +156,7 @@ def test_an_atomic_batch_with_large_patches(fresh: Database, fails: bool) -> Non
     if fails:
         with pytest.raises(BatchFailed) as refused:
             asyncio.run(run())
-        assert [place.pointer for place in refused.value.places] == ["/operations/1"]
+        assert [location.pointer for location in refused.value.locations] == ["/operations/1"]
         assert [data for _, data in stored(fresh)] == [{"n": 1}] * 3
     else:
         assert [o.item and o.item.data for o in asyncio.run(run())] == [NEW] * 3

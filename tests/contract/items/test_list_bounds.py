@@ -15,8 +15,8 @@ from service.items.pages import Pages
 from service.model.caller import Caller
 from service.model.query import Query
 from service.settings import Database
-from service.store.guards import Guards
 from service.store.list_reads import ListReads
+from service.store.node_bulkheads import NodeBulkheads
 from tests.fixtures.lists import RELATIVE
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import opened
@@ -50,7 +50,7 @@ def test_lists_leave_connections_to_others(fresh: Database) -> None:
 
     async def run() -> None:
         async with opened(settings) as shards:
-            reads = ListReads(Guards(1000), 2)
+            reads = ListReads(NodeBulkheads(1000), 2)
             pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
             with _locked(fresh.shards[0][0]) as holder:
                 lists = [asyncio.ensure_future(pages.read(Query(), None, 10)) for _ in range(8)]
@@ -82,7 +82,7 @@ def test_lists_of_one_caller_leave_turns_to_others(fresh: Database) -> None:
             return b"secret"
 
         async with opened(settings) as shards:
-            reads = ListReads(Guards(1000), 10)
+            reads = ListReads(NodeBulkheads(1000), 10)
             pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
             lists = ListItems(pages, Cursors(secret), frozenset(), "no-cache", RELATIVE)
             callers = ["alice"] * 6 + ["bob"]

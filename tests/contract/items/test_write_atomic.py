@@ -14,6 +14,7 @@ from service.items.planned import IdempotencyKey, Planned
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
+from service.observe.metrics import IDEMPOTENCY
 from service.settings import Database
 from service.store.shards import Shards
 from tests.fixtures.databases import count
@@ -95,16 +96,19 @@ def test_one_that_cannot_be_done_undoes_all(fresh: Database) -> None:
             return failed.value
 
     error = asyncio.run(run())
-    assert [place.pointer for place in error.places] == ["/operations/1", "/operations/3"]
-    assert error.places[1].detail.startswith("failed with item-not-found: ")
+    assert [location.pointer for location in error.locations] == ["/operations/1", "/operations/3"]
+    assert error.locations[1].detail.startswith("failed with item-not-found: ")
     assert _versions(fresh) == [1, 1]
     assert count(fresh, "idempotency_keys") == 2
 
 
 def test_the_same_again_is_replayed(fresh: Database) -> None:
+    before: dict[str, float] = {"first": 0, "replayed": 0}
+
     async def run() -> tuple[list[Outcome], list[Outcome], BaseException]:
         async with opened(fresh) as shards:
             [item_id] = await _made(shards, fresh, 1)
+            before.update({result: IDEMPOTENCY.of(result).value for result in before})
             new = key()
             planned = [_create(b'{"a": 1}', new), _replace(item_id, b'{"b": 2}', key("two"))]
             atomic = atomic_writer(shards, fresh)
@@ -117,9 +121,13 @@ def test_the_same_again_is_replayed(fresh: Database) -> None:
     assert _shown(first) == _shown(second)
     assert [o.item and o.item.id for o in first] == [o.item and o.item.id for o in second]
     assert [o.replayed for o in second] == [True, True]
+    assert {result: IDEMPOTENCY.of(result).value - n for result, n in before.items()} == {
+        "first": 2,
+        "replayed": 2,
+    }
     # A key that was used outside of this batch speaks for another request.
     assert isinstance(third, BatchFailed)
-    assert third.places[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
+    assert third.locations[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
     assert _versions(fresh) == [2, 1]
 
 

@@ -49,7 +49,7 @@ def test_nobody_waits_for_a_row_that_somebody_else_has(fresh: Database) -> None:
 
 def test_overlapping_batches_of_several_workers_do_not_deadlock(fresh: Database) -> None:
     rounds, of_one = 15, 10
-    dice = random.Random(80)
+    rng = random.Random(80)
 
     async def run() -> list[bytes]:
         async with workers(fresh, 3) as writers:
@@ -57,8 +57,8 @@ def test_overlapping_batches_of_several_workers_do_not_deadlock(fresh: Database)
 
             async def client(writes: Writes) -> None:
                 for _ in range(rounds):
-                    chosen = dice.sample(ids, of_one)
-                    keys = dice.choices([key(), None], k=of_one)
+                    chosen = rng.sample(ids, of_one)
+                    keys = rng.choices([key(), None], k=of_one)
                     pairs = zip(chosen, keys, strict=True)
                     await asyncio.gather(*(writes.replace(ALICE, i, NEW, ANY, k) for i, k in pairs))
 

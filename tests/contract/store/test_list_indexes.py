@@ -179,19 +179,19 @@ def test_an_index_answers(url: str, query: str, index: str) -> None:
 
 def test_no_value_is_too_large_for_its_index(lists: ListService) -> None:
     """What 1,000 bytes of JSON hold at most, in the forms that jsonb needs most bytes for."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     shapes = [
-        [dice.randrange(10) for _ in range(333)],
-        [dice.randrange(10, 100) for _ in range(249)],
-        [dice.randrange(100, 1000) for _ in range(199)],
-        [[dice.randrange(10)] for _ in range(199)],
-        [[[]] if dice.random() < 0.5 else [] for _ in range(190)],
-        [dice.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(199)],
-        [dice.choice([True, 1, "", None, [], {}]) for _ in range(170)],
-        {chr(0x100 + n): dice.randrange(10) for n in range(110)},
-        "".join(chr(dice.randrange(0x10000, 0x20000)) for _ in range(249)),
-        "".join(dice.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(998)),
-        int("".join(dice.choice("123456789") for _ in range(1000))),
+        [rng.randrange(10) for _ in range(333)],
+        [rng.randrange(10, 100) for _ in range(249)],
+        [rng.randrange(100, 1000) for _ in range(199)],
+        [[rng.randrange(10)] for _ in range(199)],
+        [[[]] if rng.random() < 0.5 else [] for _ in range(190)],
+        [rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(199)],
+        [rng.choice([True, 1, "", None, [], {}]) for _ in range(170)],
+        {chr(0x100 + n): rng.randrange(10) for n in range(110)},
+        "".join(chr(rng.randrange(0x10000, 0x20000)) for _ in range(249)),
+        "".join(rng.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(998)),
+        int("".join(rng.choice("123456789") for _ in range(1000))),
     ]
     assert all(len(json.dumps(shape, ensure_ascii=False).encode()) <= 1000 for shape in shapes)
     lists.fill(rows_of(*[{"rank": shape} for shape in shapes]))

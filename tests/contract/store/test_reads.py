@@ -33,7 +33,7 @@ def version(reading: Reading) -> int | None:
 
 
 def calls(reads: Reads) -> tuple[int, int]:
-    """How many questions the primary and the replica were asked in the last moments."""
+    """How many queries the primary and the replica were sent in the last moments."""
     found = reads.statuses()
     return tuple(  # type: ignore[return-value]
         found[name].calls if name in found else 0 for name in ("shard-0/primary", "shard-0/node-1")

@@ -40,16 +40,16 @@ def test_it_is_decoded_exactly_once(query: str, found: dict[str, str]) -> None:
 def test_what_cannot_be_used_is_named(query: str, named: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
         parameters(query, ALLOWED)
-    assert refused.value.places[0].parameter == named
+    assert refused.value.locations[0].parameter == named
 
 
 def test_every_place_is_named_up_to_twenty() -> None:
     with pytest.raises(InvalidParameter) as refused:
         parameters("x=1&name=1&name=2&caf%C3%A9=%00", ALLOWED)
-    assert [place.parameter for place in refused.value.places] == ["x", "name", "café"]
+    assert [location.parameter for location in refused.value.locations] == ["x", "name", "café"]
     with pytest.raises(InvalidParameter) as refused:
         parameters("x&" * 60, ALLOWED)
-    assert len(refused.value.places) == 20
+    assert len(refused.value.locations) == 20
 
 
 def test_parameters_are_counted_before_they_are_decoded() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cache import layout
-from service.cache.layout import ABSENT, ITEM, MARKER, PERMIT, TOMBSTONE, ItemEntry
+from service.cache.layout import ABSENT, FILL_LEASE, INVALIDATION, ITEM, TOMBSTONE, ItemEntry
 from service.model.item import Item
 from tests.fixtures.entries import ITEM_ID, entry, item
 
@@ -36,9 +36,9 @@ def test_an_item_comes_out_of_its_entry_as_it_went_in(thing: Item, epoch: int, b
 
 
 @given(*[st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1))] * 2)
-def test_heads_compare_as_bytes(one: tuple[int, int], other: tuple[int, int]) -> None:
-    heads = [layout.head_of(layout.new_marker(*pair)) for pair in (one, other)]
-    assert (heads[0] < heads[1]) is (one < other)
+def test_version_stamps_compare_as_bytes(one: tuple[int, int], other: tuple[int, int]) -> None:
+    stamps = [layout.stamp_of(layout.new_invalidation(*pair)) for pair in (one, other)]
+    assert (stamps[0] < stamps[1]) is (one < other)
 
 
 def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
@@ -47,8 +47,8 @@ def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
         ITEM: entry(epoch=older),
         TOMBSTONE: layout.encode_missing(older, item(3)),
         ABSENT: layout.encode_missing(older, None),
-        MARKER: layout.new_marker(older, 3),
-        PERMIT: layout.new_permit(older),
+        INVALIDATION: layout.new_invalidation(older, 3),
+        FILL_LEASE: layout.new_fill_lease(older),
     }
     for kind, value in values.items():
         assert layout.kind_of(value, older) == kind

@@ -1,4 +1,4 @@
-"""Packed bodies: what unpacks quickly does so on the event loop, the rest in a thread."""
+"""Compressed bodies: what decompresses quickly does so on the event loop, the rest in a thread."""
 
 import asyncio
 import gzip
@@ -46,7 +46,7 @@ class Sent:
 
 
 @pytest.mark.parametrize(
-    ("packed", "max_bytes", "on_loop"),
+    ("compressed", "max_bytes", "on_loop"),
     [
         (gzip.compress(b'{"data":{}}'), ITEM_MAX_BYTES, True),
         (gzip.compress(b'{"operations":[]}'), BATCH_MAX_BYTES, True),
@@ -57,7 +57,7 @@ class Sent:
     ids=["item", "batch", "expanding", "members", "very many members"],
 )
 def test_only_short_work_is_done_on_the_loop(
-    packed: bytes, max_bytes: int, on_loop: bool, monkeypatch: pytest.MonkeyPatch
+    compressed: bytes, max_bytes: int, on_loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
     gunzip = native.gunzip
@@ -69,8 +69,8 @@ def test_only_short_work_is_done_on_the_loop(
     monkeypatch.setattr(native, "gunzip", recorded)
 
     async def read() -> bytes:
-        headers = {"content-encoding": ["gzip"], "content-length": [str(len(packed))]}
-        return await Body(headers, Sent(packed), max_bytes, TimeLimit(5)).read()
+        headers = {"content-encoding": ["gzip"], "content-length": [str(len(compressed))]}
+        return await Body(headers, Sent(compressed), max_bytes, TimeLimit(5)).read()
 
-    assert asyncio.run(read()) == gzip.decompress(packed)
+    assert asyncio.run(read()) == gzip.decompress(compressed)
     assert (threads == [threading.get_ident()]) is on_loop

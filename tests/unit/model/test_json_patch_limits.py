@@ -40,7 +40,7 @@ from tests.fixtures.patches import apply_json_patch, apply_merge_patch, patched,
 def test_malformed_patches(patch: bytes, error: type[HotshelfError], pointers: list[str]) -> None:
     with pytest.raises(error) as caught:
         apply_json_patch(b"{}", patch)
-    assert [place.pointer for place in caught.value.places] == pointers
+    assert [location.pointer for location in caught.value.locations] == pointers
 
 
 def test_malformed_merge_patches() -> None:

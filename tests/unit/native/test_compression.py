@@ -1,4 +1,4 @@
-"""Content codings: what native packs others unpack, and the other way round under a cap."""
+"""Content codings: we and other libraries read what the other wrote, decompressing under a cap."""
 
 import gzip
 import zlib
@@ -14,15 +14,15 @@ from service import native
 ZEROS_50_MIB = gzip.compress(bytes(50 * 2**20))
 
 
-def _unpack(coding: str, packed: bytes) -> bytes:
+def _decompress(coding: str, compressed: bytes) -> bytes:
     match coding:
         case "br":
-            unpacked: bytes = brotli.decompress(packed)
-            return unpacked
+            decompressed: bytes = brotli.decompress(compressed)
+            return decompressed
         case "gzip":
-            return gzip.decompress(packed)
+            return gzip.decompress(compressed)
         case _:
-            return zstandard.ZstdDecompressor().decompress(packed)
+            return zstandard.ZstdDecompressor().decompress(compressed)
 
 
 @given(
@@ -30,11 +30,11 @@ def _unpack(coding: str, packed: bytes) -> bytes:
     st.binary(max_size=2_000),
     st.integers(1, 50),
 )
-def test_other_libraries_unpack_what_we_pack(
+def test_other_libraries_decompress_what_we_compress(
     coding: tuple[str, int], data: bytes, repeats: int
 ) -> None:
-    packed = native.compress(data * repeats, *coding)
-    assert _unpack(coding[0], packed) == data * repeats
+    compressed = native.compress(data * repeats, *coding)
+    assert _decompress(coding[0], compressed) == data * repeats
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_other_libraries_unpack_what_we_pack(
 )
 def test_large_bodies_at_high_levels(coding: str, level: int) -> None:
     data = b"".join(b'{"package":"lib%d","size":%d.10}\n' % (n, n * n) for n in range(8_000))
-    packed = native.compress(data, coding, level)
-    assert len(packed) < len(data) / 4
-    assert _unpack(coding, packed) == data
+    compressed = native.compress(data, coding, level)
+    assert len(compressed) < len(data) / 4
+    assert _decompress(coding, compressed) == data
 
 
 def test_zstd_windows_fit_what_the_web_allows() -> None:
-    packed = native.compress(bytes(range(256)) * 2**16, "zstd", 19)
-    assert zstandard.get_frame_parameters(packed).window_size <= 8 * 2**20
+    compressed = native.compress(bytes(range(256)) * 2**16, "zstd", 19)
+    assert zstandard.get_frame_parameters(compressed).window_size <= 8 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_unknown_codings_and_levels_are_refused(coding: str, level: int) -> None
 
 
 @given(st.lists(st.binary(max_size=500), min_size=1, max_size=4), st.integers(0, 9))
-def test_members_unpack_to_their_joined_content(parts: list[bytes], level: int) -> None:
+def test_members_decompress_to_their_joined_content(parts: list[bytes], level: int) -> None:
     whole = b"".join(parts)
-    packed = b"".join(gzip.compress(part, level) for part in parts)
-    assert native.gunzip(packed, len(whole)) == whole
+    compressed = b"".join(gzip.compress(part, level) for part in parts)
+    assert native.gunzip(compressed, len(whole)) == whole
     if whole:
         with pytest.raises(native.GunzipTooLarge):
-            native.gunzip(packed, len(whole) - 1)
+            native.gunzip(compressed, len(whole) - 1)
 
 
 def test_a_bomb_is_refused_at_the_cap() -> None:
@@ -110,13 +110,13 @@ def test_what_is_not_whole_members_is_malformed(data: bytes) -> None:
 
 @given(st.binary(max_size=200), st.integers(min_value=0), st.integers(1, 255))
 def test_a_changed_byte_is_noticed_or_means_nothing(data: bytes, at: int, change: int) -> None:
-    packed = bytearray(gzip.compress(data))
-    packed[at % len(packed)] ^= change
+    compressed = bytearray(gzip.compress(data))
+    compressed[at % len(compressed)] ^= change
     try:
-        unpacked = native.gunzip(bytes(packed), 10_000)
+        decompressed = native.gunzip(bytes(compressed), 10_000)
     except (native.GunzipMalformed, native.GunzipTooLarge):
         return
-    assert unpacked == data  # it was a time stamp, say
+    assert decompressed == data  # it was a time stamp, say
 
 
 def test_both_refusals_are_value_errors() -> None:

@@ -195,7 +195,7 @@ def test_elements_are_cut_out_whole(values: list[Any]) -> None:
     body = json.dumps({"one": 7, "all": values}, indent=1).encode()
     found = native.scan_elements(body, ["one", "all"], "all", 3, 70)
     assert isinstance(found, tuple)
-    others, places = found
+    others, spans = found
     assert others == {"one": b"7"}
-    assert places is not None
-    assert [json.loads(body[start:end]) for start, end in places] == values[:4]
+    assert spans is not None
+    assert [json.loads(body[start:end]) for start, end in spans] == values[:4]

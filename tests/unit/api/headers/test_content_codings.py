@@ -55,8 +55,8 @@ def test_only_what_shrinks_is_coded() -> None:
 def test_a_body_is_the_same_whichever_thread_encodes_it(size: int) -> None:
     body = b"hotshelf " * (size // 9)
     reply = asyncio.run(coded(Reply(200, [("a", "b")], body), "zstd"))
-    packed = encode(body, "zstd")
-    if packed is None:
+    compressed = encode(body, "zstd")
+    if compressed is None:
         assert reply == Reply(200, [("a", "b")], body)
     else:
-        assert reply == Reply(200, [("a", "b"), ("content-encoding", "zstd")], packed)
+        assert reply == Reply(200, [("a", "b"), ("content-encoding", "zstd")], compressed)

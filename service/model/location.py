@@ -1,13 +1,13 @@
-"""Where in a request something is wrong."""
+"""The error location: where in a request something is wrong."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in the request something is wrong: exactly one of the three names is set.
 
-    ``detail`` is a predicate without a full stop, whose subject is the place ("is missing"), or
+    ``detail`` is a predicate without a full stop, whose subject is the location ("is missing"), or
     a sentence that begins with a capital letter ("Send it exactly once.").
     ``pointer`` is an RFC 6901 JSON Pointer into the body, ``parameter`` a query parameter,
     ``header`` a field name. ``rule`` is the name of the error in the standard that a list follows,

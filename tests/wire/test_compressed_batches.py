@@ -1,4 +1,4 @@
-"""Results of batches, packed as Accept-Encoding asks."""
+"""Results of batches, compressed as Accept-Encoding asks."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.fixtures.decompression import DECOMPRESS
 from tests.fixtures.running import RunningService
-from tests.fixtures.unpacking import UNPACK
 
 URL = "/v1/items:batch"
 
@@ -23,16 +23,16 @@ def _creations(count: int) -> dict[str, object]:
     return {"operations": ops}
 
 
-@pytest.mark.parametrize("coding", UNPACK)
-def test_results_travel_packed(client: httpx.Client, coding: str) -> None:
+@pytest.mark.parametrize("coding", DECOMPRESS)
+def test_results_travel_compressed(client: httpx.Client, coding: str) -> None:
     made = client.post(URL, json=_creations(20)).json()["results"]
     asked = {"operations": [{"op": "get", "id": one["item"]["id"]} for one in made]}
     plain = client.post(URL, json=asked, headers={"accept-encoding": "identity"})
-    with client.stream("POST", URL, json=asked, headers={"accept-encoding": coding}) as packed:
-        raw = b"".join(packed.iter_raw())
-    assert packed.headers["content-encoding"] == coding
+    with client.stream("POST", URL, json=asked, headers={"accept-encoding": coding}) as compressed:
+        raw = b"".join(compressed.iter_raw())
+    assert compressed.headers["content-encoding"] == coding
     assert len(raw) < len(plain.content)
-    assert UNPACK[coding](raw) == plain.content
+    assert DECOMPRESS[coding](raw) == plain.content
 
 
 def test_no_coding_at_all_is_refused_before_anything_is_done(client: httpx.Client) -> None:

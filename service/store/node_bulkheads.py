@@ -1,4 +1,4 @@
-"""What stands before each node a read may ask: a breaker and a bound on what is under way."""
+"""A bulkhead and circuit breaker for each node: bounded concurrency, no reads of a failing node."""
 
 import math
 import time
@@ -22,8 +22,8 @@ _REPLICA = Policy(window_s=2.0, calls_min=3, slow_s=0.25)
 _PRIMARY = Policy(window_s=2.0, calls_min=3, slow_s=math.inf)
 
 
-class Guard:
-    """One node. ``in_flight`` are the ids whose reads are under way there."""
+class NodeBulkhead:
+    """One node's limit and breaker. ``in_flight`` counts ids whose reads are under way there."""
 
     def __init__(self, name: str, breaker: Breaker, limit: int, clock: Callable[[], float]) -> None:
         self.name = name
@@ -43,8 +43,8 @@ class Guard:
         """The result of ``work``, which may take ``seconds``.
 
         Raises what it raises, DatabaseTimeout, and at once ShardUnavailable while the breaker is
-        open and Overloaded where too much is under way. ``at_last``: there is nobody else to
-        ask, so an open breaker, which could only refuse, refuses nothing.
+        open and Overloaded where too much is under way. ``at_last``: no other node is left to
+        read, so an open breaker refuses nothing.
         """
         if self.in_flight + ids > self._limit:
             raise Overloaded("Too many reads are under way.", retry_after_s=1)
@@ -57,8 +57,8 @@ class Guard:
                 result = await within(max(0.0, seconds), work())
             well = True
         except (Overloaded, ShardUnavailable) as error:
-            # That no connection was free says something of us, that one was lost little of the
-            # node: it costs no waiting, and the next may work.
+            # Neither counts as a failure of the node: no free connection is this worker's load, and
+            # a lost connection costs no waiting, and the next may work.
             well = error.run_again or isinstance(error, Overloaded)
             raise
         except TimeoutError:
@@ -70,7 +70,7 @@ class Guard:
 
     @contextmanager
     def counted(self, ids: int) -> Iterator[None]:
-        """Work there that may take its time: it makes the node busier, and judges it not."""
+        """Count work that may take long as in flight, without affecting the breaker."""
         self.in_flight += ids
         try:
             yield
@@ -78,8 +78,8 @@ class Guard:
             self.in_flight -= ids
 
 
-class Guards:
-    """The guards of all nodes, made when they are first asked for."""
+class NodeBulkheads:
+    """The bulkheads of all nodes, made when they are first used."""
 
     def __init__(
         self,
@@ -90,49 +90,49 @@ class Guards:
         self._limit = limit
         self._clock = clock
         self._on_change = on_change
-        self._by_name: dict[str, Guard] = {}
+        self._by_name: dict[str, NodeBulkhead] = {}
 
-    def of_primary(self, shard: Shard) -> Guard:
-        """One for whichever node it is."""
-        return self._guard(f"shard-{shard.number}/primary", _PRIMARY)
+    def of_primary(self, shard: Shard) -> NodeBulkhead:
+        """The one of the primary, whichever node that is."""
+        return self._bulkhead(f"shard-{shard.number}/primary", _PRIMARY)
 
-    def of_replicas(self, shard: Shard) -> list[tuple[Node, Guard]]:
+    def of_replicas(self, shard: Shard) -> list[tuple[Node, NodeBulkhead]]:
         """The replicas with theirs, the least loaded first."""
         numbers = {node: number for number, node in enumerate(shard.nodes)}
         found = [
-            (node, self._guard(f"shard-{shard.number}/node-{numbers[node]}", _REPLICA))
+            (node, self._bulkhead(f"shard-{shard.number}/node-{numbers[node]}", _REPLICA))
             for node in shard.replicas
         ]
         return sorted(found, key=lambda pair: pair[1].in_flight)
 
-    async def ask_primary(
+    async def query_primary(
         self, shard: Shard, ids: int, seconds: Callable[[], float], *steps: Step
     ) -> list[list[Row]]:
-        """The primary's position and what else is asked of it; its connection may be lost once.
+        """The rows of the WAL position and ``steps``; a lost connection is retried once.
 
-        ``seconds`` tells how long it may take from now on. Raises as ``attempt`` does.
+        ``seconds`` returns how long it may take from now on. Raises as ``attempt`` does.
         """
-        guard = self.of_primary(shard)
+        bulkhead = self.of_primary(shard)
 
-        async def ask() -> list[list[Row]]:
+        async def query() -> list[list[Row]]:
             async with shard.primary(reading=True) as connection:
                 return await round_trip(connection, (statements.WAL_POSITION, ()), *steps)
 
         try:
-            return await guard.attempt(ids, seconds(), ask)
+            return await bulkhead.attempt(ids, seconds(), query)
         except ShardUnavailable as error:
             if not error.run_again:
                 raise
-        return await guard.attempt(ids, seconds(), ask)
+        return await bulkhead.attempt(ids, seconds(), query)
 
     def statuses(self) -> dict[str, Status]:
-        return {name: guard.breaker.status() for name, guard in self._by_name.items()}
+        return {name: bulkhead.breaker.status() for name, bulkhead in self._by_name.items()}
 
-    def _guard(self, name: str, policy: Policy) -> Guard:
-        guard = self._by_name.get(name)
-        if guard is None:
+    def _bulkhead(self, name: str, policy: Policy) -> NodeBulkhead:
+        bulkhead = self._by_name.get(name)
+        if bulkhead is None:
             breaker = Breaker(
                 self._clock, policy, on_change=lambda state: self._on_change(name, state)
             )
-            guard = self._by_name[name] = Guard(name, breaker, self._limit, self._clock)
-        return guard
+            bulkhead = self._by_name[name] = NodeBulkhead(name, breaker, self._limit, self._clock)
+        return bulkhead

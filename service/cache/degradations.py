@@ -1,4 +1,4 @@
-"""What is wrong with the cache at this moment, in words for /readyz."""
+"""The cache's degradations at this moment, in words for /readyz."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def _of_pipeline(name: str, pipeline: RedisPipeline) -> list[str]:
     return found
 
 
-def troubles(
+def degradations(
     cache: RedisPipeline | None, near: NearCache[Any], limits: RedisPipeline | None
 ) -> list[str]:
     """Empty while each Redis that there is takes commands, and the cache's messages arrive.

@@ -1,8 +1,9 @@
 -- Compare and set, on every byte of the value.
 --
 -- KEYS  the item's key
--- ARGV  what is expected there (empty: nothing), the new value (empty: nothing), its life in ms
--- Reply the number 1 where it was so and is done, else what is there, nil for nothing
+-- ARGV  what is expected there (empty: nothing), the new value (empty: nothing), its TTL in ms
+-- Reply the number 1 where the value was the expected one and is replaced, else what is there:
+--       nil for nothing
 local there = redis.pcall('GET', KEYS[1])
 if type(there) == 'table' then
   -- A key of another type holds nothing of ours.

@@ -1,13 +1,13 @@
--- "This item changed": a marker over all but newer entries, and a message to every near cache.
+-- "This item changed": an invalidation over all but newer entries, and a message to near caches.
 --
 -- KEYS  the item's key
--- ARGV  the marker (head, kind, nonce), its life in ms, the channel, the item's id
--- Reply 1, or 0 where an entry of the same or a newer head is there and stays
+-- ARGV  the invalidation (version stamp, kind, nonce), its TTL in ms, the channel, the item's id
+-- Reply 1, or 0 where an entry of the same or a newer version stamp is there and stays
 --
--- A late mark over a newer write's marker keeps that head: what it forbids to be filled stays
+-- A late invalidation over a newer one keeps the newer stamp: what that forbids to be filled stays
 -- forbidden. The nonce is new all the same, and ends the fills that hold the old one.
 --
--- Heads are compared as numbers in pieces of 32 bits: Lua compares strings by the server's
+-- Stamps are compared as numbers in pieces of 32 bits: Lua compares strings by the server's
 -- locale, and as one number a version would lose its digits beyond 2^53.
 local function newer_or_same(a, b)
   local a1, a2, a3 = struct.unpack('>I4I4I4', a)
@@ -18,17 +18,17 @@ local function newer_or_same(a, b)
 end
 
 redis.call('PUBLISH', ARGV[3], ARGV[4])
-local marker = ARGV[1]
+local invalidation = ARGV[1]
 local stored = redis.pcall('GETRANGE', KEYS[1], 0, 12)
 if type(stored) == 'table' then
   -- A key of another type holds nothing of ours.
   if not stored.err:find('WRONGTYPE') then return stored end
   stored = ''
 end
-if #stored == 13 and newer_or_same(stored, marker) then
+if #stored == 13 and newer_or_same(stored, invalidation) then
   local kind = stored:byte(13)
   if kind >= 1 and kind <= 3 then return 0 end
-  if kind == 4 then marker = stored .. marker:sub(14) end
+  if kind == 4 then invalidation = stored .. invalidation:sub(14) end
 end
-redis.call('SET', KEYS[1], marker, 'PX', ARGV[2])
+redis.call('SET', KEYS[1], invalidation, 'PX', ARGV[2])
 return 1
