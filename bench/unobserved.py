@@ -28,7 +28,7 @@ def _send(
     general: GeneralPath,
     reply: Reply,
     admission: Admission,
-    caller: Caller,  # noqa: ARG001
+    caller: Caller,
     source: str,  # noqa: ARG001
     began_s: float,  # noqa: ARG001
 ) -> None:
@@ -38,7 +38,8 @@ def _send(
     if self._draining():
         headers = [*headers, ("connection", "close")]
     if len(body) > LARGE_BYTES:
-        general.send_large(scope, exchange, Reply(status, headers, body), admission)
+        whole = Reply(status, headers, body)
+        general.send_large(scope, exchange, whole, caller.account, admission)
     elif body:
         exchange.response_bytes(status, headers, body)
     else:

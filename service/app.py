@@ -14,6 +14,7 @@ import orjson
 
 from service import setting_sources
 from service.access.limiter import SCRIPTS, Limiter
+from service.access.peer import TrustedProxies
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
@@ -23,6 +24,7 @@ from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
 from service.api.operator.health import Health
 from service.api.operator.samples import Parts
+from service.api.public_url import PublicUrl
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import Router, documented, endpoints
@@ -79,19 +81,24 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
-        gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
+        held_bytes = settings.memory.limiter_max_bytes
+        limiter = _started(Limiter(limits_redis, settings.http.workers, held_bytes), opened)
+        budgets = Budgets.of(settings.memory)
+        proxies = checked(
+            "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
+        )
+        public_url = PublicUrl(settings.http.public_url, proxies)
+        gate, oauth2, tokens = await open_access(settings, shards, limiter, proxies, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
-        replies = _replies(settings, deprecation)
-        writer, atomic = _writers(settings, shards, outbox)
+        replies = _replies(settings, public_url, deprecation)
+        writer, atomic = _writers(settings, shards, outbox, budgets)
         schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
         changes = ChangeItem(writer, replies, *rules)
-        batch = Batch(gate, reader, writer, atomic, *rules, settings.http.public_url)
+        batch = Batch(gate, reader, writer, atomic, *rules, public_url)
         redis_degradations = partial(degradations, redis, near, limits_redis)
         health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
-        lists, docs = _build_lists(settings, shards, reads), _docs(settings)
-        budgets = Budgets.of(settings.memory)
+        lists, docs = _build_lists(settings, shards, reads, public_url), _docs(settings)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
         hot = (drain.__bool__, observation.access_log, settings.limits.fields == "always")
@@ -184,22 +191,29 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
-    policy = WritePolicy(shards, settings.database.timeout_s)
+def _writers(
+    settings: Settings, shards: Shards, outbox: Outbox, budgets: Budgets
+) -> tuple[ItemWriter, AtomicWriter]:
+    timeout_s, body_max_bytes = settings.database.timeout_s, settings.http.body_max_bytes
+    policy = WritePolicy(shards, timeout_s, budgets.patches, body_max_bytes)
     shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
     return ItemWriter(*shared), AtomicWriter(*shared)
 
 
-def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
+def _replies(
+    settings: Settings, public_url: PublicUrl, deprecation: list[tuple[str, str]]
+) -> ItemReplies:
     return ItemReplies(
         settings.http.cache_control,
-        settings.http.public_url,
+        public_url,
         cors=bool(settings.cors.allowed_origins),
         deprecation=deprecation,
     )
 
 
-def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
+def _build_lists(
+    settings: Settings, shards: Shards, reads: Reads, public_url: PublicUrl
+) -> ListItems:
     declared = frozenset(declared_attributes(settings))
     most = settings.lists.connections or max(1, settings.database.pool_size // 2)
     list_reads = ListReads(reads.bulkheads, most)
@@ -209,7 +223,7 @@ def _build_lists(settings: Settings, shards: Shards, reads: Reads) -> ListItems:
         Cursors(partial(read_cursor_key, list_reads, shards.all[0])),
         declared,
         settings.http.cache_control,
-        settings.http.public_url,
+        public_url,
     )
 
 

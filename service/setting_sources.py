@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from service.model.query import Path as AttributePath
 from service.model.query import parse_attributes
@@ -126,10 +126,19 @@ def env_name(name: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """The URL with its password masked, safe to print."""
+    """A URL without its passwords, fit to be printed; what cannot be taken apart is hidden.
+
+    libpq takes passwords among the query's parameters too (``password``, ``sslpassword``), and
+    connection strings of ``key=value``, which are no URLs.
+    """
     try:
         parts = urlsplit(url)
+        sent = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
+        return "***"
+    if not url or (not parts.scheme and "=" not in url):
+        return url
+    if not parts.scheme or any("password" in name.lower() for name, _ in sent):
         return "***"
     if not parts.password:
         return url
@@ -211,6 +220,9 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             return float(value) if from_text or type(value) is int else _exactly(value, float)
         if wanted is str:
             return _exactly(value, str)
+        if from_text and wanted == tuple[str, ...]:
+            # Whoever lists names, origins or networks may take commas for granted.
+            value = value.replace(",", " ")
         return _nested(value, wanted)
     except (ValueError, TypeError, KeyError):
         shape = wanted.__name__ if isinstance(wanted, type) else str(wanted)

@@ -32,17 +32,27 @@ class Http:
         30.0, "time for a client to take any of its answer, and each MiB of a large one", ge=1
     )
     idle_timeout_s: float = _setting(
-        60.0, "head read and idle keep-alive share this timer", ge=0.1, le=60
+        60.0,
+        "head read and idle keep-alive share this timer; longer than the idle time of whatever "
+        "keeps connections to it open",
+        ge=0.1,
+        le=3600,
     )
     drain_s: float = _setting(0.0, "not ready, still serving, before the listener closes", ge=0)
     grace_s: float = _setting(30.0, "time for running requests to end after that", ge=1)
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address"
+        (),
+        "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address, and "
+        "X-Forwarded-Proto and -Host the URL it asked for",
     )
     open_metrics: bool = _setting(
         default=True, doc="/metrics needs no credentials from this machine"
     )
-    public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
+    public_url: str = _setting(
+        "",
+        "scheme, authority and path, if any, that Location and links begin with; empty: what a "
+        "trusted proxy says, else relative",
+    )
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
     timing: str = _setting(
         "asked",
@@ -86,6 +96,17 @@ class Memory:
     )
     tokens_max_bytes: int = _setting(
         16 << 20, "verified tokens a worker remembers, with their scopes", ge=0
+    )
+    patches_max_bytes: int = _setting(
+        160 << 20,
+        "what patches of large items take while a worker decides them, eighty times "
+        "http.body_max_bytes for each; more wait, or answer 503",
+        ge=1 << 20,
+    )
+    limiter_max_bytes: int = _setting(
+        64 << 20,
+        "keys of rate limits a worker has at hand; more are asked of Redis again",
+        ge=1 << 20,
     )
 
 

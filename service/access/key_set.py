@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -34,6 +34,11 @@ _ALGORITHMS: dict[tuple[str, str | None], str] = {
 _PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y", "kid")
 _RSA_MIN_BITS = 2048
 _MAX_KEYS = 100
+# Signatures checked for one token: few issuers have as many keys without an id.
+_MAX_CANDIDATES = 8
+
+# By key id, which keys of different kinds may share (RFC 7517 section 4.5); "" for none.
+Keys: TypeAlias = dict[str, tuple[PyJWK, ...]]
 
 
 class KeySetError(Exception):
@@ -65,7 +70,7 @@ class KeySet:
         self._cooldown_s = cooldown_s
         self._timeout_s = timeout_s
         self._now_s = now_s
-        self._keys: dict[str, PyJWK] = {}
+        self._keys: Keys = {}
         self._tried_at_s = float("-inf")
         self._loading: asyncio.Task[None] | None = None
         self._fresh: asyncio.Task[None] | None = None
@@ -82,11 +87,20 @@ class KeySet:
         """Whole seconds, at least 1, until ``refresh`` would load again."""
         return math.ceil(max(1.0, self._tried_at_s + self._cooldown_s - self._now_s()))
 
-    def find(self, kid: str | None) -> PyJWK | None:
-        """The key with that id; without ``kid`` the only key, if there is exactly one."""
-        if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        return self._keys.get(kid or "")
+    def find(self, kid: str | None, algorithm: object) -> Sequence[PyJWK]:
+        """The few keys that may have signed a token with this header.
+
+        Those of its id, and those without one; all of them for a token that names none.
+        """
+        named = (
+            self._keys.values() if kid is None else map(self._keys.get, dict.fromkeys((kid, "")))
+        )
+        keys = (key for each in named for key in each or ())
+        return [key for key in keys if key.algorithm_name == algorithm][:_MAX_CANDIDATES]
+
+    def has(self, kid: str) -> bool:
+        """Whether a key of the set has this id."""
+        return kid in self._keys
 
     async def open(self) -> None:
         """Load for the first time, then periodically until ``close``."""
@@ -132,9 +146,10 @@ class KeySet:
         finally:
             self._loading = None
         old, self._keys = self._keys, keys
-        if old.keys() != keys.keys():
-            keys_changed(self._name, len(keys.keys() - old.keys()), len(old.keys() - keys.keys()))
-        if any(kid not in keys or keys[kid].key != key.key for kid, key in old.items()):
+        added, gone = _without(keys, old), _without(old, keys)
+        if added or gone:
+            keys_changed(self._name, added, gone)
+        if gone:
             self.on_key_gone()
 
 
@@ -142,8 +157,14 @@ async def _awaited(source: Source) -> bytes:
     return await source()
 
 
-def parse_jwks(document: bytes) -> dict[str, PyJWK]:
-    """The usable keys of a JWK Set by key id; a key without one has the id "".
+def _without(keys: Keys, others: Keys) -> int:
+    """How many of the keys are not among the others."""
+    known = {kid: [key.key for key in each] for kid, each in others.items()}
+    return sum(key.key not in known.get(kid, ()) for kid, each in keys.items() for key in each)
+
+
+def parse_jwks(document: bytes) -> Keys:
+    """The usable keys of a JWK Set by key id; those without one are filed under "".
 
     Keys for encryption, of other kinds or algorithms, and RSA keys under 2,048 bits are left
     out, as RFC 7517 section 5 asks. Private members are dropped. Raises KeySetError.
@@ -155,11 +176,12 @@ def parse_jwks(document: bytes) -> dict[str, PyJWK]:
         raise KeySetError("not a JWK Set") from None
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
         raise KeySetError(f"a JWK Set of more than {_MAX_KEYS} keys, or none at all")
-    keys: dict[str, PyJWK] = {}
+    keys: Keys = {}
     for entry in entries:
         key = _usable(entry)
         if key is not None:
-            keys[key.key_id or ""] = key
+            kid = key.key_id or ""
+            keys[kid] = (*keys.get(kid, ()), key)
     if not keys:
         raise KeySetError("no key in the set can verify RS256, ES256 or EdDSA")
     return keys

@@ -30,15 +30,18 @@ _SILENT_S = 8
 class Limiter:
     """The rate limits of one worker; belongs to the running event loop.
 
-    ``pipeline`` None: there is no Redis. ``workers`` is the assumed number of workers until Redis
-    reports it.
+    ``pipeline`` None means that there is no Redis at all. ``workers`` is how many share the
+    limits as long as Redis has not said; ``max_bytes`` is how much the keys in memory may take.
     """
 
-    def __init__(self, pipeline: RedisPipeline | None, workers: int = 1) -> None:
+    def __init__(
+        self, pipeline: RedisPipeline | None, workers: int = 1, max_bytes: int = 64 << 20
+    ) -> None:
         self._pipeline = pipeline
         self._worker = secrets.token_hex(8)
         clock = asyncio.get_running_loop().time
-        self.leases = QuotaLeases(self._worker, clock, self._wake, self._reachable, workers=workers)
+        own = (self._worker, clock, self._wake, self._reachable)
+        self.leases = QuotaLeases(*own, workers=workers, max_bytes=max_bytes)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

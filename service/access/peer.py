@@ -4,18 +4,24 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 
-# A /64 is one customer's network, so a caller has all of its addresses.
+# What a proxy tells of the URL that a client asked for.
+FORWARDED_URL: Final = frozenset({"x-forwarded-host", "x-forwarded-proto"})
+# One customer's own network: whoever has one address of it has all of them.
 _IPV6_PREFIX = 64
 _HOST_MAX_BYTES = 64
+# A registered name, an IPv4 address, or an IPv6 one in brackets (RFC 3986 section 3.2.2).
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_AUTHORITY_MAX_BYTES = 259
 _PORT = re.compile(r":[0-9]++\Z")
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class TrustedProxies:
-    """The proxies whose X-Forwarded-For is trusted; networks in CIDR notation.
+    """The proxies whose X-Forwarded fields are believed; networks in CIDR notation.
 
     Raises ValueError for an invalid network.
     """
@@ -43,18 +49,37 @@ class TrustedProxies:
             address = further
         return peer if address is None else str(address)
 
+    def trust(self, peer: str) -> bool:
+        """Whether the connection's address is one of theirs."""
+        return bool(self._networks) and self._trusts(_address(peer))
+
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
 
 
 @bounded(FIELD_MAX_BYTES)
 def forwarded_entries(value: str) -> list[str]:
-    """The entries of X-Forwarded-For that lie completely within the last 4,096 bytes.
+    """The entries of an X-Forwarded field, as many as the last 4,096 bytes hold whole.
 
     Proxies append, so a long beginning is no reason to refuse the request.
     """
     entries = value[-FIELD_MAX_BYTES:].split(",")
     return entries if len(value) <= FIELD_MAX_BYTES else entries[1:]
+
+
+def last_forwarded(lines: Sequence[str]) -> str:
+    """What the nearest proxy wrote into an X-Forwarded field; empty if nothing.
+
+    What stands left of it may have come from the client.
+    """
+    entries = forwarded_entries(",".join(lines))
+    return entries[-1].strip(" \t") if entries else ""
+
+
+@bounded(_AUTHORITY_MAX_BYTES)
+def is_authority(host: str) -> bool:
+    """Whether it is a host, with or without a port."""
+    return len(host) <= _AUTHORITY_MAX_BYTES and _AUTHORITY.fullmatch(host) is not None
 
 
 def is_loopback(address: str) -> bool:

@@ -11,6 +11,7 @@ import heapq
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Collection
 
 from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
@@ -20,16 +21,18 @@ from service.model.rate import Admission, Rate
 _EARLY, _LATE = 0.98, 1.02
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
+# A quota beside its key, with its places in the dictionary and in the heap: measured, rounded up.
+_QUOTA_BYTES = 1200
 
 
 class QuotaLeases:
     """The quotas of one worker.
 
-    ``worker`` is unique per process start. ``wake`` is called when the first call becomes due.
-    ``reachable`` returns whether Redis can be called; otherwise each worker enforces its share of
-    the limit, at most a quarter. ``workers`` is how many share it, kept up to date by the owner.
-    ``max_keys`` bounds memory: beyond it the key that is next to be checked for idleness returns
-    its lease and is forgotten.
+    ``worker`` is unique per process start. ``wake`` is called when the first call became due.
+    ``reachable`` tells whether Redis can be asked at all; without it each worker enforces its
+    share of the limit, a quarter at most. ``workers`` is how many share it, kept up to date by
+    the owner. ``max_bytes`` bounds memory: beyond it the key that has waited longest for a look
+    gives its lease back and is forgotten. ``held_bytes`` is what the quotas take now.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class QuotaLeases:
         reachable: Callable[[], bool],
         *,
         workers: int = 1,
-        max_keys: int = 100_000,
+        max_bytes: int = 64 << 20,
         rng: random.Random | None = None,
     ) -> None:
         self._worker = worker.encode()
@@ -48,7 +51,8 @@ class QuotaLeases:
         self._wake = wake
         self._reachable = reachable
         self.workers = workers
-        self._max_keys = max_keys
+        self._max_bytes = max_bytes
+        self.held_bytes = 0
         self._rng = rng or random.SystemRandom()
         self._quotas: dict[str, Quota] = {}
         self._due: list[Quota] = []
@@ -177,7 +181,7 @@ class QuotaLeases:
             if quota.calling or quota.asked_at + IDLE_S > now:
                 self._look_at(quota, max(now + 0.25, quota.asked_at + IDLE_S))
             elif quota.owes_nothing(self._share(), now):
-                del self._quotas[quota.key]
+                self._forget(quota)
             elif quota.only_reports(now) and quota.asked_at + REPORT_S > now:
                 self._look_at(quota, quota.asked_at + REPORT_S)
             else:
@@ -191,21 +195,27 @@ class QuotaLeases:
                 self._give_back(quota)
 
     def _add(self, key: str, rate: Rate, now: float) -> Quota:
-        if len(self._quotas) >= self._max_keys:
-            self._make_room()
+        self.held_bytes += _weight_bytes(key)
+        while self.held_bytes > self._max_bytes and self._make_room():
+            pass
         quota = Quota(key, rate, self._random_seq(), measured_at=now, asked_at=now)
         self._quotas[key] = quota
         self._look_at(quota, now + IDLE_S)
         return quota
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         while self._looks:
             _, _, oldest = heapq.heappop(self._looks)
             if self._quotas.get(oldest.key) is oldest:
-                del self._quotas[oldest.key]
+                self._forget(oldest)
                 if not oldest.calling and (oldest.left or oldest.used):
                     self._give_back(oldest)
-                return
+                return True
+        return False
+
+    def _forget(self, quota: Quota) -> None:
+        del self._quotas[quota.key]
+        self.held_bytes -= _weight_bytes(quota.key)
 
     def _look_at(self, quota: Quota, when: float) -> None:
         heapq.heappush(self._looks, (when, next(self._ties), quota))
@@ -288,6 +298,10 @@ class QuotaLeases:
 
     def _random_seq(self) -> int:
         return self._rng.getrandbits(50)
+
+
+def _weight_bytes(key: str) -> int:
+    return _QUOTA_BYTES + sys.getsizeof(key)
 
 
 def _notify(answers: list[tuple[Waiter, Admission]]) -> None:

@@ -1,5 +1,6 @@
 """Verifies bearer tokens (RFC 6750, RFC 7519, RFC 9068) with the issuers' key sets."""
 
+import contextlib
 import re
 import sys
 import time
@@ -7,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
-from jwt import PyJWK
 from jwt.types import Options
 
 from service.access.key_set import KeySet
@@ -133,10 +133,7 @@ class TokenVerifier:
     def _claims(self, token: str) -> dict[str, Any]:
         try:
             unverified = jwt.decode_complete(token, options={"verify_signature": False})
-            issuer, key = self._key_for(unverified["header"], unverified["payload"])
-            claims = jwt.decode(
-                token, key, options=_OPTIONS, issuer=issuer, audience=self._audience
-            )
+            claims = self._signed(token, unverified["header"], unverified["payload"])
         except (jwt.PyJWTError, ValueError):
             _refuse()
         self._check_times(claims)
@@ -158,18 +155,25 @@ class TokenVerifier:
         if claims["exp"] + self._leeway_s <= now_s:
             raise InvalidToken("The access token has expired.")
 
-    def _key_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> tuple[str, PyJWK]:
-        """The named key of the named issuer only, so that no issuer can sign for another."""
+    def _signed(
+        self, token: str, header: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a key of the named issuer alone has signed: no issuer can speak for another."""
         if "crit" in header or str(header.get("typ", "jwt")).lower() not in _TYPES:
             _refuse()
         issuer = claims.get("iss")
         keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             _refuse()
-        key = keys.find(header.get("kid"))
-        if key is None:
-            raise UnknownKey(keys)
-        return str(issuer), key
+        kid = header.get("kid")
+        for key in keys.find(kid, header.get("alg")):
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return jwt.decode(
+                    token, key, options=_OPTIONS, issuer=str(issuer), audience=self._audience
+                )
+        if kid is not None and keys.has(kid):
+            _refuse()
+        raise UnknownKey(keys)
 
     def _keep(self, token: str, verified: _Verified) -> None:
         self._verified[token] = verified

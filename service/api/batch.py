@@ -15,6 +15,7 @@ from service.api.change_item import PATCHES, check_precondition_sent, offloaded
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
+from service.api.public_url import PublicUrl
 from service.api.query import parameters
 from service.api.represent import v1
 from service.api.represent.batch_results import BatchResults
@@ -50,7 +51,7 @@ class Batch:
         require_if_match: bool,
         body_max_bytes: int,
         schema: DataSchema,
-        public_url: str,
+        public_url: PublicUrl,
     ) -> None:
         self._gate = gate
         self._reader = reader
@@ -59,14 +60,13 @@ class Batch:
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
         self._schema = schema
-        base_url = public_url.rstrip("/")
-        self._results = {version: BatchResults(version, base_url) for version in (1, 2)}
+        self._public_url = public_url
 
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
         check_batch_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
-        shown = self._results[wanted.version]
+        shown = BatchResults(wanted.version, self._public_url.of(context))
         parameters(context.query_string, ())
         caller = context.caller
         assert caller is not None
@@ -80,15 +80,19 @@ class Batch:
         assert caller is not None
         for scope in sorted({_SCOPES[one.name] for one in operations}):
             scopes.require(caller, scope)
-        for index, one in enumerate(operations):
-            if one.name in ("create", "replace"):
-                self._schema.check_sent(one.text, f"/operations/{index}/data")
+        if self._schema.is_set:
+            await offloaded(len(body), self._check_schema, operations)
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, operations, shown)
         headers = [("content-type", wanted.media_type), ("cache-control", "no-store")]
         reply = Reply(200, [*headers, ("vary", VARY)], shown.body(results))
         return await coded(reply, coding)
+
+    def _check_schema(self, operations: Sequence[BatchOperation]) -> None:
+        for index, one in enumerate(operations):
+            if one.name in ("create", "replace"):
+                self._schema.check_sent(one.text, f"/operations/{index}/data")
 
     async def _as_one(
         self, caller: Caller, operations: Sequence[BatchOperation], shown: BatchResults

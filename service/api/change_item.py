@@ -66,7 +66,7 @@ class ChangeItem:
         parameters(context.query_string, ())
         name = required_idempotency_key(context.headers)
         body = await context.read_body()
-        data = self._data(sent, body, None)
+        data = await offloaded(len(body), self._data, sent, body, None)
         caller = _writer(context)
         key = fingerprinted(name, context, None, sent.media_type, body)
         planned = Planned(None, decision.creating(caller, data), key, data)
@@ -80,7 +80,7 @@ class ChangeItem:
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions, may_create=True)
         body = await context.read_body()
-        data = self._data(sent, body, item_id)
+        data = await offloaded(len(body), self._data, sent, body, item_id)
         caller = _writer(context)
         key = keyed(context, item_id, sent.media_type, body)
         planned = Planned(item_id, decision.replacing(caller, data, conditions), key, data)
@@ -95,7 +95,8 @@ class ChangeItem:
         self._check_precondition_sent(conditions)
         body = await context.read_body()
         caller = _writer(context)
-        patched = await offloaded(len(body), self._patched, sent, body, item_id)
+        base_url = self._replies.public_url.of(context)
+        patched = await offloaded(len(body), self._patched, sent, body, item_id, base_url)
         key = keyed(context, item_id, sent.media_type, body)
         decide = decision.patching(caller, patched, conditions)
         planned = Planned(item_id, decide, key, patch_bytes=len(body))
@@ -117,12 +118,16 @@ class ChangeItem:
         self._schema.check_sent(data, _DATA_AT[sent.version])
         return data
 
-    def _patched(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
-        """A function from the item to its new data. Raises the errors of the patch itself."""
-        changed, at = self._applied(sent, body, item_id), _DATA_AT[sent.version]
+    def _patched(
+        self, sent: Sent, body: bytes, item_id: bytes, base_url: str
+    ) -> Callable[[Item], bytes]:
+        """What makes the item's new data. Raises what the patch alone decides."""
+        changed, at = self._applied(sent, body, item_id, base_url), _DATA_AT[sent.version]
         return lambda item: self._schema.check_patched(changed(item), at)
 
-    def _applied(self, sent: Sent, body: bytes, item_id: bytes) -> Callable[[Item], bytes]:
+    def _applied(
+        self, sent: Sent, body: bytes, item_id: bytes, base_url: str
+    ) -> Callable[[Item], bytes]:
         max_bytes = self._body_max_bytes
         if sent.media_type not in PATCHES:
             attributes = v2_body.parse_update(body, item_id)
@@ -131,7 +136,6 @@ class ChangeItem:
             patch = PATCHES[sent.media_type](body, v1.PATCH_MAX_DEPTH)
             return lambda item: v1.patched(item, patch, max_bytes)
         patch = PATCHES[sent.media_type](body, v2_patch.PATCH_MAX_DEPTH)
-        base_url = self._replies.base_url
         return lambda item: v2_patch.patched(item, patch, max_bytes, base_url)
 
     def _reply(
@@ -142,7 +146,8 @@ class ChangeItem:
         else:
             status = 201 if outcome.kind == "created" else 200
             minimal = wants_minimal(context.headers)
-            reply = self._replies.changed(outcome.item, wanted, status, minimal)
+            base_url = self._replies.public_url.of(context)
+            reply = self._replies.changed(outcome.item, wanted, base_url, status, minimal)
         if outcome.replayed:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply

@@ -16,7 +16,9 @@ from service.model.query import (
     Condition,
     Path,
     Value,
+    may_be_too_long,
 )
+from service.model.query import VALUE_MAX_BYTES as INDEXED_MAX_BYTES
 
 # The sum over all conditions of a list.
 MAX_VALUES = 1000
@@ -87,6 +89,8 @@ def checked_condition(path: Path, operator: str, values: list[str], where: Locat
         return Condition(path, operator, _field_values(path, operator, values), where)
     elif operator == "prefix" and values[0][0] != '"':
         raise ValueError("is not text")
+    elif operator in ("prefix", "in") and any(map(may_be_too_long, values)):
+        raise ValueError(f"is longer than the {INDEXED_MAX_BYTES} bytes that an index holds")
     elif operator in RANGES and values[0][0] in "[{":
         raise ValueError("is neither text nor a number, true, false or null")
     return Condition(path, operator, tuple(values), where)

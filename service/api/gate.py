@@ -5,7 +5,13 @@ from time import perf_counter
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
-from service.access.peer import TrustedProxies, is_loopback, is_loopback_host, network_of
+from service.access.peer import (
+    FORWARDED_URL,
+    TrustedProxies,
+    is_loopback,
+    is_loopback_host,
+    network_of,
+)
 from service.api.request import RequestContext
 from service.model.caller import Caller
 from service.model.errors import (
@@ -23,7 +29,7 @@ from service.model.rate import Admission, Rate
 from service.observe.metrics import LIMITER
 from service.observe.tracing import Work
 
-_PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+_PASSED_ON = FORWARDED_URL | {"forwarded", "via", "x-forwarded-for", "x-real-ip"}
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
 
 
@@ -73,7 +79,8 @@ class Gate:
 
     async def enter_unknown(self, context: RequestContext) -> None:
         """Count a request without credentials. Raises RateLimited."""
-        await self._take(context, self._address(context), self._rate)
+        context.address = self._address(context)
+        await self._take(context, context.address, self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
         """Whether the request comes from this machine itself, not through a proxy or another site.
@@ -82,7 +89,8 @@ class Gate:
         """
         if not self._trusts_local or not _PASSED_ON.isdisjoint(context.headers):
             return False
-        host = context.headers["host"][0]
+        # HTTP/1.0 may have none.
+        host = "".join(context.headers.get("host", ()))
         own_origin = [f"{context.scheme}://{host}"]
         if context.headers.get("origin", own_origin) != own_origin:
             return False

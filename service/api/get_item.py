@@ -168,7 +168,8 @@ class GetItem:
         if self._draining():
             headers = [*headers, ("connection", "close")]
         if len(body) > LARGE_BYTES:
-            general.send_large(scope, exchange, Reply(status, headers, body), admission)
+            whole = Reply(status, headers, body)
+            general.send_large(scope, exchange, whole, caller.account, admission)
         elif body:
             exchange.response_bytes(status, headers, body)
         else:
@@ -200,9 +201,9 @@ class GetItem:
         entry = stored.entry
         if conditions.if_match is not None and not conditions.if_match.matches_strongly(entry):
             raise precondition_failed("if-match", entry)
-        known = conditions.if_none_match or NO_TAGS
+        known, base_url = conditions.if_none_match or NO_TAGS, self._replies.public_url.of(context)
         if fields is None:
-            return self._replies.of_stored(stored, wanted, coding, known)
+            return self._replies.of_stored_at(stored, wanted, coding, known, base_url)
         if known.matches_weakly(entry):
             return self._replies.not_modified(entry, wanted, fields)
-        return self._replies.selected(entry.item(item_id), wanted, fields)
+        return self._replies.selected(entry.item(item_id), wanted, fields, base_url)

@@ -14,6 +14,7 @@ from service.api.list_query import (
     from_body,
     from_query_string,
 )
+from service.api.public_url import PublicUrl
 from service.api.query import parameters
 from service.api.represent import cursor_profile, v1, v2
 from service.api.represent.fields import select
@@ -36,21 +37,22 @@ class ListItems:
         cursors: Cursors,
         declared: frozenset[Path],
         cache_control: str,
-        public_url: str,
+        public_url: PublicUrl,
     ) -> None:
         self._pages = pages
         self._cursors = cursors
         self._declared = declared
         self._headers = [("cache-control", cache_control), ("vary", VARY)]
-        self._public_url = public_url.rstrip("/")
+        self._public_url = public_url
 
     async def get(self, context: RequestContext) -> Reply:
         """The list for the query string, with Link to the neighbouring pages (RFC 8288)."""
         wanted, coding = check_accept(context), choose_coding(context.headers)
         asked = from_query_string(context.query_string, wanted.version)
         answer = await self._answer(context, asked)
-        links = self._links(context, answer.cursors, wanted.version)
-        reply = self._reply(asked, answer, wanted, links)
+        base_url = self._public_url.of(context)
+        links = _links(context, base_url, answer.cursors, wanted.version)
+        reply = self._reply(asked, answer, wanted, base_url, links)
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))
@@ -63,7 +65,8 @@ class ListItems:
         parameters(context.query_string, ())
         asked = from_body(await context.read_body(SEARCH_MAX_BYTES))
         answer = await self._answer(context, asked)
-        return await coded(self._reply(asked, answer, wanted, None), coding)
+        reply = self._reply(asked, answer, wanted, self._public_url.of(context), None)
+        return await coded(reply, coding)
 
     async def _answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         assert context.caller is not None
@@ -88,24 +91,12 @@ class ListItems:
             page.items, cursors, {} if total is None else {str(counted): total}, page.early
         )
 
-    def _links(
-        self, context: RequestContext, cursors: Mapping[str, str | None], version: int
-    ) -> dict[str, str | None]:
-        """The neighbouring pages' URLs by relation; None if there is no such page."""
-        names = CURSOR_NAMES[version]
-        sent = parse_qsl(context.query_string, keep_blank_values=True)
-        sent = [(name, value) for name, value in sent if name not in names.values()]
-        base = f"{self._public_url}{context.path}"
-        return {
-            relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
-            for relation, cursor in cursors.items()
-        }
-
     def _reply(
         self,
         asked: ListRequest,
         answer: "_Answer",
         wanted: Representation,
+        base_url: str,
         links: Mapping[str, str | None] | None,
     ) -> Reply:
         profiled = wanted.version == 2 and links is not None and not answer.early
@@ -118,7 +109,7 @@ class ListItems:
             entries = [v1.render_entry(item, tag) for item, tag in shown]
             total = next(iter(answer.total.values()), None)
             return Reply(200, headers, v1.render_page(entries, answer.cursors, total))
-        entries = [v2.resource(item, self._public_url, tag) for item, tag in shown]
+        entries = [v2.resource(item, base_url, tag) for item, tag in shown]
         text = v2.render_page(entries, answer.cursors, links, answer.total, profiled)
         return Reply(200, headers, text)
 
@@ -134,6 +125,20 @@ class _Answer:
     cursors: dict[str, str | None]
     total: dict[str, int]
     early: bool
+
+
+def _links(
+    context: RequestContext, base_url: str, cursors: Mapping[str, str | None], version: int
+) -> dict[str, str | None]:
+    """The neighbouring pages' URLs by their relation; None where there is no such page."""
+    names = CURSOR_NAMES[version]
+    sent = parse_qsl(context.query_string, keep_blank_values=True)
+    sent = [(name, value) for name, value in sent if name not in names.values()]
+    base = f"{base_url}{context.path}"
+    return {
+        relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
+        for relation, cursor in cursors.items()
+    }
 
 
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:

@@ -34,10 +34,11 @@ class RequestContext:
     lower cap in bytes than the setting, and raises Overloaded, BodyTooLarge, BodyTimeout,
     IncompleteBody, InvalidSyntax or UnsupportedMediaType.
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
-    (observe/requests.py), ``route`` the route's template, set once it is answered. ``caller`` is
-    None until the credentials were checked, ``admission`` until the request was counted against a
-    limit; ``spent_s`` is the time spent by part. ``trace`` is the caller's, or ours if the request
-    is sampled. ``names_itself``: the answer has ``request_id``, as errors always do.
+    (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
+    is None until the credentials were checked, ``admission`` until the request was counted
+    against a limit, and ``address`` is that of a client without credentials, also behind trusted
+    proxies; ``spent_s`` is the time spent by part. ``trace`` is the caller's, or ours if the
+    request is sampled. ``names_itself``: the answer has ``request_id``, as errors always do.
     ``robyn_request`` is the request that a Robyn application's middleware got, for its handlers.
     """
 
@@ -52,6 +53,7 @@ class RequestContext:
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
+    address: str = ""
     trace: TraceContext | None = None
     robyn_request: Any = None
     source: str = ""
@@ -84,6 +86,7 @@ class Scope(Protocol):
     """The part of Granian's scope that is used."""
 
     client: str
+    http_version: str
     scheme: str
     method: str
     path: str
@@ -125,5 +128,5 @@ class GeneralPath(Protocol):
         began_s: float | None = None,
     ) -> None: ...
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None: ...

@@ -32,8 +32,9 @@ _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 class ImportOptions:
     """``owner_id`` owns lines that name no owner. ``line_max_bytes`` is the longest line taken.
 
-    Lines whose id exists are rejected, or skipped silently with ``skip_duplicates``; lines whose
-    data fails ``check`` are rejected.
+    Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``; those
+    whose data ``check`` finds fault with are rejected. ``text_columns`` are columns of a CSV input
+    whose cells are text whatever they look like.
     """
 
     owner_id: str
@@ -44,6 +45,7 @@ class ImportOptions:
     skip_duplicates: bool = False
     line_max_bytes: int = 1 << 20
     check: CheckData | None = None
+    text_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def import_items(
 
 def _source_hash(source: Source, options: ImportOptions) -> str:
     how = f"{options.owner_id} {options.bare} {options.csv}".encode()
+    if options.text_columns:
+        how += "\0".join(("", *options.text_columns)).encode()
     return f"{native.hash_bytes([source.sample[:_HASHED_BYTES], how]):016x}"
 
 
@@ -109,7 +113,11 @@ def _batches(
 ) -> Iterator[Batch]:
     """The whole input in batches, including what was read before an error."""
     limit = options.line_max_bytes
-    blocks = csv_blocks(source, limit) if options.csv else source.blocks(limit)
+    if options.csv:
+        blocks = csv_blocks(source, limit, options.text_columns)
+    else:
+        source.refuse_array()
+        blocks = source.blocks(limit)
     batch = rows.batch()
     broken: SourceBroken | None = None
     try:

@@ -181,7 +181,7 @@ def _id_of(value: bytes) -> bytes:
     text = orjson.loads(value)
     item_id = native.parse_id(text) if isinstance(text, str) else None
     if item_id is None:
-        raise _Invalid("invalid-id", "an id must be a ULID of 26 characters", "/id")
+        raise _Invalid("invalid-id", "an id is a ULID of 26 characters (is the line bare?)", "/id")
     return item_id
 
 

@@ -89,6 +89,12 @@ class Source:
         elif carry:
             yield Block(line, line, carry + b"\n")
 
+    def refuse_array(self) -> None:
+        """Raises SourceBroken for one JSON array instead of a line for each item."""
+        if self.sample.removeprefix(_UTF8_MARK).lstrip().startswith(b"["):
+            advice = "jq -c '.[]' FILE | hotshelf import -"
+            raise SourceBroken(f"{self.name} is a JSON array, not one object a line: {advice}")
+
     def _texts(self) -> Iterator[bytes]:
         text = self.sample.removeprefix(_UTF8_MARK)
         while text:

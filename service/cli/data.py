@@ -73,6 +73,12 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         choices=["ndjson", "csv"],
         help="default: csv if the name ends in .csv or .csv.gz, else ndjson",
     )
+    parser.add_argument(
+        "--text-columns",
+        metavar="NAME,…",
+        default="",
+        help="columns of a CSV file that are text, whatever a cell looks like; * for all",
+    )
     parser.add_argument("--bare", action="store_true", help="every object is data of a new item")
     parser.add_argument(
         "--on-conflict",
@@ -110,6 +116,7 @@ def _import(args: argparse.Namespace) -> int:
         skip_duplicates=args.on_conflict == "skip",
         line_max_bytes=settings.http.body_max_bytes,
         check=data_check(settings),
+        text_columns=tuple(name.strip() for name in args.text_columns.split(",") if name.strip()),
     )
 
     def store(progress: Progress) -> int:

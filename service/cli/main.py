@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -18,7 +19,7 @@ from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
 from service.observe import logs
-from service.process.serve import serve
+from service.process.serve import AddressUnusable, serve
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
 from service.store.shards import ShardMapError
@@ -31,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         status: int = args.run(args)
     except (SettingsError, MigrationError, ServerUnfit, ShardMapError, StackError) as error:
         print(f"hotshelf: {error}", file=sys.stderr)
+        return 2
+    except AddressUnusable as error:
+        print(f"hotshelf: http.host, http.port: {error}", file=sys.stderr)
         return 2
     except psycopg.OperationalError as error:
         print(f"hotshelf: database: {str(error).strip()}", file=sys.stderr)
@@ -80,9 +84,21 @@ def _serve(args: argparse.Namespace) -> int:
     if not settings.database.shards:
         raise SettingsError("database.shards is not set: name your servers, or try `hotshelf run`")
     logs.configure(settings.log.level, settings.log.format)
+    _refuse_read_only()
     refuse_unfit_servers(settings)
     export_sources(args.data_dir, args.config)
     return serve(serve_options(settings))
+
+
+def _refuse_read_only() -> None:
+    """Workers would end one after the other, since what they import asks for the directory."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise SettingsError(
+            "no directory for temporary files can be written: make /tmp writable, or set TMPDIR "
+            "to a directory that is (/dev/shm will do)"
+        ) from None
 
 
 def _migrate(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 from service.access.api_keys import ApiKeys
@@ -15,7 +14,6 @@ from service.access.peer import TrustedProxies
 from service.access.tokens import TokenVerifier
 from service.api.gate import Gate
 from service.api.oauth2 import OAuth2
-from service.compose.checked import checked
 from service.model.rate import Rate
 from service.setting_sources import SettingsError
 from service.settings import Auth, Settings
@@ -27,7 +25,11 @@ _OWN_KEYS_COOLDOWN_S = 1.0
 
 
 async def open_access(
-    settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
+    settings: Settings,
+    shards: Shards,
+    limiter: Limiter,
+    proxies: TrustedProxies,
+    opened: AsyncExitStack,
 ) -> tuple[Gate, OAuth2, TokenVerifier]:
     """Build the gate and its parts; the control tables are on the first shard."""
     records = AccessRecords(shards.all[0])
@@ -45,7 +47,6 @@ async def open_access(
     authenticator = Authenticator(tokens, api_keys)
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
-    proxies = checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
     oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
     gate = Gate(authenticator, limiter, rate, proxies, trusts_local=http.open_metrics)
     return gate, oauth2, tokens

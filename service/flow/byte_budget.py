@@ -88,9 +88,10 @@ class Budgets:
     bodies: ByteBudget
     batches: ByteBudget
     answers: ByteBudget
+    patches: ByteBudget
 
     def __iter__(self) -> Iterator[ByteBudget]:
-        return iter((self.bodies, self.batches, self.answers))
+        return iter((self.bodies, self.batches, self.answers, self.patches))
 
     @classmethod
     def of(cls, memory: Memory) -> "Budgets":
@@ -101,4 +102,5 @@ class Budgets:
             ByteBudget("bodies", memory.bodies_max_bytes),
             ByteBudget("batches", memory.batches_max_bytes),
             ByteBudget("answers", memory.answers_max_bytes, share=0.25),
+            ByteBudget("patches", memory.patches_max_bytes),
         )

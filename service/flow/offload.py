@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
+from service.flow.deadline import within
 from service.model.errors import Overloaded
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Offload:
         self.running += 1
         self._jobs.put((job, lambda: work(*arguments)))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job), self._deadline_s)
+            return await within(self._deadline_s, _done(job))
         except TimeoutError:
             raise Overloaded("Too much is being computed already.", retry_after_s=1) from None
         finally:
@@ -66,5 +67,9 @@ class Offload:
             del job, work
 
 
-# The one of this process; its threads start with the first job, that is after the fork.
+async def _done(job: Future[T]) -> T:
+    return await asyncio.wrap_future(job)
+
+
+# The one of this process; its threads start with the first work, so after the fork.
 BESIDE_THE_LOOP: Final = Offload(threads=2, max_waiting=64, deadline_s=10.0)

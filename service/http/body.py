@@ -1,13 +1,16 @@
 """Request bodies: read as they arrive, decompressed, both under the same size limit.
 
-Granian's ``async for chunk in proto`` yields every piece of content (RFC 9112 section 7), then one
-empty ``bytes`` for the end. A lost connection or a malformed chunk raises nothing; it yields a
-second empty ``bytes``. So does a trailer section, which this service therefore refuses too.
+What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
+piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
+raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
+service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
 ``await proto()`` gives the whole content at once, which costs less. It is used only where
 Content-Length bounds the size.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
@@ -33,14 +36,20 @@ _MAX_EXPANSION = 1032
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
 
-# For bodies up to this size the announced length is leased at once.
+# After an answer that did not wait for the whole body, so much of it is read and dropped.
+_DROPPED_MAX_BYTES = 16 << 20
+_DROPPING_S = 2.0
+# Of bodies up to this what was announced is counted at once.
 _AT_ONCE_BYTES = 64 << 10
 
 
 class Body:
-    """One request's body: ``read`` it once, or leave it and Granian discards it."""
+    """One request's body: ``read`` it once; ``drop`` what was not read, once it was answered.
 
-    __slots__ = ("_exchange", "_headers", "_lease", "_limit", "_max_bytes")
+    ``is_unread``: there may be more of it, and no reason not to wait for it.
+    """
+
+    __slots__ = ("_exchange", "_headers", "_lease", "_limit", "_max_bytes", "is_unread")
 
     def __init__(
         self,
@@ -55,6 +64,9 @@ class Body:
         self._max_bytes = max_bytes
         self._limit = limit
         self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
+        announced = "content-length" in headers or "transfer-encoding" in headers
+        # Who expects 100 (Continue) sends nothing after a final answer.
+        self.is_unread = announced and "expect" not in headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
         """The whole content, decompressed; ``max_bytes`` is the endpoint's limit where it has one.
@@ -76,10 +88,25 @@ class Body:
             with self._limit.wait():
                 content = await self._receive(announced)
         except TimeoutError:
+            self.is_unread = False
             raise BodyTimeout(
                 f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
         return await self._decompress(content) if compressed else content
+
+    async def drop(self) -> None:
+        """Read on after an early answer, for a while.
+
+        Otherwise the connection would be reset under a client that still sends, and the answer be
+        lost with it (RFC 9112 section 9.6).
+        """
+        dropped_bytes = 0
+        with contextlib.suppress(TimeoutError, ProtocolClosed):
+            async with asyncio.timeout(_DROPPING_S):
+                async for chunk in self._exchange:
+                    dropped_bytes += len(chunk)
+                    if not chunk or dropped_bytes > _DROPPED_MAX_BYTES:
+                        return
 
     async def _receive(self, announced: list[str] | None) -> bytes:
         # Long ones piece by piece, because bytes that were only announced must not use up the
@@ -87,6 +114,7 @@ class Body:
         if announced is None or int(announced[0]) > _AT_ONCE_BYTES:
             return await self._receive_chunks()
         self._lease.grow(int(announced[0]))
+        self.is_unread = False
         try:
             return await self._exchange()
         except ProtocolClosed:
@@ -102,6 +130,7 @@ class Body:
                 raise _too_large(self._max_bytes)
             self._lease.grow(len(chunk))
             pieces.append(chunk)
+        self.is_unread = False
         if ends != 1:
             raise _incomplete()
         return b"".join(pieces)

@@ -25,7 +25,7 @@ from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
 from service.http.connections import limit_unread
-from service.http.request_rules import check_headers, check_path
+from service.http.request_rules import check_headers, check_path, is_clearly_framed
 from service.http.sending import Sending, address_of
 from service.http.traced import begun, ended
 from service.model.errors import (
@@ -140,7 +140,7 @@ class Application:
         assert worker is not None
         budgets, is_batch = worker.budgets, scope.path in _BATCH_PATHS
         with (budgets.batches if is_batch else budgets.bodies).lease() as lease:
-            context = self._context(worker, scope, exchange, lease)
+            context, body = self._context(worker, scope, exchange, lease)
             if admitted is not None:
                 context.caller, context.admission = admitted
             span = begun(context, sampled=sampled)
@@ -152,6 +152,8 @@ class Application:
             self._send(scope, exchange, context, reply)
         if span is not None:
             ended(span, context, reply)
+        if body.is_unread and is_clearly_framed(context):
+            await body.drop()
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
         self.send_error(scope, exchange, error, None)
@@ -167,7 +169,7 @@ class Application:
         """Answer with an error; ``admission`` if the request has been counted against a limit."""
         worker = self._worker
         assert worker is not None
-        context = self._context(worker, scope, exchange)
+        context, _ = self._context(worker, scope, exchange)
         context.admission = admission
         if began_s is not None:
             context.began_s = began_s
@@ -175,11 +177,11 @@ class Application:
         self._send(scope, exchange, context, reply)
 
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None:
-        """Send a large answer of the hot path, or an error where too many bytes are waiting."""
+        """Send a large answer of the hot path, or an error where too much of ``holder`` waits."""
         try:
-            self._sending.send(exchange, scope.client, address_of(scope.client), reply)
+            self._sending.send(exchange, scope.client, holder, reply)
         except HotshelfError as error:
             self.send_error(scope, exchange, error, admission)
 
@@ -193,7 +195,7 @@ class Application:
             headers.append(("x-request-id", context.request_id))
         if context.trace is not None:
             headers.append(("traceparent", context.trace.traceparent))
-        if worker.draining():
+        if worker.draining() or not is_clearly_framed(context):
             headers.append(("connection", "close"))
         if reply.status in _BODILESS:
             exchange.response_empty(reply.status, headers)
@@ -201,7 +203,8 @@ class Application:
             headers.append(("content-length", str(len(reply.body))))
             exchange.response_empty(reply.status, headers)
         else:
-            holder = context.peer if context.caller is None else context.caller.account
+            unknown = context.address or context.peer
+            holder = unknown if context.caller is None else context.caller.account
             whole = Reply(reply.status, headers, reply.body)
             try:
                 self._sending.send(exchange, scope.client, holder, whole)
@@ -211,14 +214,15 @@ class Application:
 
     def _context(
         self, worker: Worker, scope: Scope, exchange: Exchange, lease: Lease | None = None
-    ) -> RequestContext:
+    ) -> tuple[RequestContext, Body]:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
         sent_id = _sent_id(headers.get("x-request-id"))
         is_batch = scope.path in _BATCH_PATHS
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
-        return RequestContext(
+        body = Body(headers, exchange, max_bytes, self._body_limit, lease)
+        context = RequestContext(
             method=scope.method,
             scheme=scope.scheme,
             path=scope.path,
@@ -228,8 +232,9 @@ class Application:
             request_id=sent_id or self._new_id(),
             names_itself=sent_id is not None,
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, max_bytes, self._body_limit, lease).read,
+            read_body=body.read,
         )
+        return context, body
 
 
 def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int = 100) -> None:
@@ -260,7 +265,7 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    check_headers(scope.headers, context)
+    check_headers(scope, context)
     check_path(context.path)
     return await worker.answer(context)
 

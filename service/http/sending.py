@@ -16,6 +16,7 @@ from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __al
 
 from service.api.request import LARGE_BYTES, Exchange, Reply, Stream
 from service.flow.byte_budget import ByteBudget, Lease
+from service.flow.deadline import within
 from service.flow.offload import BESIDE_THE_LOOP
 from service.http.connections import end_connection
 
@@ -69,7 +70,7 @@ class Sending:
             await stream.send_bytes(body)
             del body  # Granian has a copy
             try:
-                await asyncio.wait_for(_taken(stream), self.timeout_s * parts)
+                await within(self.timeout_s * parts, _taken(stream))
             except TimeoutError:
                 self.ended += 1
                 logger.warning("a client took too long to read its answer: connection ended")

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 from service.flow.bulkhead import Bulkhead
+from service.flow.byte_budget import ByteBudget
 from service.flow.deadline import TimeLimit
 from service.flow.retry import retried
 from service.items.single_flight import SingleFlight
@@ -16,6 +17,7 @@ from service.model.errors import (
     DatabaseTimeout,
     IdempotencyKeyReused,
     OutcomeUnknown,
+    Overloaded,
     RequestInProgress,
 )
 from service.observe.metrics import IDEMPOTENCY
@@ -34,8 +36,8 @@ _RESULTS: Mapping[type[object], str] = {
     IdempotencyKeyReused: "mismatch",
 }
 
-# Per worker, because parsed objects of an item and its patch, at most 2 MiB, take 40 times as much.
-_PATCHING = 2
+# Memory of an item and its patch as objects, per byte of their texts.
+_OBJECTS_PER_BYTE = 40
 _PATCHING_WAITING = 16
 
 
@@ -57,11 +59,11 @@ class WritePolicy:
     """One worker's policy.
 
     * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
-    COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and changes that are not
-    decided yet are dropped.
+      COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and undecided changes are
+      dropped.
     * An attempt that fails with ``run_again`` is repeated, with growing random pauses.
     * If a bucket has moved to another shard, the map is loaded and the attempt repeated.
-    * Large patches are decided in a thread, ``_PATCHING`` of them at a time.
+    * Large patches are decided in a thread, as many at a time as ``patches`` holds, at least one.
     * Requests with the same key run one at a time. In this worker the first one's outcome
       answers the others; for one in another worker they wait ``_PATIENCE_S``, then get
       RequestInProgress.
@@ -70,17 +72,30 @@ class WritePolicy:
     running event loop.
     """
 
-    def __init__(self, shards: Shards, timeout_s: float) -> None:
+    def __init__(
+        self, shards: Shards, timeout_s: float, patches: ByteBudget, body_max_bytes: int
+    ) -> None:
         self.timeout_s = timeout_s
         self._shards = shards
         self._clock = asyncio.get_running_loop().time
         self._limit = TimeLimit(timeout_s)
         self._flights = SingleFlight()
-        self._patching = Bulkhead("large patches", _PATCHING, _PATCHING_WAITING)
+        self._patches = patches
+        self._patch_bytes = min(2 * body_max_bytes * _OBJECTS_PER_BYTE, patches.max_bytes)
+        at_once = patches.max_bytes // self._patch_bytes
+        self._patching = Bulkhead("large patches", at_once, _PATCHING_WAITING)
 
-    def aside(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
         """A context for a change with large patches. Raises Overloaded."""
-        return self._patching.entered(None, self.timeout_s)
+        async with AsyncExitStack() as block:
+            try:
+                await block.enter_async_context(self._patching.entered(None, self.timeout_s))
+            except Overloaded:
+                self._patches.refused += 1
+                raise
+            with self._patches.lease(self._patch_bytes):
+                yield
 
     async def once(self, request: ItemRequest, attempt: Attempt[Outcome]) -> Outcome:
         """The outcome of one request, or of a concurrent one with the same key."""

@@ -1,9 +1,12 @@
 """An item, as used by all layers below HTTP."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from service import native
+
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Item(NamedTuple):
@@ -23,9 +26,14 @@ class Item(NamedTuple):
 
     @property
     def tag(self) -> tuple[int, str]:
-        """Version and content hash, which all entity tags of this version share."""
+        """What all entity tags of this version have in common: version and content hash.
+
+        The hash depends on the creation too: the versions of another item under the same id,
+        once the tombstone was removed, begin at 1 again.
+        """
         assert self.data is not None
-        return self.version, native.etag_hash(self.data)
+        created_us = (self.created_at - _UNIX) // _MICROSECOND
+        return self.version, native.etag_hash(self.data, created_us)
 
     @property
     def deleted(self) -> bool:

@@ -27,7 +27,7 @@ INDEXED = ("eq", *RANGES, "in", "prefix")
 RESIDUAL = ("ne", "nin", "exists", "contains")
 OPERATORS = (*INDEXED, *RESIDUAL)
 
-# Longer values are in no index, because a btree entry has to fit into a third of a page.
+# Longer values are in no btree index: a btree entry has to fit into a third of a page.
 VALUE_MAX_BYTES = 1000
 # Items per page.
 DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
@@ -35,6 +35,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 _NAME_MAX_BYTES = 256
 _PATH_MAX_NAMES = 64
 _PATH_MAX_BYTES = FIELD_MAX_BYTES
+_EXPONENT = re.compile(r"[0-9][eE]")
 _PIECE = re.compile(r"\\[.\\]|\.|[^.\\]++|\\")
 
 
@@ -87,6 +88,18 @@ class Position:
     def turned(self) -> "Position":
         """The same position in the opposite direction, excluding its item."""
         return Position(self.key, self.item_id, not self.backwards)
+
+
+def may_be_too_long(value: Value) -> bool:
+    """Whether the jsonb of a JSON text may have more than VALUE_MAX_BYTES as text.
+
+    It has no more than the text itself and a blank after each comma and colon, but for numbers
+    with an exponent, which are written out.
+    """
+    text = str(value)
+    if text[:1] != '"' and _EXPONENT.search(text):
+        return True
+    return len(text.encode()) + text.count(",") + text.count(":") > VALUE_MAX_BYTES
 
 
 @bounded(_PATH_MAX_BYTES)

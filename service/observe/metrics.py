@@ -167,7 +167,9 @@ OPEN_FILES = _sampled(
     "hotshelf_worker_open_files", "File descriptors of the worker.", merge=Merge.EACH
 )
 HELD_BYTES = _sampled(
-    "hotshelf_memory_bytes", "Bytes held: bodies, batches, answers, tokens.", ("kind",)
+    "hotshelf_memory_bytes",
+    "Bytes held: bodies, batches, answers, patches, tokens, limiter.",
+    ("kind",),
 )
 HELD_REFUSED = _sampled(
     "hotshelf_memory_refused_total", "Requests answered 503 because of that.", ("kind",)

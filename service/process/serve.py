@@ -66,16 +66,24 @@ class ServeOptions:
     log_format: str = ""
 
 
+class AddressUnusable(OSError):
+    """Nothing can listen there; the message says why."""
+
+
 def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; a second signal ends the wait and kills running requests.
 
-    Returns the exit status: 0, or 1 when requests were cut off or Granian kept ending by itself.
-    ``on_listening`` is called once connections are accepted. Call it from the main thread; the
-    workers get this process's environment. Raises OSError if the address cannot be used.
+    Returns the exit status: 0, or 1 when a request had to be cut or Granian kept ending by
+    itself. ``on_listening`` is called once connections are accepted. To be called from the
+    main thread; the workers get this process's environment. Raises AddressUnusable.
     """
     # Bound here first, because Granian (SO_REUSEPORT) would share the port with another process.
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    socket.create_server((options.host, options.port), family=family).close()
+    try:
+        socket.create_server((options.host, options.port), family=family).close()
+    except OSError as error:
+        where = f"{options.host} port {options.port}"
+        raise AddressUnusable(f"cannot listen on {where}: {error.strerror or error}") from None
     with (
         contextlib.closing(DrainFlag.create()) as flag,
         contextlib.closing(WorkerBoard.create()) as board,

@@ -26,8 +26,8 @@ def declared(path: Path) -> sql.Composed:
 def value_at(names: Sequence[sql.Composable]) -> sql.Composed:
     """The jsonb under these names (expressions of type text); NULL where it is absent.
 
-    A value that is too long for an index counts as absent, even without an index, so that lists do
-    not depend on declarations. ``->`` with text never indexes an array.
+    A value that is too long for an index counts as absent there. ``->`` with text never indexes an
+    array.
     """
     value = sql.SQL("(data -> {})").format(sql.SQL(" -> ").join(names))
     return sql.SQL("(CASE WHEN octet_length({0}::text) <= {1} THEN {0} END)").format(

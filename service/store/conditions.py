@@ -9,8 +9,16 @@ from typing import Any
 import orjson
 from psycopg import sql
 
-from service.model.query import CREATED_AT, FIELDS, VALUE_MAX_BYTES, Condition, Path, Value
-from service.store.attributes import indexed, value_at
+from service.model.query import (
+    CREATED_AT,
+    FIELDS,
+    RESIDUAL,
+    Condition,
+    Path,
+    Value,
+    may_be_too_long,
+)
+from service.store.attributes import indexed
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -36,33 +44,34 @@ def condition(one: Condition, declared: frozenset[Path], parameters: Parameters)
     """The SQL expression that is true for the items that match the condition."""
     if one.path in FIELDS:
         return _on_field(one, parameters)
-    if one.path in declared:
+    if one.operator in RESIDUAL:
+        # Residual filters need no index, so the value may be of any length.
+        return _on_value(one, _looked_up(one.path, parameters), parameters)
+    if one.path in declared and not (one.operator == "eq" and may_be_too_long(one.values[0])):
         return _on_value(one, indexed(one.path), parameters)
-    if one.operator == "eq":
-        return _by_containment(one, parameters)
-    return _on_value(one, _looked_up(one.path, parameters), parameters)
+    return _by_containment(one, parameters)
 
 
 def _looked_up(path: Path, parameters: Parameters) -> sql.Composed:
-    return value_at([parameters.add(name, "text") for name in path])
+    names = (parameters.add(name, "text") for name in path)
+    return sql.SQL("(data -> {})").format(sql.SQL(" -> ").join(names))
 
 
 def _by_containment(one: Condition, parameters: Parameters) -> sql.Composed:
-    """By the GIN index on containment, which for a scalar means equality."""
+    """By the GIN index, which finds what contains the value: an equal scalar, for a scalar.
+
+    It holds hashes, so that values may have any length.
+    """
     (value,) = one.values
     document = str(value)
     for name in reversed(one.path):
         document = f"{{{orjson.dumps(name).decode()}: {document}}}"
     contains = sql.SQL("data @> {}").format(parameters.add(document, "jsonb"))
-    names = sql.SQL(" -> ").join(parameters.add(name, "text") for name in one.path)
-    if _is(value, "[{"):
-        same = sql.SQL("{} = {}").format(
-            _looked_up(one.path, parameters), parameters.add(value, "jsonb")
-        )
-    else:
-        same = sql.SQL("octet_length((data -> {})::text) <= {}").format(
-            names, sql.SQL(str(VALUE_MAX_BYTES))
-        )
+    if not _is(value, "[{"):
+        return contains
+    same = sql.SQL("{} = {}").format(
+        _looked_up(one.path, parameters), parameters.add(value, "jsonb")
+    )
     return sql.SQL("({} AND {})").format(contains, same)
 
 

@@ -246,4 +246,6 @@ def test_framing_that_could_be_read_in_two_ways_is_refused(
         sender.send_head(*framing.split("\r\n"))
         sender.connection.send(_chunk(sender.body(b"{}")) + b"0\r\n\r\n")
         assert sender.connection.answer().status in (400, 413)
+        # What follows may be read in two ways as well.
+        assert sender.connection.is_closed()
         sender.assert_unchanged()

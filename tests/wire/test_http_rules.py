@@ -1,6 +1,5 @@
 """What HTTP itself asks of requests, and the limits: over sockets, against a toy application."""
 
-import contextlib
 import gzip
 import json
 import re
@@ -156,11 +155,17 @@ def test_an_announced_body_over_the_cap_is_refused_before_it_is_sent(server: Ser
 
 
 def test_a_client_that_sends_all_of_a_refused_body_sees_the_413(server: Server) -> None:
-    for size in (BODY_MAX_BYTES + 1, 200 * BODY_MAX_BYTES):
-        with Connection(server.port) as connection:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.send(request("POST", "/echo", body=b"x" * size))
-            assert connection.answer().status == 413
+    """Also one that does not read before it has sent all (RFC 9112 section 9.6)."""
+    for size in (BODY_MAX_BYTES + 1, 3 << 20, 8 << 20):
+        for framing in ([], [CHUNKED]):
+            body = b"x" * size
+            sent = request("POST", "/echo", body=body)
+            if framing:
+                chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
+                sent = request("POST", "/echo", *framing) + chunked
+            with Connection(server.port) as connection:
+                connection.send(sent)
+                assert connection.answer().status == 413
 
 
 def test_a_chunked_body_is_refused_where_it_crosses_the_cap(server: Server) -> None:
@@ -197,6 +202,7 @@ def test_a_body_that_ends_early_or_is_malformed(
 
 
 def test_trailer_fields_are_refused(server: Server) -> None:
+    """RFC 9110 section 6.5.1 lets them be dropped, but Granian shows them as it does a cut body."""
     body = b"3\r\nabc\r\n0\r\ntrailer: x\r\n\r\n"
     answer = server.ask(request("POST", "/echo", CHUNKED) + body)
     assert (answer.status, answer.problem["code"]) == (400, "incomplete-body")

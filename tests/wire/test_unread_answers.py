@@ -127,6 +127,20 @@ def test_what_waits_is_bounded_and_others_are_answered(small: RunningService, ur
     eventually(lambda: _held(small) == 0)
 
 
+def test_behind_one_address_each_caller_has_a_share(small: RunningService, url: str) -> None:
+    """Read by id, so by the hot path, which knows the caller as well."""
+    with small.client("hot hoarder") as client:
+        for _ in range(3):  # from memory in the end
+            assert client.get(url, headers={"accept-encoding": "identity"}).status_code == 200
+    waiting = [_ask(small, url, "hot hoarder") for _ in range(10)]
+    assert "503 Service Unavailable" in _first_line(waiting[-1])
+    with _ask(small, url, "a neighbour") as asked:
+        assert _first_line(asked) == "HTTP/1.1 200 OK"
+    for each in waiting:
+        each.close()
+    eventually(lambda: _held(small) == 0)
+
+
 def _first_line(asked: socket.socket) -> str:
     return asked.recv(200, socket.MSG_PEEK).split(b"\r\n")[0].decode()
 

@@ -57,9 +57,7 @@ def build(routes: Iterable[Documented], settings: Settings) -> dict[str, Any]:
         template = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in path.split("/"))
         methods = ("get", "head") if method == "GET" else (method.lower(),)
         for each in methods:
-            paths.setdefault(template, {})[each] = _operation(
-                each, path, operation, settings.lists.attributes
-            )
+            paths.setdefault(template, {})[each] = _operation(each, path, operation, settings)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -94,9 +92,7 @@ def _security_schemes() -> dict[str, Any]:
     }
 
 
-def _operation(
-    method: str, path: str, operation: Operation, attributes: Sequence[str]
-) -> dict[str, Any]:
+def _operation(method: str, path: str, operation: Operation, settings: Settings) -> dict[str, Any]:
     version = url_version(path)
     versioned = ITEMS.match(path) is not None
     suffix = f"V{version}" if versioned else ""
@@ -105,7 +101,9 @@ def _operation(
         "summary": operation.summary,
         "tags": list(operation.tags),
         "parameters": [
-            *parameters(operation, version, attributes),
+            *parameters(
+                operation, version, settings.lists.attributes, settings.writes.require_if_match
+            ),
             *(EVERYWHERE if versioned else []),
         ],
         "responses": _responses(method, version, versioned, operation),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from service.api.describe.operations import Operation
-from service.api.describe.schema_parts import CURSOR, ULID
+from service.api.describe.operations import PATCH_ITEM, Operation
+from service.api.describe.schema_parts import CURSOR, TAGS, ULID
 from service.api.describe.schemas import sort_keys
 from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
 from service.api.represent.fields import PARAMETER
@@ -12,10 +12,14 @@ from service.model.query import DEFAULT_LIMIT, MAX_LIMIT
 
 
 def parameters(
-    operation: Operation, version: int, attributes: Sequence[str]
+    operation: Operation, version: int, attributes: Sequence[str], require_if_match: bool
 ) -> list[dict[str, Any]]:
     """The parameters of an operation in one version. ``attributes`` are the declared ones."""
-    return [_parameter(name, version, attributes) for name in _names(operation, version)]
+    found = [_parameter(name, version, attributes) for name in _names(operation, version)]
+    if operation is PATCH_ITEM and require_if_match:
+        # A PUT may send If-None-Match instead, which OpenAPI cannot say.
+        return [one | {"required": one["required"] or one["name"] == "If-Match"} for one in found]
+    return found
 
 
 def _names(operation: Operation, version: int) -> list[str]:
@@ -63,24 +67,19 @@ def _in(place: str, name: str, text: str, schema: Any, required: bool = False) -
     return {"in": place, "name": name, "description": text, "schema": schema, "required": required}
 
 
-_TAGS = {
-    "type": "string",
-    "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$',
-    "description": 'For example "7-5d41402a", quotes included',
-}
 _KEY = {"type": "string", "pattern": "^[!#-~]{1,255}$"}
 _HEADER_PARAMETERS = {
     "if-match": _in(
         "header",
         "If-Match",
         "Entity tags; the item must have one of them",
-        _TAGS,
+        TAGS,
     ),
     "if-none-match": _in(
         "header",
         "If-None-Match",
         "Entity tags; the item must have none of them",
-        _TAGS,
+        TAGS,
     ),
     "idempotency-key": _in(
         "header",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from service.access.peer import FORWARDED_URL
 from service.api.headers.content_codings import coding_for
 from service.api.headers.media_types import Representation, negotiate
 from service.model.entity_tag import NO_TAGS, TagCondition, parse_tag_condition
@@ -69,13 +70,17 @@ class Sections(dict[Lines, Section | None]):
     def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
         """Set ``parsed``, and cache the section if other requests are likely to have the same.
 
-        None if the request has to be refused.
+        None where it has to be refused, or where links may have to begin as a proxy says.
         """
         field = section.fields.get
         tags = field("if-none-match", "")
         section.parsed = _parsed(field("accept", ""), field("accept-encoding", ""), tags)
-        # Not cached with tags, because a tag belongs to one version of one item.
-        if section.parsed is not None and not tags:
+        if section.parsed is None:
+            return None
+        if section.parsed.wanted.version > 1 and not FORWARDED_URL.isdisjoint(section.fields):
+            return None
+        # Tags are of one version of one item, so that hardly another request has the same.
+        if not tags:
             if len(self) >= _MAX_SECTIONS:
                 self.clear()
             self[lines] = section

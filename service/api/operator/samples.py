@@ -62,7 +62,7 @@ def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterato
     yield Sample(metrics.LIMITER_LOCAL, parts.limiter.local)
     yield Sample(metrics.LIMITER_WORKERS, parts.limiter.workers)
     yield Sample(metrics.LIMITER_KEYS, parts.limiter.keys)
-    yield from _of_memory(parts.budgets, parts.tokens)
+    yield from _of_memory(parts)
     yield from _of_pools(parts.shards)
     yield from _of_facts(facts)
     if connections.number is not None:
@@ -98,11 +98,12 @@ def _of_near_cache(near: NearCache[Stored], reader: Reader) -> Iterator[Sample]:
     yield Sample(metrics.NEAR_ON, near.on)
 
 
-def _of_memory(budgets: Budgets, tokens: TokenVerifier) -> Iterator[Sample]:
-    for budget in budgets:
+def _of_memory(parts: Parts) -> Iterator[Sample]:
+    for budget in parts.budgets:
         yield Sample(metrics.HELD_BYTES, budget.used_bytes, (budget.name,))
         yield Sample(metrics.HELD_REFUSED, budget.refused, (budget.name,))
-    yield Sample(metrics.HELD_BYTES, tokens.cached_bytes, ("tokens",))
+    yield Sample(metrics.HELD_BYTES, parts.tokens.cached_bytes, ("tokens",))
+    yield Sample(metrics.HELD_BYTES, parts.limiter.leases.held_bytes, ("limiter",))
 
 
 def _of_pools(shards: Shards) -> Iterator[Sample]:

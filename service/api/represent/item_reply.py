@@ -6,6 +6,7 @@ from service import native
 from service.access.credential_kinds import HEADERS
 from service.api.headers.content_codings import encode
 from service.api.headers.media_types import Representation
+from service.api.public_url import PublicUrl
 from service.api.represent import v2
 from service.api.represent.fields import select, tag_suffix
 from service.api.request import Reply
@@ -28,7 +29,7 @@ class ItemReplies:
     def __init__(
         self,
         cache_control: str,
-        public_url: str,
+        public_url: PublicUrl,
         cors: bool = False,
         deprecation: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -39,7 +40,7 @@ class ItemReplies:
         vary = f"{VARY}, Origin" if cors else VARY
         headers = [("cache-control", cache_control), ("vary", vary)]
         self._headers = {1: [*headers, *deprecation], 2: headers}
-        self.base_url = public_url.rstrip("/")
+        self.public_url = public_url
 
     def of_stored(
         self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
@@ -47,18 +48,36 @@ class ItemReplies:
         """The item in this representation, or 304 if the client has it.
 
         A representation is made once as long as this worker keeps the item, up to a number of them.
+        Links begin with ``http.public_url``.
         """
         prepared = stored.representations.get((wanted, coding))
         if prepared is None:
             if len(stored.representations) >= _MAX_PREPARED:
                 stored.representations.clear()
-            prepared = self._prepared(stored, wanted, coding)
+            prepared = self._prepared(stored, wanted, coding, self.public_url.setting)
             stored.representations[wanted, coding] = prepared
         if known is not NO_TAGS and known.matches_weakly(stored.entry):
             return Reply(304, prepared.validators)
         return Reply(200, prepared.headers, prepared.body)
 
-    def whole(self, item: Item, wanted: Representation, status: int = 200) -> Reply:
+    def of_stored_at(
+        self,
+        stored: Stored,
+        wanted: Representation,
+        coding: str,
+        known: TagCondition,
+        base_url: str,
+    ) -> Reply:
+        """The same with links that begin with ``base_url``."""
+        if wanted.version == 1 or base_url == self.public_url.setting:
+            return self.of_stored(stored, wanted, coding, known)
+        # Not kept, because otherwise X-Forwarded-Host could be used to fill an item's memory.
+        prepared = self._prepared(stored, wanted, coding, base_url)
+        if known.matches_weakly(stored.entry):
+            return Reply(304, prepared.validators)
+        return Reply(200, prepared.headers, prepared.body)
+
+    def whole(self, item: Item, wanted: Representation, base_url: str, status: int = 200) -> Reply:
         """An item that was just written; with Location if ``status`` is 201."""
         headers = [
             ("content-type", wanted.media_type),
@@ -66,20 +85,24 @@ class ItemReplies:
         ]
         if status == 201:
             name = native.format_id(item.id)
-            headers.append(("location", self.base_url + ITEMS.path(wanted.version, name)))
-        return Reply(status, headers, self._body(item, wanted))
+            headers.append(("location", base_url + ITEMS.path(wanted.version, name)))
+        return Reply(status, headers, _body(item, wanted, base_url))
 
-    def selected(self, item: Item, wanted: Representation, fields: frozenset[str]) -> Reply:
+    def selected(
+        self, item: Item, wanted: Representation, fields: frozenset[str], base_url: str
+    ) -> Reply:
         """The item with only these members of its data."""
         assert item.data is not None
         validators = self._validators(item, wanted, tag_suffix(fields))
         headers = [("content-type", wanted.media_type), *validators]
         shown = item._replace(data=select(item.data, fields))
-        return Reply(200, headers, self._body(shown, wanted))
+        return Reply(200, headers, _body(shown, wanted, base_url))
 
-    def changed(self, item: Item, wanted: Representation, status: int, minimal: bool) -> Reply:
+    def changed(
+        self, item: Item, wanted: Representation, base_url: str, status: int, minimal: bool
+    ) -> Reply:
         """The item after a write; ``Prefer: return=minimal`` drops the body (RFC 7240 4.2)."""
-        reply = self.whole(item, wanted, status)
+        reply = self.whole(item, wanted, base_url, status)
         if not minimal:
             return reply
         headers = [(n, v) for n, v in reply.headers if n != "content-type"]
@@ -90,11 +113,13 @@ class ItemReplies:
         """304: the headers of the 200 answer that caches need (RFC 9110 section 15.4.5)."""
         return Reply(304, self._validators(item, wanted, tag_suffix(fields)))
 
-    def _prepared(self, stored: Stored, wanted: Representation, coding: str) -> Prepared:
+    def _prepared(
+        self, stored: Stored, wanted: Representation, coding: str, base_url: str
+    ) -> Prepared:
         entry = stored.entry
         body = entry.body
         if wanted.version == 2:
-            body = self._body(entry.item(id_of(body)), wanted)
+            body = _body(entry.item(id_of(body)), wanted, base_url)
         coded = encode(body, coding)
         validators = self._validators(entry, wanted, "" if coded is None else f"-{coding}")
         headers = [("content-type", wanted.media_type), *validators]
@@ -102,11 +127,12 @@ class ItemReplies:
             headers.append(("content-encoding", coding))
         return Prepared(validators, headers, body if coded is None else coded)
 
-    def _body(self, item: Item, wanted: Representation) -> bytes:
-        return render(item) if wanted.version == 1 else v2.render(item, self.base_url)
-
     def _validators(
         self, item: Tagged, wanted: Representation, suffix: str = ""
     ) -> list[tuple[str, str]]:
         tag = entity_tag(item, wanted.tag_suffix + suffix)
         return [("etag", tag), *self._headers[wanted.version]]
+
+
+def _body(item: Item, wanted: Representation, base_url: str) -> bytes:
+    return render(item) if wanted.version == 1 else v2.render(item, base_url)

@@ -16,7 +16,7 @@ from service.model.resource import ITEMS
 
 # Allowed but ignored, so that a client can send a document back as it was read.
 _DOCUMENT = ["data", "jsonapi", "links", "meta"]
-_RESOURCE = ["type", "id", "attributes", "links", "meta", "relationships"]
+_RESOURCE = ["type", "id", "lid", "attributes", "links", "meta", "relationships"]
 
 
 def parse_body(body: bytes, item_id: bytes | None) -> bytes:
@@ -63,6 +63,9 @@ def _resource_members(body: bytes) -> Mapping[str, bytes]:
         wrong.append(
             Location("must be empty, because items have none", pointer="/data/relationships")
         )
+    # A client's own name for what has no id yet; nothing in a document of one resource needs it.
+    if not members.get("lid", b'"').startswith(b'"'):
+        wrong.append(Location("is not text", pointer="/data/lid"))
     if wrong:
         raise InvalidContent("The resource object is not that of an item.", *wrong)
     return members

@@ -85,6 +85,8 @@ def test_bare_lines_are_data_whatever_they_hold(bulk: Bulk) -> None:
         ('{"a":1}\n'.encode("utf-16"), "not UTF-8 text"),
         (b"\x28\xb5\x2f\xfd....", "zstd -dc"),
         (b"PK\x03\x04....", "unzip -p"),
+        (b'[{"a":1},{"a":2}]', "jq -c '.[]'"),
+        (b'\xef\xbb\xbf\n [\n  {"a":1}\n]\n', "jq -c '.[]'"),
         (gzip.compress(b'{"a":1}\n', mtime=0)[:-9], "cut off"),
         (gzip.compress(b'{"a":1}\n', mtime=0)[:-8] + b"12345678", "damaged"),
         (gzip.compress(b'{"a":1}\n', mtime=0) + b"trailing", "damaged"),

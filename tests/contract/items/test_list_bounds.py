@@ -17,6 +17,7 @@ from service.model.query import Query
 from service.settings import Database
 from service.store.list_reads import ListReads
 from service.store.node_bulkheads import NodeBulkheads
+from tests.fixtures.lists import RELATIVE
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import opened
 
@@ -83,7 +84,7 @@ def test_lists_of_one_caller_leave_turns_to_others(fresh: Database) -> None:
         async with opened(settings) as shards:
             reads = ListReads(NodeBulkheads(1000), 10)
             pages = Pages(shards, reads, frozenset(), settings.timeout_s, 2)
-            lists = ListItems(pages, Cursors(secret), frozenset(), "no-cache", "")
+            lists = ListItems(pages, Cursors(secret), frozenset(), "no-cache", RELATIVE)
             callers = ["alice"] * 6 + ["bob"]
             with _locked(fresh.shards[0][0]) as holder:
                 asked = [asyncio.ensure_future(lists.get(_context(who))) for who in callers]

@@ -172,3 +172,4 @@ def test_hash_bytes_is_stable_and_keeps_parts_apart() -> None:
 def test_etag_hash_is_stable() -> None:
     assert native.etag_hash(b"x") == "80b2cd11"
     assert native.etag_hash(b'{"a": 1}') != native.etag_hash(b'{"a": 2}')
+    assert native.etag_hash(b"x", 0) == native.etag_hash(b"x") != native.etag_hash(b"x", 1)
