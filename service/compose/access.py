@@ -72,9 +72,6 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
         key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
     if issuer is not None:
         key_sets[issuer.name] = KeySet(
-            issuer.load,
-            refresh_s=auth.refresh_s,
-            cooldown_s=_OWN_KEYS_COOLDOWN_S,
-            name=issuer.name,
+            issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S, name=issuer.name
         )
     return key_sets
