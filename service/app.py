@@ -81,8 +81,7 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        held_bytes = settings.memory.limiter_max_bytes
-        limiter = _started(Limiter(limits_redis, settings.http.workers, held_bytes), opened)
+        limiter = _limiter(settings, limits_redis, opened)
         budgets = Budgets.of(settings.memory)
         proxies = checked(
             "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
@@ -92,12 +91,11 @@ async def open_worker() -> Worker:
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
         replies = _replies(settings, public_url, deprecation)
         writer, atomic = _writers(settings, shards, outbox, budgets)
-        schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
-        rules = (settings.writes.require_if_match, settings.http.body_max_bytes, schema)
+        rules = _write_rules(settings)
         changes = ChangeItem(writer, replies, *rules)
         batch = Batch(gate, reader, writer, atomic, *rules, public_url)
-        redis_degradations = partial(degradations, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
+        degraded = partial(degradations, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, degraded, drain.__bool__)
         lists, docs = _build_lists(settings, shards, reads, public_url), _docs(settings)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
@@ -122,6 +120,17 @@ async def open_worker() -> Worker:
             budgets=budgets,
             send_timeout_s=settings.http.send_timeout_s,
         )
+
+
+def _limiter(settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack) -> Limiter:
+    most = settings.memory.limiter_max_bytes
+    return _started(Limiter(redis, settings.http.workers, most), opened)
+
+
+def _write_rules(settings: Settings) -> tuple[bool, int, DataSchema]:
+    """Whether If-Match is required, the most bytes of a body, and the schema of the data."""
+    schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
+    return settings.writes.require_if_match, settings.http.body_max_bytes, schema
 
 
 def _started(part: Part, opened: AsyncExitStack) -> Part:

@@ -36,8 +36,9 @@ mod tests {
 
     #[test]
     fn is_eight_hex_digits_and_follows_the_content() {
-        let tags: std::collections::HashSet<_> =
-            (0..1000u32).map(|n| etag_hash(&n.to_le_bytes(), 7)).collect();
+        let tags: std::collections::HashSet<_> = (0..1000u32)
+            .map(|n| etag_hash(&n.to_le_bytes(), 7))
+            .collect();
         assert_eq!(tags.len(), 1000);
         assert!(tags.iter().all(|tag| {
             tag.len() == 8

@@ -14,6 +14,8 @@ LEASE_S = 10.0
 # withholds no tokens from others; but its use drains only once it is reported.
 IDLE_S, REPORT_S = 3.0, 8.0
 AHEAD_S = 3.0
+# A lease ends early here and late in Redis, because two clocks may differ in speed by 2 %.
+_EARLY, _LATE = 0.98, 1.02
 # By then an idle worker has returned and reported everything, the sweep's period included.
 _GIVEN_BACK_S = REPORT_S + 0.5
 
@@ -69,6 +71,23 @@ class Quota:
     passed: int = 0  # admitted since measured_at
     debt: float = 0.0  # level without Redis at debt_at, see local_level
     debt_at: float = 0.0
+
+    def take(self, call: Call, reply: Reply, now: float, workers_share: float) -> None:
+        """Make the numbers those of a reply; ``workers_share`` is this worker's without Redis."""
+        self.used -= call.used
+        self.left = max(0, reply.n - self.used)
+        self.good_until = call.sent_at + _EARLY * LEASE_S
+        self.forget_at = now + _LATE * LEASE_S
+        self.renew_below = self.left // 2
+        self.renew_at = call.sent_at + LEASE_S / 2
+        self.seq, self.seen = reply.seq, reply.tat
+        self.free, self.level, self.replied_at = reply.free, reply.level, now
+        # Only our own share, because others may take free tokens at any time.
+        share = 2 * (reply.others + 1) if reply.others else 1
+        self.spare = max(0, math.floor(reply.free / share))
+        self.low_below = self.rate.capacity / 2 - reply.free
+        debt = self.local_level(workers_share, now) - call.debt
+        self.debt, self.debt_at = max(0.0, debt), now
 
     def wait_s(self, cost: int, now: float) -> float:
         """Seconds until ``cost`` would pass if no other request uses this quota."""

@@ -17,8 +17,6 @@ from collections.abc import Callable, Collection
 from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
 from service.model.rate import Admission, Rate
 
-# A lease ends early here and late in Redis, because two clocks may differ in speed by 2 %.
-_EARLY, _LATE = 0.98, 1.02
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
 # A quota beside its key, with its places in the dictionary and in the heap: measured, rounded up.
@@ -124,20 +122,7 @@ class QuotaLeases:
         now = self._clock()
         quota = call.quota
         quota.calling = quota.leaving = False
-        quota.used -= call.used
-        quota.left = max(0, reply.n - quota.used)
-        quota.good_until = call.sent_at + _EARLY * LEASE_S
-        quota.forget_at = now + _LATE * LEASE_S
-        quota.renew_below = quota.left // 2
-        quota.renew_at = call.sent_at + LEASE_S / 2
-        quota.seq, quota.seen = reply.seq, reply.tat
-        quota.free, quota.level, quota.replied_at = reply.free, reply.level, now
-        # Only our own share, because others may take free tokens at any time.
-        share = 2 * (reply.others + 1) if reply.others else 1
-        quota.spare = max(0, math.floor(reply.free / share))
-        quota.low_below = quota.rate.capacity / 2 - reply.free
-        debt = quota.local_level(self._share(), now) - call.debt
-        quota.debt, quota.debt_at = max(0.0, debt), now
+        quota.take(call, reply, now, self._share())
         answers: list[tuple[Waiter, Admission]] = []
         late: list[tuple[int, Waiter]] = []
         refused = False

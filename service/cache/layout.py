@@ -11,6 +11,8 @@ tombstone, absent
 invalidation 8 random bytes: an item was changed; its readers ask the primary
 fill lease   8 random bytes: a reader is about to fill the key; its version is 0
 ============ ============================================================================
+
+Kind 1 was an item whose content hash did not depend on its creation. It counts as absent.
 """
 
 import os
@@ -19,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from service.model.item import Item
 
-ITEM, TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE = 1, 2, 3, 4, 5
+TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM = 2, 3, 4, 5, 6
 # The kind of a value is ``value[KIND_AT]``.
 KIND_AT = 12
 
@@ -128,7 +130,7 @@ def kind_of(value: bytes, epoch: int) -> int:
     if len(value) < _STAMP_AND_KIND.size:
         return 0
     seen, _, kind = _STAMP_AND_KIND.unpack_from(value)
-    return kind if seen >= epoch and ITEM <= kind <= FILL_LEASE else 0
+    return kind if seen >= epoch and TOMBSTONE <= kind <= ITEM else 0
 
 
 def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) -> bytes:

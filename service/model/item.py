@@ -33,7 +33,7 @@ class Item(NamedTuple):
         """
         assert self.data is not None
         created_us = (self.created_at - _UNIX) // _MICROSECOND
-        return self.version, native.etag_hash(self.data, created_us)
+        return self.version, native.etag_hash(self.data, created_us % (1 << 64))
 
     @property
     def deleted(self) -> bool:

@@ -77,7 +77,8 @@ class JsonLines(_Lines):
             text = orjson.dumps(said, default=str)
         except TypeError:  # an integer over 64 bits, or half a surrogate pair
             text = b"\x80"
-        if text.isascii():
+        # JSON leaves DEL as it is.
+        if text.isascii() and b"\x7f" not in text:
             return text.decode()
         return json.dumps(said, default=str, separators=(",", ":"))
 

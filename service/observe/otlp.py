@@ -200,18 +200,20 @@ class MetricExport:
             labels = (*metric.labels, "worker") if metric.merge is Merge.EACH else metric.labels
             data: export.Histogram | export.Sum | export.Gauge
             if metric.kind is Kind.HISTOGRAM:
-                spreads = _of(name, labels, host.spreads)
-                histograms = [self._histogram(metric, a, spread, now) for a, spread in spreads]
+                found = _of(name, labels, host.spreads)
+                histograms = [self._histogram(metric, said, spread, now) for said, spread in found]
                 data = export.Histogram(histograms, cumulative)
+            elif metric.kind is Kind.COUNTER:
+                points = self._points(_of(name, labels, host.counters), now)
+                data = export.Sum(points, cumulative, True)
             else:
-                values = host.counters if metric.kind is Kind.COUNTER else host.gauges
-                points = [
-                    export.NumberDataPoint(attributes, self._since_ns, now, value)
-                    for attributes, value in _of(name, labels, values)
-                ]
-                is_counter = metric.kind is Kind.COUNTER
-                data = export.Sum(points, cumulative, True) if is_counter else export.Gauge(points)
+                data = export.Gauge(self._points(_of(name, labels, host.gauges), now))
             yield export.Metric(name, metric.text, "", data)
+
+    def _points(
+        self, found: Iterable[tuple[dict[str, str], float]], now: int
+    ) -> list[export.NumberDataPoint]:
+        return [export.NumberDataPoint(said, self._since_ns, now, value) for said, value in found]
 
     def _histogram(
         self, metric: Described, attributes: dict[str, str], spread: Spread, now: int

@@ -77,13 +77,12 @@ class WorkerBoard:
     def take_slot(self) -> bytes | None:
         """Take the lowest free slot; returns what was last written there, or None.
 
-        The kernel frees the slot when this process ends, even if it is killed. Raises RuntimeError
-        where there are more workers than slots.
+        The kernel frees the slot when this process ends, even if killed. Raises RuntimeError if
+        none is free.
         """
         for slot in range(1, _SLOTS):
-            # An advisory lock of one byte, which does not stop readers. It belongs to the open file
-            # description, because a lock of the process would be lost as soon as any descriptor of
-            # the board is closed, even a duplicate.
+            # Advisory, so that it stops no reader, and of the open file description: a lock of the
+            # process would be lost as soon as any descriptor of the board is closed.
             lock = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0)
             try:
                 fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, lock)

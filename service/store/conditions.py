@@ -44,12 +44,13 @@ def condition(one: Condition, declared: frozenset[Path], parameters: Parameters)
     """The SQL expression that is true for the items that match the condition."""
     if one.path in FIELDS:
         return _on_field(one, parameters)
-    if one.operator in RESIDUAL:
-        # Residual filters need no index, so the value may be of any length.
-        return _on_value(one, _looked_up(one.path, parameters), parameters)
-    if one.path in declared and not (one.operator == "eq" and may_be_too_long(one.values[0])):
-        return _on_value(one, indexed(one.path), parameters)
-    return _by_containment(one, parameters)
+    is_declared = one.path in declared
+    if one.operator == "eq" and (not is_declared or may_be_too_long(one.values[0])):
+        return _by_containment(one, parameters)
+    # No index answers a residual filter, so none has to hold its value, however long it is.
+    by_index = is_declared and one.operator not in RESIDUAL
+    by = indexed(one.path) if by_index else _looked_up(one.path, parameters)
+    return _on_value(one, by, parameters)
 
 
 def _looked_up(path: Path, parameters: Parameters) -> sql.Composed:

@@ -153,11 +153,9 @@ def conninfo(url: str, settings: Database) -> str:
         " -c client_connection_check_interval=500"
         # A new snapshot per statement, because the proof of a replica's freshness relies on it.
         r" -c default_transaction_isolation=read\ committed"
-        # Because JIT compilation and parallel workers take longer to start than our longest
-        # statement.
+        # Because JIT compilation and parallel workers start slower than our longest statement runs.
         " -c jit=off -c max_parallel_workers_per_gather=0"
-        # Because a plan made while a table was small is kept for minutes, and must not scan it
-        # later.
+        # Because a plan made for a small table is kept for minutes, and must not scan a large one.
         " -c enable_seqscan=off"
     )
     return make_conninfo(

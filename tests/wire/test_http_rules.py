@@ -279,9 +279,6 @@ def test_other_codings_are_415(server: Server, coding: str) -> None:
     assert answer.header("accept-encoding") == "gzip, identity"
 
 
-# What Granian answers by itself, with an empty body
-
-
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
@@ -295,6 +292,7 @@ def test_other_codings_are_415(server: Server, coding: str) -> None:
     ],
 )
 def test_unparsable_requests(server: Server, raw: bytes, status: int) -> None:
+    """Granian answers them itself, with an empty body."""
     with Connection(server.port) as connection:
         connection.send(raw)
         answer = connection.answer()

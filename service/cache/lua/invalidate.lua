@@ -26,7 +26,8 @@ if type(stored) == 'table' then
 end
 if #stored == 13 and newer_or_same(stored, invalidation) then
   local kind = stored:byte(13)
-  if kind >= 1 and kind <= 3 then return 0 end
+  -- Item, tombstone, absent, and an item as releases before collections wrote it.
+  if kind == 6 or kind >= 1 and kind <= 3 then return 0 end
   if kind == 4 then invalidation = stored .. invalidation:sub(14) end
 end
 redis.call('SET', KEYS[1], invalidation, 'PX', ARGV[2])
