@@ -1,10 +1,10 @@
 """One worker's side of rate limits that all workers share, each a leaky bucket.
 
-The level of a quota drains by ``Rate.quota`` tokens per ``window_s``; its maximum is ``capacity``.
-Redis keeps it; each worker reserves a few tokens there as a lease and spends them without a call.
-This module uses an injected clock and does no I/O: ``due_calls`` returns the calls to send to Redis
-(the script ``take.lua``), ``replied`` and ``failed`` take their outcome. All workers together admit
-no more than one leaky bucket of that size would.
+A quota's level, kept in Redis, drains by ``Rate.quota`` tokens per ``window_s``; its maximum is
+``capacity``. Each worker reserves tokens as a lease and spends them without a call. This module
+uses an injected clock and does no I/O: ``due_calls`` returns the calls of the script ``take.lua``,
+``replied`` and ``failed`` take their outcome. All workers together admit no more than one leaky
+bucket of that size would.
 """
 
 import heapq

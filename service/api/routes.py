@@ -1,4 +1,4 @@
-"""Every route of ours, and the way of a request to its endpoint."""
+"""Every route of the service, and the router from a request to its endpoint."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -26,7 +26,7 @@ PROBES = ("/livez", "/readyz")
 # Open to requests from this machine; others need the scope items:admin.
 METRICS_PATH = "/metrics"
 STATUS_PATH = "/status"
-# Open without credentials, as is whatever is below /.well-known/ (RFC 8615) and /docs.
+# Open without credentials, like all paths below /.well-known/ (RFC 8615) and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 _OPEN_BELOW = ("/.well-known/", "/docs/")
 
@@ -73,7 +73,7 @@ ROUTES = [*(route for version in (None, *VERSIONS) for route in _item_routes(ver
 
 
 def documented() -> list[Documented]:
-    """All routes, as the OpenAPI document shows them."""
+    """All routes, for the OpenAPI document."""
     return [Documented(*route) for route in ROUTES]
 
 
@@ -116,10 +116,10 @@ def endpoints(
 
 
 class Router:
-    """Answers every request: who asks and is there room, then which route, then its scope.
+    """Answers every request: authentication, rate limit, route, scope, endpoint.
 
     ``endpoints`` are ours by the id of their operation; ``more`` are the routes (method, path,
-    endpoint) that a Robyn application adds. Raises ValueError where one of those is ours.
+    endpoint) that a Robyn application adds. Raises ValueError if one of them is also ours.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Router:
             (route.method, route.path, _checked(route, endpoints[route.operation.id]))
             for route in ROUTES
         )
-        # The second half: the answer to a request that ``enter`` let in.
+        # The second half: the answer to a request that ``enter`` admitted.
         self.answer = RoutedEndpoints([*ours, *more])
 
     async def __call__(self, context: RequestContext) -> Reply:
@@ -142,18 +142,18 @@ class Router:
         return await self.answer(context)
 
     async def enter(self, context: RequestContext) -> None:
-        """Authenticate and count, by path, so that what is no route costs no less.
+        """Authenticate and count the request, even if its path has no route.
 
         Raises what ``Gate.enter`` raises.
         """
         path = context.path
         if context.caller is not None or path in PROBES or context.method == "OPTIONS":
-            # The hot path has let it in; probes must always get through; and a browser's
-            # preflight never carries credentials.
+            # The hot path has admitted it already; probes must always get through; and a browser's
+            # preflight has no credentials.
             return
         if _is_for_operators(path) and self._gate.is_local(context):
             return
-        # CONNECT names a host, not a path, so there is nothing that credentials could open.
+        # CONNECT names a host, not a path, so credentials would be useless.
         is_open = path in OPEN_PATHS or path.startswith(_OPEN_BELOW) or context.method == "CONNECT"
         await (self._gate.enter_unknown if is_open else self._gate.enter)(context)
 
@@ -163,13 +163,13 @@ def _is_for_operators(path: str) -> bool:
 
 
 def _checked(route: Route, endpoint: Endpoint) -> Endpoint:
-    """The endpoint behind what can be checked before anything else of the request is read."""
+    """The endpoint, preceded by the checks that need nothing of the request's content."""
     scope = route.operation.scope
 
     async def in_scope(context: RequestContext) -> Reply:
         caller = context.caller
         assert caller is not None
-        # A batch may hold writes alone, which are all checked once it is parsed.
+        # A batch may have only writes, so its scopes are checked once it is parsed.
         if route.operation is not operations.BATCH or not caller.may(scopes.WRITE):
             scopes.require(caller, scope)
         return await endpoint(context)

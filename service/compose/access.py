@@ -64,9 +64,7 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
     key_sets = {}
     for entry in (*auth.issuers, *([(auth.issuer, auth.jwks)] if auth.jwks else [])):
         if len(entry) != 2:
-            raise SettingsError(
-                "auth.issuers: each entry must be an iss and its key set's file or URL"
-            )
+            raise SettingsError("auth.issuers: each entry is an iss and its key set (file or URL)")
         name, jwks = entry
         source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
         key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)

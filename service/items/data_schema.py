@@ -1,7 +1,7 @@
-"""A JSON Schema (draft 2020-12) that an installation may set for the data of its items.
+"""An installation's optional JSON Schema (draft 2020-12) for the data of its items.
 
-It is checked on every write over HTTP and every line of an import, on the value digit for digit;
-items that are there already are not looked at.
+It is checked on every write over HTTP and every line of an import, with exact numbers; existing
+items are not checked.
 """
 
 from collections.abc import Iterator
@@ -17,22 +17,22 @@ from service.model.locations import MAX_LOCATIONS, Locations
 
 
 class DataSchema:
-    """The rules for data. ``validator`` None: any object will do."""
+    """The schema of data. ``validator`` None: any object is valid."""
 
     def __init__(self, validator: jsonschema_rs.Draft202012Validator | None = None) -> None:
         self._validator = validator
 
     @classmethod
     def in_file(cls, file: str) -> "DataSchema":
-        """The schema in a file; "" for none. Raises ValueError and OSError.
+        """The schema in a file; "" for no schema. Raises ValueError and OSError.
 
-        References lead nowhere but into the schema itself.
+        References must be within the schema itself.
         """
         if not file:
             return cls()
         try:
             schema = orjson.loads(Path(file).read_bytes())
-            # The caller knows the values; messages that repeat them would have no bound.
+            # Shortened, because messages that repeat the value would have no bound.
             validator = jsonschema_rs.Draft202012Validator(schema, mask="the value", offline=True)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
@@ -43,15 +43,15 @@ class DataSchema:
         return self._validator is not None
 
     def first_violation(self, data: bytes, at: str) -> Location | None:
-        """The first location where data that is at the pointer ``at`` breaks the rules."""
+        """The first violation in data at the pointer ``at``."""
         return next(self._violations(data, at), None)
 
     def check_sent(self, data: bytes, at: str) -> None:
-        """Raises InvalidContent for data that was sent at the pointer ``at``."""
+        """Raises InvalidContent for invalid data at the pointer ``at`` of a body."""
         self._check(data, at, InvalidContent, "The data does not match its schema.")
 
     def check_patched(self, data: bytes, at: str) -> bytes:
-        """The data as it is. Raises PatchResultInvalid, with locations in the patched item."""
+        """The data, unchanged. Raises PatchResultInvalid, with locations in the patched item."""
         detail = "The patched data would not match its schema."
         self._check(data, at, PatchResultInvalid, detail)
         return data
@@ -65,7 +65,7 @@ class DataSchema:
         if self._validator is not None:
             for found in self._validator.iter_errors(value_of(data)):
                 yield Location(
-                    f"breaks the schema: {found.message[:300]}",
+                    f"violates the schema: {found.message[:300]}",
                     pointer=_pointer(at, found.instance_path),
                 )
 

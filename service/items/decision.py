@@ -1,7 +1,8 @@
-"""What becomes of an item, decided on its locked row: existence, owner, If-Match, If-None-Match.
+"""Decides a change on the item's locked row: existence, owner, If-Match, If-None-Match.
 
-Each function makes the decision of one request; the order of the checks is that of docs/api.md. A
-deleted item's id stays its owner's, because links to it would otherwise lead to another's data.
+Each function returns the decision of one request; docs/api.md has the order of the checks. A
+deleted item's id stays reserved for its owner, because links to it would otherwise lead to
+another's data.
 """
 
 from collections.abc import Callable
@@ -16,19 +17,19 @@ from service.model.item import Item
 
 
 class Conditions(NamedTuple):
-    """The preconditions of one request; None where the header was not sent."""
+    """The preconditions of one request; None if the header was not sent."""
 
     if_match: TagCondition | None = None
     if_none_match: TagCondition | None = None
 
 
 def creating(caller: Caller, data: bytes) -> Decide:
-    """A new item under an id that was minted for it."""
+    """A new item with a newly minted id."""
     return lambda _: Change("created", data, caller.subject)
 
 
 def replacing(caller: Caller, data: bytes, conditions: Conditions) -> Decide:
-    """The item with other data; a new one where there is none, or the caller's own tombstone."""
+    """The item with new data; a new item if there is none, or only the caller's own tombstone."""
 
     def decide(row: Item | None) -> Change:
         current = _living(row)
@@ -42,7 +43,7 @@ def replacing(caller: Caller, data: bytes, conditions: Conditions) -> Decide:
 
 
 def patching(caller: Caller, patched: Callable[[Item], bytes], conditions: Conditions) -> Decide:
-    """The item with the data that ``patched`` makes of it."""
+    """The item with the data that ``patched`` returns."""
 
     def decide(row: Item | None) -> Change:
         current = _existing(row)
@@ -54,7 +55,7 @@ def patching(caller: Caller, patched: Callable[[Item], bytes], conditions: Condi
 
 
 def deleting(caller: Caller, conditions: Conditions) -> Decide:
-    """A tombstone instead of the item."""
+    """A tombstone in place of the item."""
 
     def decide(row: Item | None) -> Change:
         current = _existing(row)
@@ -77,13 +78,13 @@ def _existing(row: Item | None) -> Item:
 
 
 def _check_owner(caller: Caller, row: Item | None) -> None:
-    """Raises NotOwner, for another's tombstone as well."""
+    """Raises NotOwner, even for another owner's tombstone."""
     if row is not None and row.owner_id != caller.subject and not caller.may(scopes.ADMIN):
         raise NotOwner("Only the item's owner or an admin may change it.")
 
 
 def _check(current: Item | None, conditions: Conditions) -> None:
-    """If-Match, If-None-Match, in that order. Raises PreconditionFailed."""
+    """Check If-Match, then If-None-Match. Raises PreconditionFailed."""
     if conditions.if_match is not None and not conditions.if_match.matches_strongly(current):
         raise precondition_failed("if-match", current)
     if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(current):

@@ -1,4 +1,4 @@
-"""How the attempts at a change are made, the same for one item and for an atomic batch."""
+"""Deadline, retries and deduplication of writes, shared by single writes and atomic batches."""
 
 import asyncio
 import random
@@ -27,16 +27,16 @@ from service.store.write.request import ItemRequest
 T = TypeVar("T")
 Attempt: TypeAlias = Callable[[], Awaitable[T]]
 
-# How long a request waits for one with the same key in another worker, and how often it looks.
+# How long a request waits for one with the same key in another worker, and its polling interval.
 _PATIENCE_S = 1.0
 _LOOK_AGAIN_S = (0.02, 0.05)
-# As metrics name them.
+# Their names in metrics.
 _RESULTS: Mapping[type[object], str] = {
     RequestInProgress: "conflict",
     IdempotencyKeyReused: "mismatch",
 }
 
-# As objects an item and its patch take about so many times as much as their texts.
+# Memory of an item and its patch as objects, per byte of their texts.
 _OBJECTS_PER_BYTE = 40
 _PATCHING_WAITING = 16
 
@@ -59,17 +59,17 @@ class WritePolicy:
     """One worker's policy.
 
     * One deadline, ``timeout_s`` after the call. When it passes, requests without a key whose
-      COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and what has not been
-      decided about them yet is left undone.
+      COMMIT was sent get OutcomeUnknown; all others get DatabaseTimeout, and undecided changes are
+      dropped.
     * An attempt that fails with ``run_again`` is repeated, with growing random pauses.
-    * Where a bucket has moved to another shard, the map is loaded and the attempt repeated.
+    * If a bucket has moved to another shard, the map is loaded and the attempt repeated.
     * Large patches are decided in a thread, as many at a time as ``patches`` holds, at least one.
     * Requests with the same key run one at a time. In this worker the first one's outcome
       answers the others; for one in another worker they wait ``_PATIENCE_S``, then get
       RequestInProgress.
 
-    An attempt must end at once when it is cancelled, because the deadline waits for that. Belongs
-    to the running event loop.
+    An attempt must end at once when cancelled, because the deadline waits for that. Belongs to the
+    running event loop.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class WritePolicy:
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
-        """A block in which to change something with large patches. Raises Overloaded."""
+        """A context for a change with large patches. Raises Overloaded."""
         async with AsyncExitStack() as block:
             try:
                 await block.enter_async_context(self._patching.entered(None, self.timeout_s))
@@ -112,7 +112,7 @@ class WritePolicy:
     async def together(
         self, requests: Sequence[ItemRequest], attempt: Attempt[list[Outcome]]
     ) -> list[Outcome]:
-        """The outcomes of several requests, in order, of one attempt at all of them."""
+        """The outcomes of several requests, in order, from attempts at all of them together."""
         with _refusals_counted():
             outcomes = await self._in_time(requests, self._attempts(attempt, self._clock()))
         for request, outcome in zip(requests, outcomes, strict=True):

@@ -77,8 +77,8 @@ class WorkerBoard:
     def take_slot(self) -> bytes | None:
         """Take the lowest free slot; returns what was last written there, or None.
 
-        The kernel frees the slot when this process ends, even if it is killed. Raises RuntimeError
-        where there are more workers than slots.
+        The kernel frees the slot when this process ends, even if killed. Raises RuntimeError if
+        none is free.
         """
         for slot in range(1, _SLOTS):
             # Advisory, so that it stops no reader, and of the open file description: a lock of the

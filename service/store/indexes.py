@@ -1,10 +1,10 @@
-"""The indexes that lists are answered from, built without holding up writes.
+"""The indexes for lists, built without blocking writes.
 
-An index of ``items`` is one on the parent table, which every new partition copies, and one on
-each partition, attached to it. The parent's is declared in an instant; on partitions with rows
-the work is done by CREATE INDEX CONCURRENTLY, which may be cut off anywhere: what it leaves is
-an invalid index that is dropped and built anew. Names end in a hash of the definition, so an
-index whose definition changes is another one.
+An index of ``items`` consists of one on the parent table, which every new partition copies, and one
+on each partition, attached to it. Declaring the parent's is instant; on partitions with rows CREATE
+INDEX CONCURRENTLY does the work. If that is interrupted, it leaves an invalid index, which is
+dropped and rebuilt. Names end in a hash of the definition, so that an index with a changed
+definition is a new one.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from service.store.connection import Row
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
-# One for the long work of building, one for each instant of declaring and attaching.
+# One lock for building, which takes long, and one for declaring and attaching.
 _BUILDING = 0x696E6478
 _DECLARING = 0x696E6479
 _PREFIX = "items_list_"
 _LIVING = sql.SQL("WHERE data IS NOT NULL")
 
-# Taking a table's lock makes every later writer wait, so we rather give up and come back.
+# Short, because waiting for a table's lock blocks every later writer: we retry instead.
 _LOCK_TIMEOUT = "2s"
 _ATTEMPTS = 60
 _PAUSE_S = 0.5
@@ -40,9 +40,9 @@ class _Index(NamedTuple):
 
 
 def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
-    """Make the parents of missing indexes, drop those of attributes no longer declared.
+    """Create the parents of missing indexes, and drop those of attributes no longer declared.
 
-    On a shard whose partitions are yet to be made this is all there is to do.
+    On a shard without partitions that is sufficient.
     """
     wanted = _wanted(connection, attributes)
     query = """SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -61,7 +61,7 @@ def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
 def build_indexes(
     connection: Connection, attributes: Iterable[Path], progress: Callable[[str], None]
 ) -> None:
-    """Build and attach what the partitions lack. One process at a time does it in a database."""
+    """Build and attach missing partition indexes, one process per database at a time."""
     missing = [
         (index, partition)
         for index in _wanted(connection, attributes)
@@ -75,7 +75,7 @@ def build_indexes(
             progress(f"index {number} of {len(missing)}: {index.name} on {partition}")
             _build(connection, index, partition)
         for partition in sorted({partition for _, partition in missing}):
-            # The planner knows an expression's values only from its index's statistics.
+            # Because the planner's statistics of an expression come from its index.
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(partition)))
 
 
@@ -84,7 +84,7 @@ def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[_Index]:
         "living": sql.SQL("(id)"),
         "owner": sql.SQL("(owner_id, id)"),
         "created": sql.SQL("(created_at, id)"),
-        # A reader looks through the whole pending list, so it is kept short.
+        # Short, because every read scans the whole pending list.
         "data": sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)"),
     }
     wanted = [_index(connection, label, columns) for label, columns in definitions.items()]
@@ -129,9 +129,9 @@ def _build(connection: Connection, index: _Index, partition: str) -> None:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """Outside of transactions, holding a lock; asked for again and again, never waited for.
+    """Hold a lock outside of transactions; it is polled, never waited for.
 
-    A statement that waits is a transaction that CREATE INDEX CONCURRENTLY would wait for in turn.
+    Because a waiting statement is a transaction, for which CREATE INDEX CONCURRENTLY would wait.
     """
     connection.commit()
     connection.autocommit = True
@@ -148,7 +148,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _patiently(connection: Connection, statement: sql.Composed) -> None:
-    """Run a statement that locks a whole table for an instant, as soon as its lock is free."""
+    """Run a statement that briefly locks a whole table, as soon as the lock is free."""
     for attempt in range(_ATTEMPTS):
         try:
             with connection.transaction():

@@ -1,4 +1,4 @@
-"""An item as an answer: body, entity tag, and the fields that caches and clients go by."""
+"""Answers with an item: body, entity tag, and fields for caches and clients."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ from service.model.item import Item
 from service.model.item_json import id_of, render
 from service.model.resource import ITEMS
 
-# Representations kept per item, of some thirty that can be asked for: the near cache budgets two
-# per large body, so that more would make a worker larger than its setting says.
+# Representations kept per item, of about thirty possible ones. The near cache budgets two per large
+# body, so more would make a worker exceed its setting.
 _MAX_PREPARED = 4
 
 VARY = ", ".join(("Accept", "Accept-Encoding", *HEADERS))
@@ -33,9 +33,9 @@ class ItemReplies:
         cors: bool = False,
         deprecation: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """``cors``: answers depend on Origin too, also those to requests without one.
+        """``cors``: answers vary by Origin, even those to requests without one.
 
-        ``deprecation`` are fields of version 1 alone.
+        ``deprecation`` are fields of version 1 only.
         """
         vary = f"{VARY}, Origin" if cors else VARY
         headers = [("cache-control", cache_control), ("vary", vary)]
@@ -45,10 +45,10 @@ class ItemReplies:
     def of_stored(
         self, stored: Stored, wanted: Representation, coding: str, known: TagCondition
     ) -> Reply:
-        """The item in this representation, or that the client has it already (304).
+        """The item in this representation, or 304 if the client has it.
 
-        A representation is made once for as long as this worker keeps the item, if it is one of
-        few. For requests whose links begin as the setting says.
+        A representation is made once as long as this worker keeps the item, up to a number of them.
+        Links begin with ``http.public_url``.
         """
         prepared = stored.representations.get((wanted, coding))
         if prepared is None:
@@ -71,14 +71,14 @@ class ItemReplies:
         """The same with links that begin with ``base_url``."""
         if wanted.version == 1 or base_url == self.public_url.setting:
             return self.of_stored(stored, wanted, coding, known)
-        # Not kept, because whoever sends X-Forwarded-Host could fill the memory of an item.
+        # Not kept, because otherwise X-Forwarded-Host could be used to fill an item's memory.
         prepared = self._prepared(stored, wanted, coding, base_url)
         if known.matches_weakly(stored.entry):
             return Reply(304, prepared.validators)
         return Reply(200, prepared.headers, prepared.body)
 
     def whole(self, item: Item, wanted: Representation, base_url: str, status: int = 200) -> Reply:
-        """An item that was just written; with 201 its Location too."""
+        """An item that was just written; with Location if ``status`` is 201."""
         headers = [
             ("content-type", wanted.media_type),
             *self._validators(item, wanted),
