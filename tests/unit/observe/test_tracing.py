@@ -53,7 +53,11 @@ def test_a_share_of_the_others_is_drawn_within_the_same_rate() -> None:
     ours = traces(0.1, 10**9, now)
     assert 800 < sum(ours.samples_new() for _ in range(10_000)) < 1200
     few = traces(1.0, 2, now)
-    assert [few.samples_new(), few.samples_caller(SAMPLED), few.samples_new()] == [True, True, False]
+    assert [few.samples_new(), few.samples_caller(SAMPLED), few.samples_new()] == [
+        True,
+        True,
+        False,
+    ]
     assert not any(traces(0.0, 10, now).samples_new() for _ in range(1000))
 
 
