@@ -1,4 +1,4 @@
-"""A former primary that comes back as it was, and still takes writes, is not believed."""
+"""A former primary that comes back unchanged and still takes writes, is ignored."""
 
 import asyncio
 import os
@@ -80,7 +80,7 @@ def test_of_two_primaries_the_higher_timeline_counts(
 ) -> None:
     stack = Stack(two_shards.shards, two_shards.redis_url)
     running = start_service(stack, tmp_path, HOTSHELF_HTTP_WORKERS="2")
-    said = "shard 0: node 0 takes writes on timeline 1 and is not believed"
+    said = "shard 0: node 0 takes writes on timeline 1 and is ignored"
     try:
         with running.client() as owner:
             urls = [_create(owner) for _ in range(ITEMS)]
