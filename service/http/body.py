@@ -11,7 +11,8 @@ Content-Length bounds the size.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Awaitable, Mapping
+from typing import Self
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
 
@@ -43,13 +44,28 @@ _DROPPING_S = 2.0
 _AT_ONCE_BYTES = 64 << 10
 
 
+class _Chunks:
+    """What Granian's iterator gives; that one cannot be iterated over again, to go on."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, exchange: AsyncIterable[bytes]) -> None:
+        self._inner = aiter(exchange)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._inner.__anext__()
+
+
 class Body:
     """One request's body: ``read`` it once; ``drop`` what was not read, once it was answered.
 
     ``is_unread``: there may be more of it, and no reason not to wait for it.
     """
 
-    __slots__ = ("_exchange", "_headers", "_lease", "_limit", "_max_bytes", "is_unread")
+    __slots__ = ("_chunks", "_exchange", "_headers", "_lease", "_limit", "_max_bytes", "is_unread")
 
     def __init__(
         self,
@@ -61,6 +77,8 @@ class Body:
     ) -> None:
         self._headers = headers
         self._exchange = exchange
+        # Once one was made, there is no other.
+        self._chunks: _Chunks | None = None
         self._max_bytes = max_bytes
         self._limit = limit
         self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
@@ -103,7 +121,7 @@ class Body:
         dropped_bytes = 0
         with contextlib.suppress(TimeoutError, ProtocolClosed):
             async with asyncio.timeout(_DROPPING_S):
-                async for chunk in self._exchange:
+                async for chunk in self._chunks or self._exchange:
                     dropped_bytes += len(chunk)
                     if not chunk or dropped_bytes > _DROPPED_MAX_BYTES:
                         return
@@ -123,7 +141,8 @@ class Body:
     async def _receive_chunks(self) -> bytes:
         pieces: list[bytes] = []
         size = ends = 0
-        async for chunk in self._exchange:
+        self._chunks = _Chunks(self._exchange)
+        async for chunk in self._chunks:
             ends += not chunk
             size += len(chunk)
             if size > self._max_bytes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -41,13 +41,8 @@ _OBJECTS_PER_BYTE = 40
 _PATCHING_WAITING = 16
 
 
-@contextmanager
-def _refusals_counted() -> Iterator[None]:
-    try:
-        yield
-    except (RequestInProgress, IdempotencyKeyReused) as error:
-        IDEMPOTENCY.add(1, _RESULTS[type(error)])
-        raise
+def _count_refusal(error: RequestInProgress | IdempotencyKeyReused) -> None:
+    IDEMPOTENCY.add(1, _RESULTS[type(error)])
 
 
 def _count(outcome: Outcome) -> None:
@@ -104,8 +99,11 @@ class WritePolicy:
             return await self._in_time([request], self._attempts(attempt, now_s))
         work = partial(self._attempts, attempt, now_s)
         flight = self._flights.run(request.claim, work, now_s + _PATIENCE_S)
-        with _refusals_counted():
+        try:
             outcome = await self._in_time([request], flight)
+        except (RequestInProgress, IdempotencyKeyReused) as error:
+            _count_refusal(error)
+            raise
         _count(outcome)
         return outcome
 
@@ -113,8 +111,11 @@ class WritePolicy:
         self, requests: Sequence[ItemRequest], attempt: Attempt[list[Outcome]]
     ) -> list[Outcome]:
         """The outcomes of several requests, in order, from attempts at all of them together."""
-        with _refusals_counted():
+        try:
             outcomes = await self._in_time(requests, self._attempts(attempt, self._clock()))
+        except (RequestInProgress, IdempotencyKeyReused) as error:
+            _count_refusal(error)
+            raise
         for request, outcome in zip(requests, outcomes, strict=True):
             if request.claim is not None:
                 _count(outcome)

@@ -108,6 +108,12 @@ def test_passwords_are_masked_in_every_form(tmp_path: Path, url: str) -> None:
     assert "postgresql://u@h/d" in rows
 
 
+@pytest.mark.parametrize("value", ["75", "620"])
+def test_idle_connections_may_outlive_those_of_balancers(value: str) -> None:
+    loaded, _ = setting_sources.load({"HOTSHELF_HTTP_IDLE_TIMEOUT_S": value})
+    assert loaded.http.idle_timeout_s == float(value)
+
+
 def test_lists_in_the_environment_may_have_commas() -> None:
     env = {
         "HOTSHELF_LISTS_ATTRIBUTES": "v,rank, a.b  c",

@@ -247,6 +247,18 @@ def test_a_field_that_is_not_ascii_is_400(
         ]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_line_that_is_not_ascii_counts_for_nothing(
+    client: httpx.Client, port: int, authorization: str, order: int
+) -> None:
+    """Granian shows such a line nowhere beside another of its name: the other one decides."""
+    url = new_item(client)
+    tag = client.get(url).headers["etag"]
+    for field, status in ((f"If-None-Match: {tag}", 304), ('If-None-Match: "x"', 200)):
+        lines = [field, 'If-None-Match: "\xfc"'][::order]
+        assert ask(port, request("GET", url, authorization, *lines)).status == status
+
+
 @pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n"])
 @pytest.mark.parametrize("target", [f"GET {NOBODY}", f"DELETE {NOBODY}", "GET /livez"])
 def test_exactly_one_host(port: int, authorization: str, target: str, hosts: str) -> None:
