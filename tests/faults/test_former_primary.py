@@ -109,7 +109,9 @@ def _settings(stack: EmbeddedStack) -> Database:
     return Database(shards=tuple(map(tuple, stack.shards)), buckets=4)
 
 
-def test_it_is_not_believed_alone_either_by_whoever_starts_then(two_shards: EmbeddedStack) -> None:
+def test_a_worker_that_starts_then_ignores_it_even_if_it_is_alone(
+    two_shards: EmbeddedStack,
+) -> None:
     """Another shard's database remembers the promotion; the new primary is away."""
     settings = _settings(two_shards)
     migrate(settings)

@@ -54,7 +54,7 @@ async def echo_through_outage(pipeline: RedisPipeline, break_it: Any, mend_it: A
     pytest.fail(f"only {answered_since} answers after the outage, {failed} failures")
 
 
-def test_a_hung_redis_costs_one_deadline_and_late_replies_reach_nobody() -> None:
+def test_a_hung_redis_costs_one_deadline_and_late_replies_are_dropped() -> None:
     with redis_server() as server:
 
         async def body() -> None:

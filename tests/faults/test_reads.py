@@ -125,7 +125,7 @@ def test_without_its_primary_a_replica_answers_unproved_and_denies_nothing(
     run(database(small_stack), use)
 
 
-def test_with_nobody_left_it_fails_at_the_deadline_at_the_latest(
+def test_without_any_node_it_fails_by_the_deadline(
     small_stack: EmbeddedStack,
 ) -> None:
     item_id, *_ = prepared(small_stack)
@@ -144,7 +144,7 @@ def test_with_nobody_left_it_fails_at_the_deadline_at_the_latest(
     run(database(small_stack, timeout_s=1.0), use)
 
 
-def test_connections_that_break_do_not_unprove_what_the_primary_can_prove(
+def test_broken_connections_do_not_prevent_a_proof_by_the_primary(
     small_stack: EmbeddedStack,
 ) -> None:
     item_id, *_ = prepared(small_stack)
@@ -162,7 +162,7 @@ def test_connections_that_break_do_not_unprove_what_the_primary_can_prove(
     run(database(small_stack), use)
 
 
-def test_after_a_failover_the_new_timeline_is_told(small_stack: EmbeddedStack) -> None:
+def test_after_a_failover_readings_have_the_new_timeline(small_stack: EmbeddedStack) -> None:
     item_id, *_ = prepared(small_stack)
 
     async def use(shard: Shard, reads: Reads) -> None:

@@ -126,9 +126,7 @@ def test_a_batch_may_be_larger_than_a_write_its_items_not(client: httpx.Client) 
         ({"op": "create", "data": {"a": "\0"}, "idempotency_key": "k"}, "/operations/0/data/a"),
     ],
 )
-def test_places_that_are_wrong_are_named(
-    client: httpx.Client, operation: Any, pointer: str
-) -> None:
+def test_wrong_locations_are_reported(client: httpx.Client, operation: Any, pointer: str) -> None:
     answer = send_batch(client, operation)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
     assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
@@ -170,7 +168,7 @@ def test_data_is_stored_as_it_was_sent(client: httpx.Client) -> None:
     assert result["item"]["data"] == {"a": 2, "é": []}
 
 
-def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
+def test_malformed_batches(client: httpx.Client) -> None:
     assert client.post(URL, content="{", headers=JSON).status_code == 400
     assert client.post(URL, content="[]", headers=JSON).status_code == 422
     assert client.post(URL, json={"operations": []}).status_code == 422

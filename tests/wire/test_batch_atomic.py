@@ -74,7 +74,7 @@ def test_a_failed_batch_leaves_its_keys_free(client: httpx.Client) -> None:
         ([create({}, "same"), create({}, "same")], "/operations/1/idempotency_key"),
     ],
 )
-def test_what_an_atomic_batch_cannot_hold(
+def test_operations_that_an_atomic_batch_refuses(
     client: httpx.Client, operations: list[dict[str, Any]], pointer: str
 ) -> None:
     answer = send_batch(client, *operations, atomic=True)

@@ -68,7 +68,7 @@ def test_no_invention_gives_a_fresh_allowance(limited: RunningService) -> None:
         assert _ask(limited, ("x-forwarded-for", garbage)) == 429
 
 
-def test_a_key_has_its_own_limit_whatever_the_headers(limited: RunningService) -> None:
+def test_a_key_has_its_own_limit_despite_headers(limited: RunningService) -> None:
     rate = f"7/{WINDOW_S}"
     key = limited.command("keys", "create", "--owner", "olivia", "--rate", rate)
     # From an address with tokens left: a key that is not known yet costs its address one.

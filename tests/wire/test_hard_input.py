@@ -51,7 +51,7 @@ def _data(client: httpx.Client, written: httpx.Response) -> Any:
         (rb'{"\ud800":1}', "/\ufffd"),
     ],
 )
-def test_what_jsonb_cannot_hold_is_refused_by_place(
+def test_data_that_jsonb_cannot_store_is_refused_with_its_location(
     client: httpx.Client, way: WriteWay, data: bytes, place: str
 ) -> None:
     url = new_item(client)
@@ -68,7 +68,7 @@ def test_text_that_only_looks_like_it_is_kept(client: httpx.Client, way: WriteWa
 
 
 @every_way
-def test_every_place_is_named_at_once(client: httpx.Client, way: WriteWay) -> None:
+def test_all_locations_are_reported_at_once(client: httpx.Client, way: WriteWay) -> None:
     data = rb'{"a":"\u0000","b":[1e9999,{"c":"\ud800"}]}'
     expected = [way.pointer + place for place in ("/a", "/b/0", "/b/1/c")]
     assert _places(way.send(client, data), 422, "invalid-content") == expected
@@ -91,7 +91,7 @@ def test_numbers_keep_their_value_digit_for_digit(client: httpx.Client, way: Wri
 
 @every_way
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", "+1", "0x1"])
-def test_what_is_no_number_is_400(client: httpx.Client, way: WriteWay, number: str) -> None:
+def test_an_invalid_number_is_400(client: httpx.Client, way: WriteWay, number: str) -> None:
     answer = way.send(client, f'{{"n":{number}}}'.encode())
     _places(answer, 400, "invalid-syntax")
 
@@ -243,7 +243,7 @@ def test_a_compressed_body_is_decompressed_under_the_cap(
 
 
 @every_way
-def test_a_compressed_body_that_is_not_what_it_says(client: httpx.Client, way: WriteWay) -> None:
+def test_a_body_that_is_not_gzip_although_it_says_so(client: httpx.Client, way: WriteWay) -> None:
     compressed = gzip.compress(way.before + b"{}" + way.after)
     for body, coding, status in (
         (compressed[:-1], "gzip", 400),

@@ -141,7 +141,7 @@ def test_keys_belong_to_their_caller(service: RunningService, client: httpx.Clie
     assert first.json()["id"] != his.json()["id"]
 
 
-def test_a_replay_is_rendered_as_it_is_asked_for(client: httpx.Client) -> None:
+def test_a_replay_is_rendered_as_requested(client: httpx.Client) -> None:
     key = _key()
     minimal = {"prefer": "return=minimal"}
     first = client.post("/v1/items", content=BODY, headers=JSON | key | minimal)
@@ -152,7 +152,7 @@ def test_a_replay_is_rendered_as_it_is_asked_for(client: httpx.Client) -> None:
     assert whole.content == client.get(first.headers["location"]).content
 
 
-def test_what_the_request_alone_decides_leaves_the_key_free(
+def test_errors_of_the_request_alone_leave_the_key_free(
     service: RunningService, client: httpx.Client
 ) -> None:
     """Bad bodies, no precondition, no or little right, and then the request itself."""

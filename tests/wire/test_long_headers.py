@@ -79,7 +79,7 @@ def test_without_credentials_nothing_of_it_is_read(service: RunningService) -> N
 
 
 @pytest.mark.parametrize("name", ["cookie", "x-custom", "user-agent", "tracestate", "range"])
-def test_what_others_put_into_a_request_may_be_long(client: httpx.Client, name: str) -> None:
+def test_fields_added_by_proxies_may_be_long(client: httpx.Client, name: str) -> None:
     answer = client.get(new_item(client), headers={name: "a=b;" * 6000})
     assert answer.status_code == 200
 

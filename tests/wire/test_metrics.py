@@ -68,7 +68,7 @@ def test_the_open_door_can_be_shut(
     assert service.stop() == 0
 
 
-def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
+def test_either_worker_shows_both(running: RunningService) -> None:
     numbers = {
         dict(labels)["worker"]
         for (name, labels) in scrape(running.url)
@@ -166,7 +166,7 @@ def _inventions(rng: random.Random) -> Iterator[bytes]:
         yield named
 
 
-def test_nobody_makes_up_series(running: RunningService) -> None:
+def test_clients_cannot_create_series(running: RunningService) -> None:
     """What clients invent (paths, methods, versions, keys, hosts) makes no new series."""
     rng = random.Random(32)
     invented = list(_inventions(rng))

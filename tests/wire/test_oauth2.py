@@ -202,7 +202,7 @@ def test_an_issuer_that_never_answered_means_neither_yes_nor_no(client: httpx.Cl
     assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
-def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
+def test_credentials_are_checked_before_stored_data(client: httpx.Client) -> None:
     """Whoever may not read learns nothing, not even by the true tag."""
     owner = _bearer(token())
     headers = owner | {"idempotency-key": "nineteen"}

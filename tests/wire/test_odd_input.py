@@ -106,7 +106,7 @@ def test_odd_entity_tags_are_tags(client: httpx.Client, value: str) -> None:
         ("", False),
     ],
 )
-def test_what_is_preferred(client: httpx.Client, value: str, minimal: bool) -> None:
+def test_preferences(client: httpx.Client, value: str, minimal: bool) -> None:
     """RFC 7240: case does not matter, the first of a name counts, the odd is ignored."""
     answer = PUT.send(client, b"{}", url=new_item(client), prefer=value)
     assert answer.status_code == (204 if minimal else 200)
@@ -176,7 +176,7 @@ def test_http_1_0(client: httpx.Client, port: int, authorization: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-def test_what_is_no_http_1_1(port: int, raw: bytes) -> None:
+def test_requests_that_are_not_http_1_1(port: int, raw: bytes) -> None:
     with Connection(port) as connection:
         connection.send(raw)
         connection.end_sending()

@@ -12,7 +12,7 @@ from tests.fixtures.running import RunningService
 CONFIG = Path(__file__).parents[1] / "fixtures" / "schemathesis.toml"
 
 
-def test_the_service_does_what_its_document_says(service: RunningService, tmp_path: Path) -> None:
+def test_the_service_conforms_to_its_document(service: RunningService, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"]
     token = service.token("schemathesis", "items:read items:write")
     ended = subprocess.run(

@@ -105,7 +105,7 @@ def test_a_sampled_read_shows_redis_and_the_database(
     eventually(lambda: wanted <= named(collector, trace))
 
 
-def test_who_is_not_sampled_makes_no_span(running: RunningService, collector: Collector) -> None:
+def test_an_unsampled_request_makes_no_span(running: RunningService, collector: Collector) -> None:
     silent, asked, last = (secrets.token_hex(16) for _ in range(3))
     with running.client("ada") as client:
         client.get("/v1/items/0", headers=flagged(silent, "00"))

@@ -40,7 +40,7 @@ def test_the_debian_catalog_round_trip(bulk: Bulk) -> None:
 @pytest.mark.parametrize(
     "second", [b"", b'{"id":"01JHXSAMP10000000000000000","data":{"again":1}}\n']
 )
-def test_caches_are_told_of_ids_that_the_input_names(bulk: Bulk, second: bytes) -> None:
+def test_ids_that_the_input_names_are_invalidated(bulk: Bulk, second: bytes) -> None:
     """Only such an id can have been asked for before; with a duplicate rows go another way."""
     for url in bulk.urls:
         execute(url, "TRUNCATE cache_outbox")

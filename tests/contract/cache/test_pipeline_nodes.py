@@ -52,7 +52,7 @@ def test_a_server_without_hello_is_spoken_to_in_resp2() -> None:
         run(old.url.replace("unix://", "unix://:s3cret@"), use)
 
 
-def test_user_and_password_and_no_secret_in_what_fails() -> None:
+def test_user_and_password_and_no_secret_in_errors() -> None:
     acl = ("--user", "default", "off", "--user", "shelf", "on", ">p@ss:w/rd", "~*", "+@all")
     with redis_server(*acl) as guarded:
 

@@ -138,7 +138,7 @@ def test_each_is_refused_for_itself(fresh: Database) -> None:
 @pytest.mark.parametrize(
     ("odd", "error"), [(b'{"k": "\\u0000"}', InvalidContent), (None, RuntimeError)]
 )
-def test_neighbours_of_what_cannot_be_written_are_written(
+def test_neighbours_of_a_failing_write_are_written(
     fresh: Database, odd: bytes | None, error: type[Exception]
 ) -> None:
     def oddly(_: Item) -> bytes:

@@ -202,7 +202,7 @@ def _busy(error: BaseException) -> bool:
     return isinstance(error, HotshelfError) and error.retry_after_s is not None
 
 
-def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> None:
+def test_an_unknown_outcome_is_reported_as_unknown(fresh: Database) -> None:
     """Without a key, and with the server gone for good after COMMIT was sent."""
 
     async def run() -> None:

@@ -229,7 +229,7 @@ def patches(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 @given(patches())
-def test_json_patch_does_what_the_reference_does(
+def test_json_patch_equals_the_reference(
     case: tuple[dict[str, Any], list[dict[str, Any]]],
 ) -> None:
     document, operations = case
