@@ -152,7 +152,7 @@ def test_an_import_id_belongs_to_one_input(bulk: Bulk) -> None:
     for text, flags in ((b'{"a":2}\n', ()), (b'{"a":1}\n', ("--bare",))):
         done = _import(bulk, text, "--import-id", "mine", *flags)
         assert done.returncode == 2
-        assert b"other input or other options" in done.stderr
+        assert b"other input or options" in done.stderr
 
 
 def test_ids_that_are_taken_are_rejected(bulk: Bulk) -> None:
