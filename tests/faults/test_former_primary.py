@@ -61,7 +61,7 @@ def _create(client: httpx.Client) -> str:
 
 
 def _put(client: httpx.Client, url: str, n: int) -> int:
-    """The version made; asked again for as long as there is no primary."""
+    """The version made; repeated as long as there is no primary."""
     for _ in range(200):
         answer = client.put(url, content=f'{{"data":{{"n":{n}}}}}', headers=JSON)
         if answer.status_code == 200:
@@ -129,7 +129,7 @@ def test_a_worker_that_starts_then_ignores_it_even_if_it_is_alone(
         try:
             with pytest.raises(ShardUnavailable):
                 async with shards.all[0].primary():
-                    pytest.fail("the former primary is believed")
+                    pytest.fail("the former primary is used")
             assert shards.all[0].rivals == {0: 1}
             assert shards.all[1].primary_known
         finally:

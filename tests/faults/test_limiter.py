@@ -35,7 +35,7 @@ async def ask(limiter: Limiter, key: str, times: int) -> list[Admission]:
 
 
 def without_waiting(admission: Coroutine[Any, Any, Admission]) -> Admission:
-    """What the coroutine returns at its first step."""
+    """The result of the coroutine's first step."""
     with pytest.raises(StopIteration) as done:
         admission.send(None)
     answer: Admission = done.value.value

@@ -1,4 +1,4 @@
-"""Who answers a list: a replica that is known to be current, else the primary, else anybody."""
+"""The node for a list: a replica proved to be current, else the primary, else any replica."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Location("", parameter="fil
 
 @dataclass
 class Worker:
-    """What one worker process reads lists with."""
+    """The objects by which a worker process reads lists."""
 
     shard: Shard
     bulkheads: NodeBulkheads

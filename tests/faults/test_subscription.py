@@ -15,7 +15,7 @@ CHANNEL = b"news"
 
 
 class Listener:
-    """Everything that was told, in order."""
+    """All notifications, in order."""
 
     def __init__(self, url: str) -> None:
         self.heard: asyncio.Queue[bytes | bool] = asyncio.Queue()

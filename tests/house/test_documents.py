@@ -1,4 +1,4 @@
-"""Documents stay true where a program can tell: generated pages, links, the decisions' index."""
+"""Documents are correct where a program can check: generated pages, links, decisions' index."""
 
 import re
 from collections.abc import Iterator

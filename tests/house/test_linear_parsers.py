@@ -1,4 +1,4 @@
-"""Whatever reads header fields, query strings and bodies is registered, bounded and linear.
+"""All parsers of header fields, query strings and bodies are registered, bounded and linear.
 
 Nothing is timed: lines and calls are counted, and the steps of every regular expression.
 """

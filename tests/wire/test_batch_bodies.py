@@ -1,4 +1,4 @@
-"""What the operations of a batch may look like, and what they may cost."""
+"""The grammar of a batch's operations, and bounds of their cost."""
 
 from tests.fixtures.running import RunningService
 

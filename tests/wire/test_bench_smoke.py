@@ -1,4 +1,4 @@
-"""The benchmark runs here and reports what it measured; how fast anything is, is not asked."""
+"""The benchmark runs and reports its measurements; their values are not asserted."""
 
 import json
 import shutil

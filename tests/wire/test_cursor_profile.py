@@ -174,7 +174,7 @@ def test_errors_have_the_profiles_members(
 
 
 def test_a_page_that_ends_early_does_not_claim_it(client: httpx.Client) -> None:
-    """The profile promises as many items as were asked for; pages end at 4 MiB."""
+    """The profile promises as many items as requested; pages end at 4 MiB."""
     name = uuid.uuid4().hex
     for n in range(6):
         _create(client, {"shelf": name, "n": n, "text": f"{n}" * 1_000_000})

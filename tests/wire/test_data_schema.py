@@ -49,7 +49,7 @@ def _post(client: httpx.Client, data: Any) -> httpx.Response:
 
 def _pointers(answer: httpx.Response, code: str) -> list[str]:
     assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
-    return [place["pointer"] for place in answer.json()["errors"]]
+    return [location["pointer"] for location in answer.json()["errors"]]
 
 
 def test_violations_are_named_by_pointers(client: httpx.Client) -> None:

@@ -27,7 +27,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 
 def _check(
-    answer: httpx.Response, status: int, code: str, place: dict[str, str] | None = None
+    answer: httpx.Response, status: int, code: str, location: dict[str, str] | None = None
 ) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -36,8 +36,8 @@ def _check(
     assert problem["type"] == f"urn:problem-type:hotshelf:{code}"
     assert problem["status"] == status
     assert problem["request_id"] == answer.headers["x-request-id"]
-    if place is not None:
-        assert place.items() <= problem["errors"][0].items()
+    if location is not None:
+        assert location.items() <= problem["errors"][0].items()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What HTTP itself asks of requests, and the limits: over sockets, against a toy application."""
+"""The rules of HTTP itself, and the limits: over sockets, against a toy application."""
 
 import gzip
 import json

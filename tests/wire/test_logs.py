@@ -1,4 +1,4 @@
-"""What the service writes of requests: one object a line, and nothing that a client sent."""
+"""The service's log of requests: one object per line, without text from clients."""
 
 import contextlib
 import json

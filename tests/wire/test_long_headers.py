@@ -1,4 +1,4 @@
-"""Header fields and queries that are longer than anybody needs: refused by name, at no cost."""
+"""Header fields and queries over the bounds: refused by name, at no cost."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,11 +24,11 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 
 def _error(answer: httpx.Response) -> dict[str, Any]:
-    """The one place of a problem document, whatever its version."""
+    """The only location of a problem document of either version."""
     document: dict[str, Any] = answer.json()
     assert document["code"] == "header-too-large"
-    (place,) = document["errors"]
-    return dict(place)
+    (location,) = document["errors"]
+    return dict(location)
 
 
 @pytest.mark.parametrize("name", LONG)

@@ -1,4 +1,4 @@
-"""/metrics: who may see it, that it counts what happened, and that nobody can blow it up."""
+"""/metrics: access, correct counts, and a bounded number of series."""
 
 import random
 import time
@@ -79,7 +79,7 @@ def test_either_worker_shows_both(running: RunningService) -> None:
 
 
 def _settled(running: RunningService) -> Series:
-    """The numbers once both workers have told of the tests before: they do each second."""
+    """The numbers once both workers have published earlier tests, which they do each second."""
     seen: Series = {}
 
     def is_still() -> bool:
@@ -167,7 +167,7 @@ def _inventions(rng: random.Random) -> Iterator[bytes]:
 
 
 def test_clients_cannot_create_series(running: RunningService) -> None:
-    """What clients invent (paths, methods, versions, keys, hosts) makes no new series."""
+    """Invented paths, methods, versions, keys and hosts make no new series."""
     rng = random.Random(32)
     invented = list(_inventions(rng))
     before = scrape(running.url)

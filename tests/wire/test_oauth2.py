@@ -210,7 +210,7 @@ def test_credentials_are_checked_before_stored_data(client: httpx.Client) -> Non
     path, etag = made.headers["location"], made.headers["etag"]
     assert client.get(path, headers=owner | {"if-none-match": etag}).status_code == 304
     reader = _bearer(token(sub="reader"))
-    for _ in range(3):  # from now on it is in the cache, and at hand in the worker
+    for _ in range(3):  # from now on it is in Redis and in the near cache
         assert client.get(path, headers=reader).status_code == 200
     another = owner | {"idempotency-key": "nineteen-again"}
     assert client.post("/v1/items", json={"data": {}}, headers=another).status_code == 201

@@ -151,13 +151,13 @@ def test_http_1_0(client: httpx.Client, port: int, authorization: str) -> None:
         connection.send(f"GET {url} HTTP/1.0\r\nHost: x\r\n{authorization}\r\n\r\n".encode())
         assert connection.answer().status == 200
         assert connection.is_closed()
-    # RFC 9112 section 3.2 asks for Host in HTTP/1.1 only; the checks of proxies send none.
+    # RFC 9112 section 3.2 requires Host only in HTTP/1.1; proxies' health checks send none.
     for target in (url, "/readyz", "/v1/items?limit=1"):
         answer = ask(port, f"GET {target} HTTP/1.0\r\n{authorization}\r\n\r\n".encode())
         assert answer.status == 200
     twice = f"GET {url} HTTP/1.0\r\nHost: x\r\nHost: x\r\n{authorization}\r\n\r\n"
     assert ask(port, twice.encode()).status == 400
-    # Nobody knows which name was asked for, so it is not taken for this machine's.
+    # The requested name is unknown, so it is not taken for this machine's.
     assert ask(port, b"GET /metrics HTTP/1.0\r\n\r\n").status == 401
 
 

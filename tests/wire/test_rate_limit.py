@@ -75,7 +75,7 @@ def test_the_reported_rest_is_never_too_high(limited: RunningService) -> None:
 
 
 def test_the_reported_rest_passes(limited: RunningService) -> None:
-    """``r`` is a lower bound, whichever worker said it and whoever is asked then."""
+    """``r`` is a lower bound for the requests after it, at every worker."""
 
     def get(_: int = 0) -> httpx.Response:
         with limited.client("trusting") as client:
@@ -99,7 +99,7 @@ def test_guesses_are_limited_by_address(limited: RunningService, kind: str) -> N
     address = {"none": "198.51.100.1", "bad token": "198.51.100.2", "bad key": "198.51.100.3"}[kind]
     answers = []
     for n in range(CAPACITY + 5):
-        # What stands left of the proxy's own entry is the client's invention.
+        # Entries to the left of the proxy's own are the client's invention.
         headers = {"x-forwarded-for": f"203.0.113.{n}, {address}"}
         if kind == "bad token":
             headers["authorization"] = f"Bearer guess{n}"

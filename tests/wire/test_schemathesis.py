@@ -1,6 +1,6 @@
 """The running service against its own OpenAPI document, by schemathesis; bounded and repeatable.
 
-What is left out, and why, stands in tests/fixtures/schemathesis.toml.
+tests/fixtures/schemathesis.toml has the exclusions with their reasons.
 """
 
 import subprocess

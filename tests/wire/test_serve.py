@@ -1,4 +1,4 @@
-"""``hotshelf serve`` as a process: drains, answers what runs, restarts, leaves nobody behind."""
+"""``hotshelf serve`` as a process: drains, finishes requests, restarts, leaves no process."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Answers that explain themselves, to who asks and to nobody else."""
+"""Server-Timing and Cache-Status, sent only on request."""
 
 import re
 from pathlib import Path

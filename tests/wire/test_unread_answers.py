@@ -1,4 +1,4 @@
-"""Answers that nobody reads: counted, bounded, and not kept for ever."""
+"""Unread answers: counted, bounded, and dropped after a time."""
 
 import json
 import re

@@ -178,8 +178,8 @@ def test_a_malformed_search_is_refused(
 
 def test_all_locations_are_reported(lists: ListService) -> None:
     reply = lists.get("limit=0&sort=a.&filter[a.]=1&filter[rank][near]=1&filter[b]=1")
-    places = [error["parameter"] for error in content(reply)["errors"]]
-    assert places == ["filter[a.]", "filter[rank][near]", "sort", "limit"]
+    locations = [error["parameter"] for error in content(reply)["errors"]]
+    assert locations == ["filter[a.]", "filter[rank][near]", "sort", "limit"]
     filters = {"a.": 1, "rank": {"near": 1, "gt": [1]}, "b": 1}
     reply = lists.search({"limit": 0, "sort": 1, "filter": filters})
     assert [error["pointer"] for error in content(reply)["errors"]] == [

@@ -1,4 +1,4 @@
-"""`hotshelf export`: in order, in flat memory, quiet when its reader leaves, able to go on."""
+"""`hotshelf export`: in order, in constant memory, quiet when its reader leaves, resumable."""
 
 import gzip
 import json

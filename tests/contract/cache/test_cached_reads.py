@@ -1,4 +1,4 @@
-"""What the near cache and the entries in Redis both promise to a reader: one suite for both.
+"""One suite for the promises that the near cache and the entries in Redis share.
 
 A read that began before a change stores nothing after it; what is stored comes back as it was
 until a change or the loss of what the store relies on; then it is not there.
@@ -38,7 +38,7 @@ class Store(Protocol):
 class RedisStore:
     def __init__(self, pipeline: RedisPipeline) -> None:
         self._pipeline = pipeline
-        self._pipeline.run_name = b""  # names of keys that this can tell
+        self._pipeline.run_name = b""  # fixed names of keys
         self._entries = Entries(pipeline)
 
     async def begin(self, item_id: bytes) -> bytes:

@@ -30,10 +30,10 @@ def use_entries(
     use: Callable[[RedisPipeline, Entries], Awaitable[None]],
     **options: Any,
 ) -> None:
-    """With no item there, whatever ran before."""
+    """Without an item, whichever tests ran before."""
 
     async def body(pipeline: RedisPipeline) -> None:
-        pipeline.run_name = b""  # names of keys that a test can tell
+        pipeline.run_name = b""  # fixed names of keys
         await pipeline.send((b"DEL", KEY))
         await use(pipeline, Entries(pipeline, **options))
 

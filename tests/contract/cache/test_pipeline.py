@@ -1,4 +1,4 @@
-"""What the Redis pipeline promises, against a real Redis."""
+"""The contract of the Redis pipeline, against a real Redis."""
 
 import asyncio
 import random

@@ -105,7 +105,7 @@ SCRIPT = Script(b"return redis.call('SET', KEYS[1], ARGV[1])")
 
 @pytest.mark.parametrize("by_script", [False, True])
 def test_a_full_redis_is_left_until_it_takes_writes_again(by_script: bool) -> None:
-    """What it returned could be out of date: nobody could tell it of a change."""
+    """Its entries could be outdated, because invalidations cannot reach it."""
     told: list[State] = []
     with redis_server("--maxmemory-policy", "noeviction") as full:
 

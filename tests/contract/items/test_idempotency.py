@@ -1,4 +1,4 @@
-"""One effect a key, whatever happens at the same time: the write path on a real database.
+"""One effect per key despite concurrency: the write path on a real database.
 
 Two writers stand for two workers: they share nothing but the database.
 """
@@ -47,7 +47,7 @@ def _slow(database: Database, table: str, seconds: float) -> None:
     )
 
 
-def test_twins_on_two_workers_make_one_item(fresh: Database) -> None:
+def test_duplicates_on_two_workers_make_one_item(fresh: Database) -> None:
     """50 at once, in the database itself, the INSERT slowed to half a second."""
     _slow(fresh, "items", 0.5)
 
@@ -218,7 +218,7 @@ def test_errors_that_the_item_s_state_decided_are_kept(fresh: Database) -> None:
 
 
 def test_errors_of_the_request_alone_leave_the_key_free(fresh: Database) -> None:
-    """A batch that the database refuses goes one by one, and the odd row fails alone."""
+    """A batch that the database refuses is repeated row by row, and the odd row fails alone."""
 
     async def run() -> list[Any]:
         async with workers(fresh, 1) as [writer]:

@@ -1,4 +1,4 @@
-"""Several changes in one transaction: as a whole or not at all, whatever breaks."""
+"""Several changes in one transaction: all or none, whichever part breaks."""
 
 import asyncio
 import itertools

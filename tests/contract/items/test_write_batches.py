@@ -100,7 +100,7 @@ def test_records_of_a_batch_are_those_of_single_writes(fresh: Database) -> None:
 
 
 def test_each_is_refused_for_itself(fresh: Database) -> None:
-    """What an odd one meets is its own: neighbours are changed, in one transaction."""
+    """A failing request does not affect its neighbours, which are changed in one transaction."""
 
     async def run() -> None:
         async with workers(fresh, 1) as [writes]:

@@ -1,4 +1,4 @@
-"""What is asked of a PostgreSQL server before anything is stored there, and of each connection."""
+"""The checks of a PostgreSQL server before anything is stored there, and of each connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -217,7 +217,7 @@ def test_an_issuer_that_is_down_or_odd_leaves_the_last_good_set() -> None:
                 server.say(jwks(("ES256", "b")) if b"gzip" not in head else b"\x1f\x8b", head)
                 await check()
             assert server.fetches == 1 + len(answers) + len(heads)
-        await check()  # nobody listens any more
+        await check()  # the server has stopped
 
     _run(scenario())
 

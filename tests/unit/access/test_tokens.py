@@ -1,4 +1,4 @@
-"""Bearer tokens: which are believed, and how they are remembered."""
+"""Bearer tokens: which are accepted, and how they are cached."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The hot path of GET: what is looked at in which order, what is remembered, what goes on."""
+"""The hot path of GET: order of steps, cached sections, requests for the general path."""
 
 import asyncio
 from types import SimpleNamespace
@@ -38,9 +38,9 @@ class Headers(list[tuple[str, str]]):
 
 
 class World:
-    """A GetItem with all that it asks; ``steps`` are what was asked, in order.
+    """A GetItem with fake collaborators; ``steps`` are the calls to them, in order.
 
-    ``lease`` and ``near`` are what is at hand, ``limiter`` and ``remote`` what comes later.
+    ``lease`` and ``near`` are available at once, ``limiter`` and ``remote`` are the later results.
     """
 
     def __init__(self) -> None:

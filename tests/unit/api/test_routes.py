@@ -26,7 +26,7 @@ def _context(method: str, path: str) -> RequestContext:
 
 
 class _World:
-    """A router whose endpoints answer with their operation's id, and whose gate is asked."""
+    """A router whose endpoints answer with their operation's id, and a gate that counts calls."""
 
     def __init__(self, caller: Caller | None = None, local: bool = False) -> None:
         self.gate = AsyncMock(spec=Gate)
@@ -50,7 +50,7 @@ class _World:
 
     @property
     def asked(self) -> tuple[int, int]:
-        """How often the gate was asked for a caller, and for an address alone."""
+        """How often the gate was called for a caller, and for an address only."""
         return self.gate.enter.await_count, self.gate.enter_unknown.await_count
 
 

@@ -1,4 +1,4 @@
-"""An export that was cut off anywhere goes on without a gap or a repetition."""
+"""An export that was interrupted anywhere resumes without a gap or a repetition."""
 
 import gzip
 import json

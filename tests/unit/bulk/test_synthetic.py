@@ -1,4 +1,4 @@
-"""The made-up catalog: the same for the same seed, of the size asked for, clean JSON."""
+"""The synthetic catalog: the same for the same seed, of the requested size, valid JSON."""
 
 import statistics
 from datetime import datetime

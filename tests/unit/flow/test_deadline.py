@@ -1,4 +1,4 @@
-"""``within`` and ``TimeLimit``: the end of a wait, whatever the work does about its own."""
+"""``within`` and ``TimeLimit``: the end of a wait, even if the work does not end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -132,7 +132,7 @@ def test_cancelled_by_others_when_time_is_up_is_cancelled_all_the_same() -> None
 
 
 async def _cancelled(limit_s: float, work: Callable[[], Awaitable[object]], after_s: float) -> None:
-    """Work under a limit that somebody else cancels ends as cancelled."""
+    """Work under a limit that is cancelled from outside ends as cancelled."""
     limit = TimeLimit(limit_s)
 
     async def limited() -> None:

@@ -1,4 +1,4 @@
-"""What is asked for in one tick leaves together, and nobody pays for a neighbour."""
+"""Items of one tick are sent together, and no item suffers from a neighbour."""
 
 import asyncio
 from collections.abc import Sequence

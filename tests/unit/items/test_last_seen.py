@@ -1,4 +1,4 @@
-"""What a worker has heard from databases: for 15 seconds, and no longer in its memory either."""
+"""Versions that a worker has read from databases: kept for 15 seconds and no longer."""
 
 from service.items.last_seen import LastSeen
 

@@ -1,4 +1,4 @@
-"""What the status page draws: rates, shares and percentiles of the last minutes."""
+"""The charts of the status page: rates, shares and percentiles of the last minutes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a worker counts, how workers' numbers add up, and the text that Prometheus reads."""
+"""A worker's counts, the sums over workers, and the text for Prometheus."""
 
 import time
 from typing import Any

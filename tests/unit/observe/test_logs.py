@@ -1,4 +1,4 @@
-"""Log lines: one object each, nothing that an exception says, and nobody forges one."""
+"""Log lines: one object each, without exception messages, and unforgeable."""
 
 import json
 import logging

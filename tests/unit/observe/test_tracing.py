@@ -1,4 +1,4 @@
-"""Who gets a span: few, and never more than our rate."""
+"""Which requests get a span: few, and never more than the rate."""
 
 import contextvars
 import random

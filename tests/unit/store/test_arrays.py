@@ -38,7 +38,7 @@ def _dumped(adapters: psycopg.adapt.AdaptersMap, values: Sequence[Any]) -> list[
 
 
 class _Context:
-    """What psycopg takes adapters from where there is no connection."""
+    """The context from which psycopg takes adapters without a connection."""
 
     connection = None
 
