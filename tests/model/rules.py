@@ -47,7 +47,7 @@ RULES: dict[str, Rule] = {
     ),
     "known_id_is_invalidated": Rule(
         "absent",
-        "Only an id that no read can have requested is created without outbox row and invalidation.",
+        "Only an id that cannot have been read is created without outbox row and invalidation.",
         'A cached "not there" outlives the creation.',
     ),
     "commit_is_flushed": Rule(
