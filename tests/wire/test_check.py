@@ -95,7 +95,7 @@ def test_check_names_a_right_that_the_redis_user_lacks(
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "default", right)
     ended = hotshelf("check", shards, server.url)
-    assert "refuses what is needed: " in ended.stdout
+    assert "refuses a required command: " in ended.stdout
 
 
 def test_check_reports_noeviction_and_unreachable_servers(
