@@ -1,8 +1,8 @@
 """Request bodies: read as they arrive, decompressed, both under the same size limit.
 
-Granian's ``async for chunk in proto`` yields (RFC 9112 section 7) every
-piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
-raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
+Granian's ``async for chunk in proto`` yields (RFC 9112 section 7) every piece of content, then one
+empty ``bytes`` for the end. A lost connection or a malformed chunk
+raises nothing; it yields a second empty ``bytes``. So does a trailer section, which this
 service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
 ``await proto()`` gives the whole content at once, which costs less. It is used only where
