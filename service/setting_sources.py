@@ -221,7 +221,7 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
         if wanted is str:
             return _exactly(value, str)
         if from_text and wanted == tuple[str, ...]:
-            # Whoever lists names, origins or networks may take commas for granted.
+            # Lists of names, origins or networks may also use commas.
             value = value.replace(",", " ")
         return _nested(value, wanted)
     except (ValueError, TypeError, KeyError):

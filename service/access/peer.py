@@ -8,9 +8,9 @@ from typing import Final
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 
-# What a proxy tells of the URL that a client asked for.
+# The fields by which a proxy reports the requested URL.
 FORWARDED_URL: Final = frozenset({"x-forwarded-host", "x-forwarded-proto"})
-# One customer's own network: whoever has one address of it has all of them.
+# A /64 is one customer's network, so a caller has all of its addresses.
 _IPV6_PREFIX = 64
 _HOST_MAX_BYTES = 64
 # A registered name, an IPv4 address, or an IPv6 one in brackets (RFC 3986 section 3.2.2).

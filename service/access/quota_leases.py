@@ -25,7 +25,7 @@ class QuotaLeases:
     """The quotas of one worker.
 
     ``worker`` is unique per process start. ``wake`` is called when the first call became due.
-    ``reachable`` tells whether Redis can be asked at all; without it each worker enforces its
+    ``reachable`` returns whether Redis can be called; otherwise each worker enforces its
     share of the limit, a quarter at most. ``workers`` is how many share it, kept up to date by
     the owner. ``max_bytes`` bounds memory: beyond it the key that has waited longest for a look
     gives its lease back and is forgotten. ``held_bytes`` is what the quotas take now.

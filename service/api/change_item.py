@@ -121,7 +121,7 @@ class ChangeItem:
     def _patched(
         self, sent: Sent, body: bytes, item_id: bytes, base_url: str
     ) -> Callable[[Item], bytes]:
-        """What makes the item's new data. Raises what the patch alone decides."""
+        """A function from the item to its new data. Raises the errors of the patch itself."""
         changed, at = self._applied(sent, body, item_id, base_url), _DATA_AT[sent.version]
         return lambda item: self._schema.check_patched(changed(item), at)
 

@@ -130,7 +130,7 @@ class _Answer:
 def _links(
     context: RequestContext, base_url: str, cursors: Mapping[str, str | None], version: int
 ) -> dict[str, str | None]:
-    """The neighbouring pages' URLs by their relation; None where there is no such page."""
+    """The neighbouring pages' URLs by relation; None if there is no such page."""
     names = CURSOR_NAMES[version]
     sent = parse_qsl(context.query_string, keep_blank_values=True)
     sent = [(name, value) for name, value in sent if name not in names.values()]

@@ -1,8 +1,8 @@
 """CSV (RFC 4180) records as JSON objects whose members are named by the header.
 
-An unquoted cell that is a JSON number, true, false or null is that, digit for digit; an empty one
-leaves its member out; any other, and every quoted cell, is text. So is every cell of a column that
-was named as text, for codes that only look like numbers (0042, 12E4).
+An unquoted cell that is a JSON number, true, false or null keeps that value, digit for digit; an
+empty one leaves its member out; any other cell, and every quoted one, is a string. So is every cell
+of a column that was named as text, for codes that only look like numbers (0042, 12E4).
 """
 
 import re

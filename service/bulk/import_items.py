@@ -32,9 +32,9 @@ _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 class ImportOptions:
     """``owner_id`` owns lines that name no owner. ``line_max_bytes`` is the longest line taken.
 
-    Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``; those
-    whose data ``check`` finds fault with are rejected. ``text_columns`` are columns of a CSV input
-    whose cells are text whatever they look like.
+    Lines whose id exists are rejected, or skipped silently with ``skip_duplicates``; lines whose
+    data fails ``check`` are rejected. ``text_columns`` are columns of a CSV input whose cells are
+    always text.
     """
 
     owner_id: str

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
             while not self.lost and (reply := reader.gets()) is not _INCOMPLETE:
                 self._take(reply)
         except ProtocolError:
-            self.abort("The cache sent what is not RESP.")
+            self.abort("The cache sent invalid RESP.")
         deadlines = self._deadlines
         if deadlines and deadlines[0][0] <= self._answered:
             took_s = self._loop.time() - deadlines.popleft()[1] + self._timeout_s
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
                 self._give(self._on_push, reply)
             return
         if not self._waiting:
-            self.abort("The cache sent a reply that nobody asked for.")
+            self.abort("The cache sent an unexpected reply.")
             return
         callback = self._waiting.popleft()
         self._answered += 1

@@ -31,7 +31,7 @@ async def examine(url: str, setting: str = "redis.url", *, evicts: bool = True) 
         return [Finding(name, *one) for one in said]
     except CacheUnavailable as error:
         if error.redis_error:
-            return [Finding(name, Level.WARNING, f"refuses what is needed: {error.__cause__}")]
+            return [Finding(name, Level.WARNING, f"refuses a required command: {error.__cause__}")]
         return [Finding(name, Level.UNREACHED, str(error))]
     except (OSError, TimeoutError) as error:
         return [Finding(name, Level.UNREACHED, str(error) or "no answer")]
@@ -69,7 +69,7 @@ def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator
     if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < 6:
         yield Level.WARNING, f"Redis {version} has no RESP3: near caches stay off; use 6 or newer"
     if not evicts and policy != "noeviction":
-        yield Level.WARNING, f"maxmemory-policy is {policy}: a limit that is evicted starts anew"
+        yield Level.WARNING, f"maxmemory-policy is {policy}: an evicted limit starts again"
     if evicts and policy == "noeviction":
         yield (
             Level.WARNING,

@@ -7,7 +7,7 @@ all numbers are big-endian, so that stamps compare as bytes (in Python; Lua must
 item         born u32, content hash 8s, where data begins in the body u32, length of the
              owner u16, created and updated i64 in µs, the owner in UTF-8, the v1 body
 tombstone, absent
-             nothing; what is absent has version 0
+             nothing; an absent one has version 0
 invalidation 8 random bytes: an item was changed; its readers ask the primary
 fill lease   8 random bytes: a reader is about to fill the key; its version is 0
 ============ ============================================================================

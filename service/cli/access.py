@@ -68,11 +68,9 @@ def mint_token(settings: Settings, subject: str, scope: str, ttl_s: int) -> str:
 
 def _add_keys(keys: Commands) -> None:
     create = _command(
-        keys, "create", "create an API key and print it; it cannot be shown again", _create_key
+        keys, "create", "print a new API key, which cannot be shown again", _create_key
     )
-    create.add_argument(
-        "--owner", required=True, type=_name, help="subject that requests with the key act for"
-    )
+    create.add_argument("--owner", required=True, type=_name, help="subject of the key's requests")
     _add_scope(create)
     create.add_argument(
         "--rate",

@@ -77,7 +77,7 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--text-columns",
         metavar="NAME,…",
         default="",
-        help="columns of a CSV file that are text, whatever a cell looks like; * for all",
+        help="CSV columns whose cells are always text; * for all",
     )
     parser.add_argument("--bare", action="store_true", help="every object is data of a new item")
     parser.add_argument(

@@ -71,5 +71,5 @@ async def _done(job: Future[T]) -> T:
     return await asyncio.wrap_future(job)
 
 
-# The one of this process; its threads start with the first work, so after the fork.
+# The one of this process; its threads start with the first job, that is after the fork.
 BESIDE_THE_LOOP: Final = Offload(threads=2, max_waiting=64, deadline_s=10.0)

@@ -1,8 +1,8 @@
 """Request bodies: read as they arrive, decompressed, both under the same size limit.
 
-What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
-piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
-raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
+Granian's ``async for chunk in proto`` yields (RFC 9112 section 7) every piece of content, then one
+empty ``bytes`` for the end. A lost connection or a malformed chunk
+raises nothing; it yields a second empty ``bytes``. So does a trailer section, which this
 service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
 ``await proto()`` gives the whole content at once, which costs less. It is used only where
@@ -37,15 +37,15 @@ _MAX_EXPANSION = 1032
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
 
-# After an answer that did not wait for the whole body, so much of it is read and dropped.
+# After an answer before the end of the body, this much of the rest is read and dropped.
 _DROPPED_MAX_BYTES = 16 << 20
 _DROPPING_S = 2.0
-# Of bodies up to this what was announced is counted at once.
+# For bodies up to this size the announced length is leased at once.
 _AT_ONCE_BYTES = 64 << 10
 
 
 class _Chunks:
-    """What Granian's iterator gives; that one cannot be iterated over again, to go on."""
+    """The pieces from Granian's iterator, because that one cannot be iterated over again."""
 
     __slots__ = ("_inner",)
 
@@ -77,13 +77,13 @@ class Body:
     ) -> None:
         self._headers = headers
         self._exchange = exchange
-        # Once one was made, there is no other.
+        # Kept, because the exchange has only one iterator.
         self._chunks: _Chunks | None = None
         self._max_bytes = max_bytes
         self._limit = limit
         self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
         announced = "content-length" in headers or "transfer-encoding" in headers
-        # Who expects 100 (Continue) sends nothing after a final answer.
+        # A client that expects 100 (Continue) sends nothing after a final answer.
         self.is_unread = announced and "expect" not in headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:

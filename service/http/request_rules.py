@@ -1,4 +1,4 @@
-"""What HTTP itself forbids, whatever the request is about."""
+"""Checks the rules of HTTP itself, for every request."""
 
 from service.api.request import RequestContext, Scope
 from service.model.errors import InvalidHeader, Location, NoSuchRoute, TooManyHeaders

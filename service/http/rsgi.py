@@ -179,7 +179,7 @@ class Application:
     def send_large(
         self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None:
-        """Send a large answer of the hot path, or an error where too much of ``holder`` waits."""
+        """Send a large answer of the hot path, or an error if too many bytes of ``holder`` wait."""
         try:
             self._sending.send(exchange, scope.client, holder, reply)
         except HotshelfError as error:

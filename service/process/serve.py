@@ -67,7 +67,7 @@ class ServeOptions:
 
 
 class AddressUnusable(OSError):
-    """Nothing can listen there; the message says why."""
+    """The address cannot be used; the message says why."""
 
 
 def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None) -> int:

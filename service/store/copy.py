@@ -261,12 +261,11 @@ class _RawJson(Loader):
 def copy_items(connection: Connection[Row], after: bytes | None) -> Generator[Item, None, None]:
     """All items of a shard, or those with an id above ``after``, by ascending id.
 
-    One streamed snapshot, so neither side has more than a few rows in memory. The caller closes it.
+    One streamed snapshot: neither side has more than a few rows in memory. The caller closes it.
     """
     connection.adapters.register_loader("uuid", _RawUuid)
     connection.adapters.register_loader("jsonb", _RawJson)
-    # Because a sort would fill temporary files, and merging the partitions' primary keys needs
-    # none.
+    # Merges the partitions' primary keys, because a sort would fill temporary files.
     connection.execute("SET enable_sort = off")
     beyond = sql.SQL("AND id > {}").format(UUID(bytes=after)) if after else sql.SQL("")
     query = sql.SQL(

@@ -70,8 +70,8 @@ def refusal(traits: Traits) -> str:
         return f"PostgreSQL {traits.version // 10000} is too old; 15 or newer is needed"
     if traits.encoding != "UTF8":
         return (
-            f"the database's encoding is {traits.encoding}, which would garble text; create it "
-            "anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            f"the database's encoding is {traits.encoding}, which would garble text; recreate it: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         )
     if traits.collation not in _COLLATIONS:
         # Because text is compared by code point everywhere; another collation would sort indexes

@@ -1,4 +1,4 @@
-"""Whatever reads header fields, query strings and bodies is registered, bounded and linear.
+"""All parsers of header fields, query strings and bodies are registered, bounded and linear.
 
 Nothing is timed: lines and calls are counted, and the steps of every regular expression.
 """
@@ -273,7 +273,7 @@ def _is_linear(pattern: str) -> bool:
     return twice <= 2.6 * once + 20
 
 
-def test_the_counting_finds_what_is_not_linear() -> None:
+def test_the_counting_detects_non_linear_parsers() -> None:
     assert _is_linear(r"a*+b")
     assert not any(map(_is_linear, (r"(a*)*b", r"(?:a|a)*c", r"a*a*b")))
 
@@ -287,7 +287,7 @@ def test_the_counting_finds_what_is_not_linear() -> None:
     assert twice > 2.2 * once + 60
 
 
-def test_proxies_are_believed_for_the_last_bytes_only() -> None:
+def test_only_the_last_bytes_of_forwarded_for_are_read() -> None:
     proxies = TrustedProxies(["10.0.0.0/8"])
     line = "1.2.3.4," + "10.1.1.1," * 2000 + "10.1.1.2"
     assert proxies.client_address("10.0.0.1", [line]).startswith("10.1.1.")

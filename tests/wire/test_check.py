@@ -76,7 +76,7 @@ def test_a_database_that_was_not_migrated_is_refused(
     assert "Traceback" not in ended.stderr
 
 
-def test_check_tells_of_each_server(shards: list[list[str]], server: RedisServer) -> None:
+def test_check_reports_each_server(shards: list[list[str]], server: RedisServer) -> None:
     ended = hotshelf("check", shards, server.url)
     assert ended.returncode == 0
     lines = [line for line in ended.stdout.splitlines() if ": ok: " in line]
@@ -95,10 +95,10 @@ def test_check_names_a_right_that_the_redis_user_lacks(
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "default", right)
     ended = hotshelf("check", shards, server.url)
-    assert "refuses what is needed: " in ended.stdout
+    assert "refuses a required command: " in ended.stdout
 
 
-def test_check_tells_of_noeviction_and_of_servers_that_are_away(
+def test_check_reports_noeviction_and_unreachable_servers(
     shards: list[list[str]], server: RedisServer, tmp_path: Path
 ) -> None:
     with server.client() as client:
@@ -131,7 +131,7 @@ def test_a_port_in_use_is_one_line(shards: list[list[str]], server: RedisServer)
     assert "Traceback" not in ended.stderr
 
 
-def test_a_machine_without_a_writable_directory_is_told_so(
+def test_a_missing_writable_directory_is_reported(
     shards: list[list[str]], server: RedisServer
 ) -> None:
     """As in a container whose file system is read-only."""

@@ -115,7 +115,7 @@ def test_locations_in_a_batch(client: httpx.Client, source: str, version: int) -
 
 
 @pytest.mark.parametrize("host", ["evil/..", "a b", "u@evil", "x" * 300, "shop.example,"])
-def test_what_is_no_host_is_ignored(client: httpx.Client, source: str, host: str) -> None:
+def test_an_invalid_host_is_ignored(client: httpx.Client, source: str, host: str) -> None:
     made = client.post(
         "/v1/items",
         json={"data": {}},

@@ -1,4 +1,4 @@
-"""What HTTP itself asks of requests, and the limits: over sockets, against a toy application."""
+"""The rules of HTTP itself, and the limits: over sockets, against a toy application."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 ID = "a" * 26
 
 
-def test_get_of_an_item_takes_the_short_way_whatever_the_version(server: Server) -> None:
+def test_get_of_an_item_takes_the_hot_path_in_every_version(server: Server) -> None:
     for prefix, query in (("", ""), ("/v1", ""), ("/v2", ""), ("/%761", "?x=1")):
         answer = server.ask(request("GET", f"{prefix}/items/{ID}{query}"))
         assert answer.body == f"item {ID}".encode()
@@ -117,7 +117,7 @@ def test_peer_is_an_address_without_port(server: Server) -> None:
 # Bodies
 
 
-def test_bodies_arrive_whole_and_the_connection_goes_on(server: Server) -> None:
+def test_bodies_arrive_whole_and_the_connection_stays_open(server: Server) -> None:
     big = bytes(range(256)) * (BODY_MAX_BYTES // 256)
     with Connection(server.port) as connection:
         for body in (b"", b"x", big):
@@ -214,7 +214,7 @@ def test_a_slow_body_is_408(server: Server) -> None:
         assert connection.is_closed()
 
 
-def test_a_body_nobody_read_does_not_become_the_next_request(server: Server) -> None:
+def test_an_unread_body_does_not_become_the_next_request(server: Server) -> None:
     with Connection(server.port) as connection:
         connection.send(request("POST", "/unread", body=request("GET", "/boom")))
         connection.send(request("GET", "/pid"))

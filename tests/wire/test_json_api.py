@@ -73,7 +73,7 @@ def test_documents_are_valid(service: RunningService) -> None:
     assert sorted(data["meta"]) == ["created_at", "owner_id", "updated_at", "version"]
 
 
-def test_what_was_read_can_be_sent_back(service: RunningService) -> None:
+def test_a_document_can_be_sent_back_as_read(service: RunningService) -> None:
     with service.client() as client:
         created = _post(client, {"a": 1})
         url, document = created.headers["location"], created.json()
@@ -109,7 +109,7 @@ def test_put_creates_under_a_chosen_id(service: RunningService) -> None:
     assert (created.status_code, created.headers["location"]) == (201, url)
 
 
-def test_an_update_keeps_what_it_leaves_out(service: RunningService) -> None:
+def test_an_update_keeps_omitted_attributes(service: RunningService) -> None:
     with service.client() as client:
         created = _post(client, {"keep": 1.50, "null": 1, "object": {"a": 1}})
         url, item_id = created.headers["location"], created.json()["data"]["id"]

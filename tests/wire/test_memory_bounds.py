@@ -1,4 +1,4 @@
-"""What docs/memory.md lists, exceeded: bodies that arrive slowly, plain ones and those of batches.
+"""The bounds of docs/memory.md, exceeded by bodies that arrive slowly, plain and of batches.
 
 The other rows: answers in test_unread_answers.py, tokens in tests/unit/access/test_token_cache.py,
 patches in tests/unit/items/test_write_policy.py, limits in tests/contract/access, threads in
@@ -47,7 +47,7 @@ def _sample(small: RunningService, name: str, kind: str) -> int:
 
 
 def _begin(small: RunningService, kind: str, *framing: str) -> Connection:
-    """A request whose body has begun and goes on as long as the test likes."""
+    """A request whose body has begun and continues as long as the test needs."""
     connection = Connection(httpx.URL(small.url).port or 0)
     fields = (f"Authorization: Bearer {small.token()}", "Content-Type: application/json")
     key = f"Idempotency-Key: {uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""Spans, metrics and log lines at a collector: whose, how many, and that they tell no secret."""
+"""Spans, metrics and log lines at a collector: which, how many, and without secrets."""
 
 import secrets
 import time
@@ -72,7 +72,7 @@ def test_a_sampled_write_shows_where_its_time_went(
     running: RunningService, collector: Collector
 ) -> None:
     trace = secrets.token_hex(16)
-    # A lease is asked for: this caller has none yet.
+    # This caller has no lease yet, so the limiter calls Redis.
     with running.client("someone-new") as client:
         key = {"idempotency-key": "traced", "prefer": "request-id"}
         answer = client.post("/v1/items", json={"data": {}}, headers=flagged(trace) | key)
@@ -105,7 +105,7 @@ def test_a_sampled_read_shows_redis_and_the_database(
     eventually(lambda: wanted <= named(collector, trace))
 
 
-def test_who_is_not_sampled_makes_no_span(running: RunningService, collector: Collector) -> None:
+def test_an_unsampled_request_makes_no_span(running: RunningService, collector: Collector) -> None:
     silent, asked, last = (secrets.token_hex(16) for _ in range(3))
     with running.client("ada") as client:
         client.get("/v1/items/0", headers=flagged(silent, "00"))
@@ -138,7 +138,7 @@ def test_callers_cannot_have_more_spans_than_our_rate(
 def test_a_relay_is_a_trace_of_its_own(
     stack: EmbeddedStack, collector: Collector, tmp_path: Path
 ) -> None:
-    """No request asked for it: a writer died between its COMMIT and the invalidation."""
+    """Outside of any request: a writer died between its COMMIT and the invalidation."""
     running = start_service(
         Stack(stack.shards, stack.redis_url),
         tmp_path,

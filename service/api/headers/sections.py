@@ -79,7 +79,7 @@ class Sections(dict[Lines, Section | None]):
             return None
         if section.parsed.wanted.version > 1 and not FORWARDED_URL.isdisjoint(section.fields):
             return None
-        # Tags are of one version of one item, so that hardly another request has the same.
+        # Not cached with tags, because a tag belongs to one version of one item.
         if not tags:
             if len(self) >= _MAX_SECTIONS:
                 self.clear()

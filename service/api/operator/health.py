@@ -46,7 +46,7 @@ class Health:
             f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
         ]
         degraded += [
-            f"shard {s.number}: node {node} takes writes on timeline {timeline} and is not believed"
+            f"shard {s.number}: node {node} takes writes on timeline {timeline} and is ignored"
             for s in self._shards.all
             for node, timeline in s.rivals.items()
         ]

@@ -52,7 +52,7 @@ if mine and mine[3] == seq then
   tat = math.max(tat, t) + u * tau
   have = math.min(keep, mine[1] - u)
 else
-  -- A reply was lost or the lease ended: whatever it may have let pass counts as used.
+  -- A reply was lost or the lease ended: all tokens that it may have admitted count as used.
   tat = math.max(tat, t) + (used + (mine and mine[1] or 0)) * tau
 end
 

@@ -139,7 +139,7 @@ def _verifier(issuer: BuiltInIssuer) -> tuple[KeySet, TokenVerifier]:
     return keys, TokenVerifier({issuer.name: keys}, "hotshelf", 30)
 
 
-def test_a_rotation_interrupts_nobody(
+def test_a_rotation_interrupts_no_request(
     command: Callable[..., tuple[int, str]], database: Database
 ) -> None:
     async def before_and_after(records: AccessRecords) -> None:

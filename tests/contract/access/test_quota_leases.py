@@ -64,7 +64,7 @@ def take(world: World, *numbers: int) -> list[int]:
     return [int(reply[0]), int(float(reply[1])), int(reply[3])]
 
 
-def test_a_known_lease_is_settled_by_what_was_used(client: Client) -> None:
+def test_a_known_lease_is_settled_by_its_use(client: Client) -> None:
     world = World(client, 1, Faults())
     n, free, seq = take(world, 5, 0, 0, 10, 0)
     assert (n, free, seq) == (10, 90, 6)
@@ -137,7 +137,7 @@ def test_an_outage_costs_at_most_each_workers_share(client: Client) -> None:
     assert passed_without_redis > 0
 
 
-def test_what_passed_without_redis_is_charged_on_its_return(client: Client) -> None:
+def test_tokens_admitted_without_redis_are_charged_on_its_return(client: Client) -> None:
     world = World(client, 3, Faults(), share_of=4, rate=Rate(100, 60))
     world.reachable = False
     for _ in range(40):

@@ -59,7 +59,7 @@ def test_bad_lines_are_rejected_and_good_ones_stored(bulk: Bulk) -> None:
     assert found == [(3 * n, reason, at) for n, (_, reason, at) in enumerate(REJECTED, 1)]
 
 
-def test_what_counts_as_an_exported_line(bulk: Bulk) -> None:
+def test_the_definition_of_an_exported_line(bulk: Bulk) -> None:
     lines = [
         ('{"data":{"n":1}}', {"n": 1}),
         ('{"d\\u0061ta":{"n":2}}', {"n": 2}),
@@ -72,7 +72,7 @@ def test_what_counts_as_an_exported_line(bulk: Bulk) -> None:
     assert bulk.data() == [data for _, data in lines]
 
 
-def test_bare_lines_are_data_whatever_they_hold(bulk: Bulk) -> None:
+def test_bare_lines_are_always_data(bulk: Bulk) -> None:
     line = {"id": ID, "data": {"n": 1}}
     assert _import(bulk, json.dumps(line).encode(), "--bare").returncode == 0
     assert bulk.data() == [line]
@@ -147,12 +147,12 @@ def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -
     assert len(bulk.data()) == 2000
 
 
-def test_a_name_stands_for_one_input(bulk: Bulk) -> None:
+def test_an_import_id_belongs_to_one_input(bulk: Bulk) -> None:
     assert _import(bulk, b'{"a":1}\n', "--import-id", "mine").returncode == 0
     for text, flags in ((b'{"a":2}\n', ()), (b'{"a":1}\n', ("--bare",))):
         done = _import(bulk, text, "--import-id", "mine", *flags)
         assert done.returncode == 2
-        assert b"other input or other options" in done.stderr
+        assert b"other input or options" in done.stderr
 
 
 def test_ids_that_are_taken_are_rejected(bulk: Bulk) -> None:

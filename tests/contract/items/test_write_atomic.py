@@ -1,4 +1,4 @@
-"""Several changes in one transaction: as a whole or not at all, whatever breaks."""
+"""Several changes in one transaction: all or none, whichever part breaks."""
 
 import asyncio
 import itertools
@@ -165,7 +165,7 @@ def test_an_answer_that_is_lost(fresh: Database, keyed: bool, mark: bytes) -> No
     assert _versions(fresh) == [3] * 3
 
 
-def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> None:
+def test_an_unknown_outcome_is_reported_as_unknown(fresh: Database) -> None:
     async def run() -> None:
         async with PostgresProxy.in_front_of(fresh.shards[0][0]) as proxy:
             settings = replace(fresh, shards=((proxy.url,),), timeout_s=2.0)

@@ -34,7 +34,7 @@ def _context(fields: dict[str, list[str]], peer: str = "10.0.0.1") -> RequestCon
         ({PROTO: ["https"], HOST: ["x," * 5000 + "shop.example"]}, "https://shop.example"),
     ],
 )  # fmt: skip
-def test_a_trusted_proxy_is_believed(fields: dict[str, list[str]], base: str) -> None:
+def test_fields_of_a_trusted_proxy_count(fields: dict[str, list[str]], base: str) -> None:
     assert PublicUrl("", PROXIES).of(_context(fields)) == base
     assert PublicUrl("", PROXIES).of(_context(fields, "2001:db8::9")) == base
 
@@ -61,7 +61,7 @@ def test_a_scheme_that_is_none_counts_as_not_sent(proto: str) -> None:
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "", "unix", "11.0.0.1"])
-def test_nobody_else_is_believed(peer: str) -> None:
+def test_fields_of_others_are_ignored(peer: str) -> None:
     sent = {PROTO: ["https"], HOST: ["evil.example"]}
     assert PublicUrl("", PROXIES).of(_context(sent, peer)) == ""
     assert PublicUrl("", TrustedProxies(())).of(_context(sent, peer)) == ""

@@ -41,7 +41,7 @@ def test_version_stamps_compare_as_bytes(one: tuple[int, int], other: tuple[int,
     assert (stamps[0] < stamps[1]) is (one < other)
 
 
-def test_what_is_of_an_older_epoch_or_unknown_counts_as_nothing() -> None:
+def test_values_of_older_epochs_or_unknown_kinds_count_as_absent() -> None:
     older, newer = layout.epoch_of(1, 2), layout.epoch_of(2, 1)
     values = {
         ITEM: entry(epoch=older),

@@ -35,7 +35,7 @@ def test_more_than_its_line_is_refused() -> None:
     asyncio.run(scenario())
 
 
-def test_what_waits_too_long_is_not_begun() -> None:
+def test_a_job_that_waits_too_long_is_not_begun() -> None:
     async def scenario() -> None:
         begun: list[int] = []
         offload, go = Offload(1, 4, deadline_s=0.05), threading.Event()

@@ -20,7 +20,7 @@ def test_every_form_of_the_current_version_matches(suffix: str) -> None:
     assert condition.matches_weakly(ITEM)
 
 
-def test_no_tag_of_another_life_matches() -> None:
+def test_no_tag_of_an_earlier_item_matches() -> None:
     """Once a tombstone is gone, the next item under the id may have its data and version again."""
     later = ITEM._replace(created_at=NOW + timedelta(microseconds=1))
     assert not parse_tag_condition(TAG).matches_strongly(later)
@@ -51,7 +51,7 @@ def test_one_match_in_a_list_is_enough(value: str) -> None:
     assert parse_tag_condition(value).matches_strongly(ITEM)
 
 
-def test_a_star_matches_what_exists() -> None:
+def test_a_star_matches_any_existing_item() -> None:
     condition = parse_tag_condition(" * ")
     assert condition.matches_strongly(ITEM)
     assert not condition.matches_strongly(None)

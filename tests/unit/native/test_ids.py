@@ -32,7 +32,7 @@ def test_26_letters_are_an_id_unless_they_overflow(text: str) -> None:
 
 
 @given(st.text())
-def test_what_is_parsed_is_the_canonical_text_in_some_case(text: str) -> None:
+def test_only_the_canonical_text_in_either_case_is_parsed(text: str) -> None:
     item_id = native.parse_id(text)
     assert item_id is None or native.format_id(item_id) == text.upper()
 

@@ -1,4 +1,4 @@
-"""Who gets a span: few, and never more than our rate."""
+"""Which requests get a span: few, and never more than the rate."""
 
 import contextvars
 import random
@@ -61,7 +61,7 @@ def test_a_share_of_the_others_is_drawn_within_the_same_rate() -> None:
     assert not any(traces(0.0, 10, now).samples_new() for _ in range(1000))
 
 
-def test_work_of_who_is_not_sampled_makes_no_span() -> None:
+def test_work_of_unsampled_requests_makes_no_span() -> None:
     with Work("redis") as nothing:
         assert nothing is None
         assert tracing.current() is None
@@ -97,7 +97,7 @@ def test_work_nests_and_ends_with_its_error() -> None:
     assert tracing.current() is None
 
 
-def test_work_that_nobody_asked_for_is_a_trace_of_its_own() -> None:
+def test_work_outside_of_requests_is_a_trace_of_its_own() -> None:
     log: list[str] = []
 
     def relayed() -> None:

@@ -69,7 +69,7 @@ def test_operations_have_ids_of_their_own() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_names_that_nobody_knows_are_not_left_out() -> None:
+def test_unknown_names_are_errors() -> None:
     odd = Operation("x", "x", (), parameters=("no-such-parameter",))
     with pytest.raises(KeyError):
         openapi.build([openapi.Documented("GET", "/v1/x", odd)], Settings())
@@ -94,7 +94,7 @@ def test_generators_can_read_it() -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_preconditions_are_as_the_service_asks_for_them(required: bool) -> None:
+def test_preconditions_are_required_as_by_the_service(required: bool) -> None:
     settings = Settings(writes=Writes(require_if_match=required))
     paths = openapi.build(documented(), settings)["paths"]
     for path, method, asked in [

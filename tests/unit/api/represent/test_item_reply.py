@@ -49,7 +49,9 @@ def test_readers_of_all_representations_do_not_make_a_worker_large(
             assert _kept_bytes(stored) <= 4 * len(stored.entry.body)
 
 
-def test_links_that_a_proxy_asks_for_are_not_kept(replies: ItemReplies, stored: Stored) -> None:
+def test_representations_with_a_proxys_links_are_not_kept(
+    replies: ItemReplies, stored: Stored
+) -> None:
     wanted = OFFERED[2][0]
     for n in range(3):
         base = f"https://{n}.example"
