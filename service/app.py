@@ -14,7 +14,6 @@ import orjson
 
 from service import setting_sources
 from service.access.limiter import SCRIPTS, Limiter
-from service.access.peer import TrustedProxies
 from service.api.batch import Batch
 from service.api.change_item import ChangeItem
 from service.api.describe import openapi
@@ -34,7 +33,7 @@ from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from service.compose.access import open_access
+from service.compose.access import open_access, trusted_proxies
 from service.compose.checked import checked
 from service.compose.observation import Observation
 from service.flow.byte_budget import Budgets
@@ -81,11 +80,8 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _limiter(settings, limits_redis, opened)
-        budgets = Budgets.of(settings.memory)
-        proxies = checked(
-            "http.trusted_proxies", partial(TrustedProxies, settings.http.trusted_proxies)
-        )
+        limiter, budgets = _limiter(settings, limits_redis, opened), Budgets.of(settings.memory)
+        proxies = trusted_proxies(settings.http)
         public_url = PublicUrl(settings.http.public_url, proxies)
         gate, oauth2, tokens = await open_access(settings, shards, limiter, proxies, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
@@ -122,11 +118,6 @@ async def open_worker() -> Worker:
         )
 
 
-def _limiter(settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack) -> Limiter:
-    most = settings.memory.limiter_max_bytes
-    return _started(Limiter(redis, settings.http.workers, most), opened)
-
-
 def _write_rules(settings: Settings) -> tuple[bool, int, DataSchema]:
     """Whether If-Match is required, the most bytes of a body, and the schema of the data."""
     schema = checked("data.schema", partial(DataSchema.in_file, settings.data.schema))
@@ -137,6 +128,11 @@ def _started(part: Part, opened: AsyncExitStack) -> Part:
     opened.push_async_callback(part.close)
     part.start()
     return part
+
+
+def _limiter(settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack) -> Limiter:
+    held_bytes = settings.memory.limiter_max_bytes
+    return _started(Limiter(redis, settings.http.workers, held_bytes), opened)
 
 
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:

@@ -11,16 +11,14 @@ import heapq
 import itertools
 import math
 import random
-import sys
 from collections.abc import Callable, Collection
 
-from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
+from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter, notify
 from service.model.rate import Admission, Rate
 
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
-# A quota beside its key, with its places in the dictionary and in the heap: measured, rounded up.
-_QUOTA_BYTES = 1200
+_SEQ_BITS = 50
 
 
 class QuotaLeases:
@@ -141,7 +139,7 @@ class QuotaLeases:
         if late:
             quota.waiting = late
             self._call(quota)
-        _notify(answers)
+        notify(answers)
 
     def failed(self, call: Call, *, sent: bool) -> None:
         """No reply arrived, or (``sent`` False) the call was never sent: decide without Redis."""
@@ -152,9 +150,9 @@ class QuotaLeases:
             # Redis may have run it or may run it later. A sequence number that Redis did not issue
             # makes it charge our whole lease.
             quota.left = 0
-            quota.seq = self._random_seq()
+            quota.seq = self._rng.getrandbits(_SEQ_BITS)
         waiting, quota.waiting = quota.waiting, []
-        _notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
+        notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
 
     def sweep(self) -> None:
         """Return the leases of idle keys and forget keys with nothing left to report."""
@@ -180,10 +178,10 @@ class QuotaLeases:
                 self._give_back(quota)
 
     def _add(self, key: str, rate: Rate, now: float) -> Quota:
-        self.held_bytes += _weight_bytes(key)
+        quota = Quota(key, rate, self._rng.getrandbits(_SEQ_BITS), measured_at=now, asked_at=now)
+        self.held_bytes += quota.held_bytes
         while self.held_bytes > self._max_bytes and self._make_room():
             pass
-        quota = Quota(key, rate, self._random_seq(), measured_at=now, asked_at=now)
         self._quotas[key] = quota
         self._look_at(quota, now + IDLE_S)
         return quota
@@ -200,7 +198,7 @@ class QuotaLeases:
 
     def _forget(self, quota: Quota) -> None:
         del self._quotas[quota.key]
-        self.held_bytes -= _weight_bytes(quota.key)
+        self.held_bytes -= quota.held_bytes
 
     def _look_at(self, quota: Quota, when: float) -> None:
         heapq.heappush(self._looks, (when, next(self._ties), quota))
@@ -280,21 +278,3 @@ class QuotaLeases:
 
     def _share(self) -> float:
         return min(_SHARE_MAX, 1 / self.workers)
-
-    def _random_seq(self) -> int:
-        return self._rng.getrandbits(50)
-
-
-def _weight_bytes(key: str) -> int:
-    return _QUOTA_BYTES + sys.getsizeof(key)
-
-
-def _notify(answers: list[tuple[Waiter, Admission]]) -> None:
-    errors: list[Exception] = []
-    for waiter, admission in answers:
-        try:
-            waiter(admission)
-        except Exception as error:
-            errors.append(error)
-    if errors:
-        raise ExceptionGroup("waiters of the limiter failed", errors)

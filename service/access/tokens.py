@@ -158,22 +158,26 @@ class TokenVerifier:
     def _signed(
         self, token: str, header: Mapping[str, Any], claims: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What a key of the named issuer alone has signed: no issuer can speak for another."""
+        """The claims, if a key of the issuer's set has signed them."""
+        keys, kid = self._keys_for(header, claims), header.get("kid")
+        for key in keys.find(kid, header.get("alg")):
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return jwt.decode(
+                    token, key, options=_OPTIONS, issuer=claims["iss"], audience=self._audience
+                )
+        if kid is not None and keys.has(kid):
+            _refuse()
+        raise UnknownKey(keys)
+
+    def _keys_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> KeySet:
+        """The keys of the named issuer alone: no issuer can speak for another."""
         if "crit" in header or str(header.get("typ", "jwt")).lower() not in _TYPES:
             _refuse()
         issuer = claims.get("iss")
         keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             _refuse()
-        kid = header.get("kid")
-        for key in keys.find(kid, header.get("alg")):
-            with contextlib.suppress(jwt.InvalidSignatureError):
-                return jwt.decode(
-                    token, key, options=_OPTIONS, issuer=str(issuer), audience=self._audience
-                )
-        if kid is not None and keys.has(kid):
-            _refuse()
-        raise UnknownKey(keys)
+        return keys
 
     def _keep(self, token: str, verified: _Verified) -> None:
         self._verified[token] = verified

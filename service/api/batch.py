@@ -54,8 +54,7 @@ class Batch:
         public_url: PublicUrl,
     ) -> None:
         self._gate = gate
-        self._reader = reader
-        self._writer = writer
+        self._reader, self._writer = reader, writer
         self._atomic_writer = atomic_writer
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes

@@ -10,6 +10,10 @@ class PublicUrl:
     """What goes before a path: the setting ``http.public_url``, or what a trusted proxy says.
 
     Empty where neither says anything; links are relative then, which is right anywhere.
+
+    X-Forwarded-Proto and X-Forwarded-Host are read where the setting is empty and the peer is a
+    trusted proxy. What one of them leaves open is taken from the request itself; a value that is
+    no scheme, or no host with or without a port, counts as not sent.
     """
 
     def __init__(self, public_url: str, proxies: TrustedProxies) -> None:
@@ -17,12 +21,7 @@ class PublicUrl:
         self._proxies = proxies
 
     def of(self, context: RequestContext) -> str:
-        """The beginning of this request's links, without a slash at its end.
-
-        X-Forwarded-Proto and X-Forwarded-Host are read where the setting is empty and the peer is
-        a trusted proxy. What one of them leaves open is taken from the request itself; a value
-        that is no scheme, or no host with or without a port, counts as not sent.
-        """
+        """The beginning of this request's links, without a slash at its end."""
         headers = context.headers
         if self.setting or FORWARDED_URL.isdisjoint(headers):
             return self.setting

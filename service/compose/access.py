@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from service.access.api_keys import ApiKeys
@@ -14,9 +15,10 @@ from service.access.peer import TrustedProxies
 from service.access.tokens import TokenVerifier
 from service.api.gate import Gate
 from service.api.oauth2 import OAuth2
+from service.compose.checked import checked
 from service.model.rate import Rate
 from service.setting_sources import SettingsError
-from service.settings import Auth, Settings
+from service.settings import Auth, Http, Settings
 from service.store.access import AccessRecords
 from service.store.shards import Shards
 
@@ -50,6 +52,11 @@ async def open_access(
     oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
     gate = Gate(authenticator, limiter, rate, proxies, trusts_local=http.open_metrics)
     return gate, oauth2, tokens
+
+
+def trusted_proxies(http: Http) -> TrustedProxies:
+    """The proxies of the settings. Raises SettingsError."""
+    return checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
 
 
 def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:
