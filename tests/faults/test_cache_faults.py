@@ -57,7 +57,7 @@ def _is_left_alone(scene: Scene, trouble: str) -> None:
         - total(before, "hotshelf_reads_total", source=source)
         for source in database
     )
-    assert '"event": "breaker", "node": "redis", "state": "open"' in scene.running.log.read_text()
+    assert '"event":"breaker","node":"redis","state":"open"' in scene.running.log.read_text()
 
 
 def _kill_redis(scene: Scene) -> None:

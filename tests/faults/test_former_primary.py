@@ -93,7 +93,7 @@ def test_of_two_primaries_the_higher_timeline_counts(
             stored = "SELECT count(*) FROM items WHERE data->>'n' <> '0'"
             assert execute(two_shards.shards[0][0], stored) == [(0,)], "written to the former one"
         assert total(scrape(running.url), "hotshelf_primaries_ignored") == 1
-        assert '"ignored": "node-0", "timeline": 1, "highest": 2' in running.log.read_text()
+        assert '"ignored":"node-0","timeline":1,"highest":2' in running.log.read_text()
     finally:
         assert running.stop() == 0
 
