@@ -19,9 +19,9 @@ run: need-run ## Start PostgreSQL, Redis and the service at http://127.0.0.1:808
 	@$(BIN)/hotshelf run $(ARGS)
 
 # Each worker has servers of its own: PostgreSQL four times, and Redis.
-test: need-tests native-tests ## The whole suite on all cores, or WORKERS=1; SEED=n repeats an order
+test: need-tests native-tests ## The whole suite on all cores, or WORKERS=1; SEED=n repeats an order; COVERAGE=1
 	$(PYTEST) -n $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal \
-	  $(if $(SEED),--randomly-seed=$(SEED)) tests
+	  $(if $(SEED),--randomly-seed=$(SEED)) $(if $(COVERAGE),--cov --cov-report=) tests
 
 check: static unit contract ## Format, lint, types, layers, house rules, unit and contract tests
 

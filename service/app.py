@@ -1,4 +1,4 @@
-"""The composition root: the only file that builds things and ties them together.
+"""The composition root: the only module that builds the parts and connects them.
 
 Granian loads ``service.app:application`` in every worker; everything that holds a connection
 is opened on that worker's own event loop and closed on it.
@@ -23,6 +23,7 @@ from service.api.headers.deprecation import deprecation_fields
 from service.api.list_items import ListItems
 from service.api.operator.health import Health
 from service.api.operator.samples import Parts
+from service.api.public_url import PublicUrl
 from service.api.represent.item_reply import ItemReplies
 from service.api.represent.problem import problem_reply
 from service.api.routes import Router, documented, endpoints
@@ -32,7 +33,7 @@ from service.cache.entries import Entries
 from service.cache.near import NearCache
 from service.cache.pipeline import RedisPipeline
 from service.cache.subscription import Subscription
-from service.compose.access import open_access
+from service.compose.access import open_access, trusted_proxies
 from service.compose.checked import checked
 from service.compose.collections import open_collections
 from service.compose.observation import Observation
@@ -65,7 +66,7 @@ from service.store.shards import Shards
 T = TypeVar("T")
 Part = TypeVar("Part", Expiry, Limiter, Outbox)
 
-# What is added to it, as Robyn's own documentation has it, is served beside ROUTES: import it and
+# Handlers and middleware added to it as Robyn documents are served beside ROUTES: import it and
 # ``application`` in a module of your own, and let Granian load that (docs/decisions/0095).
 robyn_app = new_app()
 
@@ -81,21 +82,23 @@ async def open_worker() -> Worker:
         reads = Reads(settings.database, on_breaker=breaker_changed)
         near: NearCache[Stored] = NearCache(settings.near_cache.bytes)
         outbox, reader = await _open_cache(settings, shards, reads, redis, near, opened)
-        limiter = _started(Limiter(limits_redis, settings.http.workers), opened)
-        gate, oauth2, tokens = await open_access(settings, shards, limiter, opened)
+        limiter, budgets = _limiter(settings, limits_redis, opened), Budgets.of(settings.memory)
+        proxies = trusted_proxies(settings.http)
+        public_url = PublicUrl(settings.http.public_url, proxies)
+        gate, oauth2, tokens = await open_access(settings, shards, limiter, proxies, opened)
         deprecation = checked("versions", partial(deprecation_fields, settings.versions))
-        replies = _replies(settings, deprecation)
-        collections, indexes, changing = await open_collections(settings, shards, opened)
+        replies = _replies(settings, public_url, deprecation)
+        kinds = await open_collections(settings, shards, public_url, opened)
+        collections, indexes, changing = kinds
         visible = VisibleReader(reader, collections)
-        writer, atomic = _writers(settings, shards, outbox)
+        writer, atomic = _writers(settings, shards, outbox, budgets)
         rules = (settings.writes.require_if_match, settings.http.body_max_bytes, collections)
         changes = ChangeItem(writer, replies, *rules)
-        batch = Batch(gate, visible, writer, atomic, *rules, settings.http.public_url)
-        redis_degradations = partial(degradations, redis, near, limits_redis)
-        health = Health(shards, reads.statuses, redis_degradations, drain.__bool__)
+        batch = Batch(gate, visible, writer, atomic, *rules, public_url)
+        degraded = partial(degradations, redis, near, limits_redis)
+        health = Health(shards, reads.statuses, degraded, drain.__bool__)
         lists = _build_lists(settings, shards, reads, replies, indexes)
         docs = _docs(settings, collections)
-        budgets = Budgets.of(settings.memory)
         parts = Parts(*(reader, reads, near, redis, limits_redis, limiter, shards), budgets, tokens)
         metrics, status = await observation.look(parts, health)
         hot = (drain.__bool__, observation.access_log, settings.limits.fields == "always")
@@ -107,7 +110,7 @@ async def open_worker() -> Worker:
         router = Router(gate, collections, ours, bridge.routes)
         through = bridge.around(router.enter, router.answer)
         return Worker(
-            # Middleware sees all requests, or else nobody could rely on it.
+            # No hot path then, because middleware has to see every request.
             hot_get=None if bridge.has_middleware or finish.always_timing else get.hot,
             answer=through if bridge.has_middleware else router,
             on_error=problem_reply,
@@ -128,6 +131,11 @@ def _started(part: Part, opened: AsyncExitStack) -> Part:
     return part
 
 
+def _limiter(settings: Settings, redis: RedisPipeline | None, opened: AsyncExitStack) -> Limiter:
+    held_bytes = settings.memory.limiter_max_bytes
+    return _started(Limiter(redis, settings.http.workers, held_bytes), opened)
+
+
 async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
     kept = KeptNumbers.inherited(os.environ)
     opened.callback(kept.close)
@@ -141,7 +149,7 @@ async def _open_shards(settings: Settings, opened: AsyncExitStack) -> Shards:
 async def _open_redis(
     settings: Settings, opened: AsyncExitStack
 ) -> tuple[RedisPipeline | None, RedisPipeline | None]:
-    """The cache's, and the one for the limits, which may be the same; None without any."""
+    """The cache's Redis and the limits', which may be the same; None where there is none."""
 
     async def at(name: str, url: str, **first: Any) -> RedisPipeline | None:
         if not url:
@@ -166,7 +174,7 @@ async def _open_cache(
     near: NearCache[Stored],
     opened: AsyncExitStack,
 ) -> tuple[Outbox, Reader]:
-    """Both sides of the cache protocol: what invalidates in Redis, and what reads from it."""
+    """Both sides of the cache protocol: invalidations in Redis, and reads through it."""
     kept = None
     if redis is not None:
         cache = settings.cache
@@ -189,16 +197,21 @@ async def _open_cache(
     return outbox, Reader(coherence, kept, near, last_seen, tick, settings.database.timeout_s)
 
 
-def _writers(settings: Settings, shards: Shards, outbox: Outbox) -> tuple[ItemWriter, AtomicWriter]:
-    policy = WritePolicy(shards, settings.database.timeout_s)
+def _writers(
+    settings: Settings, shards: Shards, outbox: Outbox, budgets: Budgets
+) -> tuple[ItemWriter, AtomicWriter]:
+    timeout_s, body_max_bytes = settings.database.timeout_s, settings.http.body_max_bytes
+    policy = WritePolicy(shards, timeout_s, budgets.patches, body_max_bytes)
     shared = (shards, outbox, policy, settings.writes.idempotency_ttl_s)
     return ItemWriter(*shared), AtomicWriter(*shared)
 
 
-def _replies(settings: Settings, deprecation: list[tuple[str, str]]) -> ItemReplies:
+def _replies(
+    settings: Settings, public_url: PublicUrl, deprecation: list[tuple[str, str]]
+) -> ItemReplies:
     return ItemReplies(
         settings.http.cache_control,
-        settings.http.public_url,
+        public_url,
         cors=bool(settings.cors.allowed_origins),
         deprecation=deprecation,
         shared_max_age_s=settings.http.shared_max_age_s,

@@ -99,7 +99,7 @@ def parse_id(text: str) -> bytes | None:
 def format_id(item_id: bytes) -> str:
     """The canonical 26 upper-case characters of a ULID; ValueError unless it has 16 bytes."""
 
-def etag_hash(data: bytes) -> str:
+def etag_hash(data: bytes, seed: int = 0) -> str:
     """8 lower-case hex digits of the content's XXH3 hash, the second half of an ETag."""
 
 def scan_envelope(

@@ -2,7 +2,8 @@
 
 Strongest first: environment (``HOTSHELF_<SECTION>_<FIELD>``), the configuration file
 (``--config``, else ``hotshelf.toml`` in the working directory), the file that ``hotshelf run``
-leaves in the data directory, the default. A name nobody knows is refused with the nearest one.
+leaves in the data directory, the default. An unknown name is refused; the error suggests the
+nearest one.
 """
 
 import dataclasses
@@ -13,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from service.model.query import Path as AttributePath
 from service.model.query import parse_attributes
 from service.settings import Settings
 
 ENV_PREFIX = "HOTSHELF_"
-# Read by the programs that need them, not settings of the service.
+# Read by the programs that need them; they are not settings of the service.
 OTHER_ENV = {
     "HOTSHELF_BOARD_FILE",
     "HOTSHELF_CONFIG",
@@ -80,18 +81,18 @@ def load(
     }
     settings = Settings(**sections)
     if settings.log.format not in ("", "json", "text"):
-        raise SettingsError("log.format: it is json, text or empty")
+        raise SettingsError("log.format: must be json, text or empty")
     if settings.http.timing not in ("asked", "always"):
-        raise SettingsError("http.timing: it is asked or always")
+        raise SettingsError("http.timing: must be asked or always")
     if settings.limits.fields not in ("low", "always"):
-        raise SettingsError("limits.fields: it is low or always")
+        raise SettingsError("limits.fields: must be low or always")
     if settings.log.level.lower() not in ("debug", "info", "warning", "error"):
-        raise SettingsError("log.level: it is debug, info, warning or error")
+        raise SettingsError("log.level: must be debug, info, warning or error")
     return settings, sources
 
 
 def declared_attributes(settings: Settings) -> tuple[AttributePath, ...]:
-    """The paths of ``lists.attributes``. Raises SettingsError for one that is none."""
+    """The paths of ``lists.attributes``. Raises SettingsError for an invalid one."""
     try:
         return parse_attributes(settings.lists.attributes)
     except ValueError as error:
@@ -125,10 +126,19 @@ def env_name(name: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """A URL without its password, fit to be printed."""
+    """A URL without its passwords, fit to be printed; what cannot be taken apart is hidden.
+
+    libpq takes passwords among the query's parameters too (``password``, ``sslpassword``), and
+    connection strings of ``key=value``, which are no URLs.
+    """
     try:
         parts = urlsplit(url)
+        sent = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
+        return "***"
+    if not url or (not parts.scheme and "=" not in url):
+        return url
+    if not parts.scheme or any("password" in name.lower() for name, _ in sent):
         return "***"
     if not parts.password:
         return url
@@ -199,7 +209,7 @@ def _checked(
 
 
 def _typed(value: Any, wanted: Any, where: str) -> Any:
-    """Read text from the environment, or check what TOML gave, as the field's type."""
+    """The value as the field's type: parsed from the environment, or checked if from TOML."""
     from_text = isinstance(value, str)
     try:
         if wanted is bool:
@@ -210,6 +220,9 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             return float(value) if from_text or type(value) is int else _exactly(value, float)
         if wanted is str:
             return _exactly(value, str)
+        if from_text and wanted == tuple[str, ...]:
+            # Lists of names, origins or networks may also use commas.
+            value = value.replace(",", " ")
         return _nested(value, wanted)
     except (ValueError, TypeError, KeyError):
         shape = wanted.__name__ if isinstance(wanted, type) else str(wanted)

@@ -29,28 +29,40 @@ class Http:
     )
     body_timeout_s: float = _setting(20.0, "time for a whole request body to arrive", ge=0.1)
     send_timeout_s: float = _setting(
-        30.0, "time for a client to take any of its answer, and each MiB of a large one", ge=1
+        30.0, "time for a client to read some of its answer, and each MiB of a large one", ge=1
     )
     idle_timeout_s: float = _setting(
-        60.0, "head read and idle keep-alive share this timer", ge=0.1, le=60
+        60.0,
+        "timeout for reading a request head and for idle keep-alive connections; set it above the "
+        "idle timeout of a proxy in front",
+        ge=0.1,
+        le=3600,
     )
-    drain_s: float = _setting(0.0, "not ready, still serving, before the listener closes", ge=0)
+    drain_s: float = _setting(
+        0.0, "time to be not ready but still serving, before the listener closes", ge=0
+    )
     grace_s: float = _setting(30.0, "time for running requests to end after that", ge=1)
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "networks (CIDR) of proxies whose X-Forwarded-For tells the client's address"
+        (),
+        "networks (CIDR) of proxies whose X-Forwarded-For is trusted for the client's address, and "
+        "X-Forwarded-Proto and -Host for the requested URL",
     )
     open_metrics: bool = _setting(
         default=True, doc="/metrics needs no credentials from this machine"
     )
-    public_url: str = _setting("", "scheme and authority in Location and links; empty: relative")
+    public_url: str = _setting(
+        "",
+        "scheme, authority and optional path at the beginning of Location and links; empty: from a "
+        "trusted proxy's fields, else relative",
+    )
     cache_control: str = _setting("private, no-cache", "Cache-Control of items")
     shared_max_age_s: int = _setting(
         60, "how long shared caches may keep items of a public collection (s-maxage)", ge=0
     )
     timing: str = _setting(
         "asked",
-        "Server-Timing and Cache-Status: asked (by Prefer: timing) or always, which costs the hot "
-        "path",
+        "when to send Server-Timing and Cache-Status: asked (on Prefer: timing) or always, which "
+        "disables the hot path",
     )
 
 
@@ -58,8 +70,8 @@ class Http:
 class Database:
     shards: tuple[tuple[str, ...], ...] = _setting(
         (),
-        "shards, each the URLs of its nodes; who is primary is asked of the nodes "
-        "(environment: nodes separated by blanks, shards by semicolons)",
+        "shards, each the URLs of its nodes; the nodes are queried for their roles "
+        "(environment: nodes separated by spaces, shards by semicolons)",
         secret=True,
     )
     buckets: int = _setting(
@@ -67,28 +79,41 @@ class Database:
     )
     pool_size: int = _setting(10, "connections per worker and node", ge=1, le=1000)
     reads_in_flight: int = _setting(
-        1000, "items being read per worker and node; more reads answer 503", ge=1
+        1000, "items being read per worker and node; more reads are answered 503", ge=1
     )
-    connect_timeout_s: float = _setting(2.0, "time to reach a node", ge=0.1)
-    timeout_s: float = _setting(5.0, "database work of one request, waiting included", ge=0.05)
+    connect_timeout_s: float = _setting(2.0, "timeout for connecting to a node", ge=0.1)
+    timeout_s: float = _setting(
+        5.0, "limit of one request's database work, waiting included", ge=0.05
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     bodies_max_bytes: int = _setting(
-        128 << 20, "request bodies a worker holds; more answer 503", ge=1 << 20
+        128 << 20, "request bodies that a worker holds; more are answered 503", ge=1 << 20
     )
     batches_max_bytes: int = _setting(
-        64 << 20, "bodies of batches a worker holds; more answer 503", ge=1 << 20
+        64 << 20, "bodies of batches that a worker holds; more are answered 503", ge=1 << 20
     )
     answers_max_bytes: int = _setting(
         128 << 20,
-        "answers over 64 KiB that clients have not taken yet, per worker, a quarter of it for one "
-        "caller; more answer 503",
+        "answers over 64 KiB that clients have not read yet, per worker, at most a quarter for one "
+        "caller; more are answered 503",
         ge=32 << 20,
     )
     tokens_max_bytes: int = _setting(
-        16 << 20, "verified tokens a worker remembers, with their scopes", ge=0
+        16 << 20, "verified tokens that a worker caches, with their scopes", ge=0
+    )
+    patches_max_bytes: int = _setting(
+        160 << 20,
+        "patches of large items while a worker processes them, eighty times "
+        "http.body_max_bytes for each; more wait, or are answered 503",
+        ge=1 << 20,
+    )
+    limiter_max_bytes: int = _setting(
+        64 << 20,
+        "keys of rate limits that a worker holds; others are read from Redis again",
+        ge=1 << 20,
     )
 
 
@@ -100,52 +125,55 @@ class Redis:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    ttl_s: float = _setting(3600.0, "life of an item in Redis from when it was last read", ge=1)
-    max_age_s: float = _setting(86400.0, "no item stays in Redis longer, read or not", ge=1)
+    ttl_s: float = _setting(3600.0, "TTL of an item in Redis after its last read", ge=1)
+    max_age_s: float = _setting(86400.0, "maximum age of an item in Redis", ge=1)
     max_bytes: int = _setting(1 << 18, "larger items are not cached", ge=0)
 
 
 @dataclass(frozen=True, slots=True)
 class NearCache:
-    bytes: int = _setting(64 << 20, "each worker's memory for items it read lately; 0: off", ge=0)
+    bytes: int = _setting(64 << 20, "each worker's memory for recently read items; 0: off", ge=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    issuer: str = _setting("http://127.0.0.1:8080", "the iss that tokens must carry")
-    audience: str = _setting("hotshelf", "the aud that tokens must carry or list")
+    issuer: str = _setting("http://127.0.0.1:8080", "the iss that tokens must have")
+    audience: str = _setting("hotshelf", "the aud that tokens must have or list")
     jwks: str = _setting(
         "", "key set of that issuer: a file or an http(s) URL; empty: the built-in issuer"
     )
     issuers: tuple[tuple[str, ...], ...] = _setting(
         (),
         "further issuers, each its iss and its key set (environment: the two separated by a "
-        "blank, issuers by semicolons)",
+        "space, issuers by semicolons)",
     )
     refresh_s: float = _setting(
-        30.0, "key sets, API keys and revoked clients are asked for anew this often", ge=1, le=30
+        30.0, "interval for reloading key sets, API keys and revoked clients", ge=1, le=30
     )
-    token_ttl_s: int = _setting(900, "life of a token from /oauth2/token", ge=60, le=86400)
+    token_ttl_s: int = _setting(900, "TTL of a token from /oauth2/token", ge=60, le=86400)
     leeway_s: int = _setting(30, "clock difference allowed in exp, nbf and iat", ge=0, le=300)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     quota: int = _setting(
-        100, "requests a key, client, subject or address may send per window", ge=1, le=1_000_000
+        100,
+        "requests that a key, client, subject or address may send per window",
+        ge=1,
+        le=1_000_000,
     )
     window_s: int = _setting(60, "the window of the quota", ge=1, le=86400)
     capacity: int = _setting(0, "requests that pass at once; 0: the quota", ge=0, le=1_000_000)
     redis_url: str = _setting(
         "",
-        "a Redis with noeviction for the limits alone, since a key whose level the cache's Redis "
-        "evicts may pass its capacity once more; empty: redis.url",
+        "a Redis with noeviction for the limits only, because a key whose level the cache's Redis "
+        "evicts may use its capacity again; empty: redis.url",
         secret=True,
     )
     fields: str = _setting(
         "low",
-        "RateLimit and RateLimit-Policy: low (once less than half is left, and on 429) or always, "
-        "which costs the hot path",
+        "when to send RateLimit and RateLimit-Policy: low (once less than half is left, and on "
+        "429) or always, which slows the hot path",
     )
 
 
@@ -154,15 +182,19 @@ class Cors:
     allowed_origins: tuple[str, ...] = _setting(
         (), "origins whose pages may call from a browser, or * for all; empty: no CORS"
     )
-    max_age_s: int = _setting(600, "browsers keep a preflight's answer", ge=0, le=86400)
+    max_age_s: int = _setting(
+        600, "how long browsers may cache a preflight's answer", ge=0, le=86400
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    require_if_match: bool = _setting(True, "PUT and PATCH without If-Match answer 428")
-    idempotency_ttl_s: int = _setting(86400, "an idempotency key is remembered this long", ge=1)
+    require_if_match: bool = _setting(
+        True, "whether PUT and PATCH without If-Match are answered 428"
+    )
+    idempotency_ttl_s: int = _setting(86400, "how long an idempotency key is valid", ge=1)
     tombstone_ttl_s: int = _setting(
-        30 * 86400, "a deleted item's id and version are remembered this long", ge=1
+        30 * 86400, "how long a deleted item's id and version are kept", ge=1
     )
 
 
@@ -181,7 +213,7 @@ class Lists:
         le=1000,
     )
     per_caller: int = _setting(
-        2, "lists and searches of one caller under way per worker; more wait their turn", ge=1
+        2, "concurrent lists and searches of one caller per worker; more wait", ge=1
     )
 
 
@@ -209,10 +241,10 @@ class Collections:
 class Versions:
     v1_deprecated_at: str = _setting(
         "",
-        "ISO 8601 time from which version 1 is deprecated, told in Deprecation; empty: it is not",
+        "ISO 8601 time from which version 1 is deprecated, sent as Deprecation; empty: none",
     )
     v1_sunset_at: str = _setting(
-        "", "ISO 8601 time at which version 1 is going to end, told in Sunset; empty: it is not"
+        "", "ISO 8601 time at which version 1 will end, sent as Sunset; empty: none"
     )
 
 
@@ -220,26 +252,26 @@ class Versions:
 class Log:
     level: str = _setting("info", "debug, info, warning or error")
     format: str = _setting(
-        "", "json (one object a line) or text; empty: text on a terminal, else json"
+        "", "json (one object per line) or text; empty: text on a terminal, else json"
     )
     access_sample: float = _setting(
-        0.01, "share of requests that get a line; answers of class 5xx always do", ge=0, le=1
+        0.01, "share of requests that are logged; answers of class 5xx always are", ge=0, le=1
     )
-    slow_s: float = _setting(0.5, "requests that take as long always get a line", ge=0)
+    slow_s: float = _setting(0.5, "requests that take this long are always logged", ge=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Otel:
     traces: bool = _setting(False, "send spans of sampled requests by OTLP; needs hotshelf[otel]")
-    metrics: bool = _setting(False, "send what /metrics shows by OTLP too; needs hotshelf[otel]")
-    logs: bool = _setting(False, "send log lines by OTLP too; needs hotshelf[otel]")
+    metrics: bool = _setting(False, "send the metrics of /metrics by OTLP; needs hotshelf[otel]")
+    logs: bool = _setting(False, "send log lines by OTLP; needs hotshelf[otel]")
     endpoint: str = _setting(
-        "", "URL of the collector, without /v1/…; empty: OTEL_EXPORTER_OTLP_ENDPOINT says it"
+        "", "URL of the collector, without /v1/…; empty: OTEL_EXPORTER_OTLP_ENDPOINT"
     )
     sample: float = _setting(
-        0.01, "share of requests without traceparent that is sampled", ge=0, le=1
+        0.01, "share of requests without traceparent that are sampled", ge=0, le=1
     )
-    per_s: int = _setting(10, "requests a worker samples a second at most", ge=0)
+    per_s: int = _setting(10, "most requests that a worker samples per second", ge=0)
     metrics_every_s: float = _setting(60.0, "pause between two exports of metrics", ge=1)
 
 
@@ -247,7 +279,7 @@ class Otel:
 class Admin:
     host: str = _setting("127.0.0.1", "address of the operators' port")
     port: int = _setting(
-        0, "TCP port of its own for probes, metrics and status; 0: none", ge=0, le=65535
+        0, "separate TCP port for probes, metrics and status; 0: none", ge=0, le=65535
     )
 
 

@@ -37,3 +37,26 @@ impl Tally {
         self.bounds.partition_point(|bound| *bound < value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_belongs_to_the_first_bound_that_is_not_below_it() {
+        let mut tally = Tally::new(vec![1.0, 2.0]).unwrap();
+        for value in [0.5, 1.0, 1.5, 2.0, 2.5, f64::INFINITY] {
+            tally.observe(value);
+        }
+        assert_eq!(tally.counts, [2, 2, 2]);
+        assert!(tally.total.is_infinite());
+    }
+
+    #[test]
+    fn bounds_ascend() {
+        assert!(Tally::new(vec![1.0, 1.0]).is_err());
+        assert!(Tally::new(vec![2.0, 1.0]).is_err());
+        assert!(Tally::new(vec![1.0, f64::NAN]).is_err());
+        assert_eq!(Tally::new(vec![]).unwrap().counts, [0]);
+    }
+}

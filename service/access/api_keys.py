@@ -1,7 +1,7 @@
 """API keys (``X-API-Key``): what one looks like, and the worker's memory of looked-up ones.
 
-A key is 256 random bits, so its SHA-256 can be stored plain: there is no list of likely keys to
-try, which is all that salt and slow hashing could protect against.
+A key is 256 random bits, so its plain SHA-256 can be stored: salt and slow hashing protect only
+against guesses from a list of likely keys, and there is none.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from service.store.access import ApiKey
 
 logger = logging.getLogger(__name__)
 
-# While look-ups fail: one a second per key, and the last one failed no longer ago than this.
+# While look-ups fail there is one a second per key, and a failure counts for this long.
 RETRY_S = 1.0
 OUTAGE_S = 5.0
-# Look-ups share the first shard's connections with writes: so many at a time, and so many
-# waiting requests' worth; whoever comes then, or waits for longer, is AccessUnavailable.
+# Bounds for running and waiting look-ups, because they share the first shard's connections with
+# writes; a request beyond them, or one that waits for longer, gets AccessUnavailable.
 _LOOK_UPS, _WAITING, _PATIENCE_S = 4, 100, 2.0
 _MAX_ENTRIES = 10_000
 _PREFIX = "hsk_"
@@ -61,11 +61,11 @@ class _Known:
 class ApiKeys:
     """Who an API key stands for.
 
-    An answer counts for ``refresh_s`` seconds; from half of it on the next request starts a
-    look-up in the background, so nobody waits for a key in use and a revoked one ends in time.
-    While the database is out of reach known keys go on, and only unknown ones are refused
-    (AccessUnavailable). Keys that do not exist are remembered apart, so that guesses push no
-    good key out.
+    A look-up is valid for ``refresh_s`` seconds; after half of that the next request starts another
+    one in the background, so no request waits for a key in use, and a revoked key ends in time.
+    While the database cannot be reached, known keys stay valid and only unknown ones are refused
+    (AccessUnavailable). Keys that do not exist are remembered separately, so that guesses evict no
+    valid key.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ApiKeys:
         self._slots = asyncio.Semaphore(_LOOK_UPS)
 
     def recall(self, key: str) -> Caller | None:
-        """The caller if that is known without waiting, else None. Raises InvalidApiKey."""
+        """The caller if known without waiting, else None. Raises InvalidApiKey."""
         known = self._good.get(key) or self._bad.get(key)
         if known is None:
             if _SHAPE.fullmatch(key) is None:
@@ -121,7 +121,7 @@ class ApiKeys:
         try:
             async with self._slots:
                 found = await self._find(secret_hash(key))
-        except Exception as error:  # whatever ails the database, known keys go on
+        except Exception as error:  # known keys stay valid whatever fails
             logger.warning("api-key-not-looked-up", **fields(reason=type(error).__name__))
             known = self._good.get(key)
             if known is not None:
@@ -142,7 +142,7 @@ class ApiKeys:
 
 
 async def _waited_for(look_up: asyncio.Task[None]) -> None:
-    """Whoever gives up waiting does not end it for the others."""
+    """Wait for a shared look-up; cancelling one waiter does not cancel it for the others."""
     await asyncio.shield(look_up)
 
 

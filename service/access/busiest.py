@@ -1,4 +1,4 @@
-"""Which keys of the limiter are busy, for the status page."""
+"""The limiter's busiest keys, for the status page."""
 
 import heapq
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from itertools import islice
 
 from service.access.quota import Quota
 
-# Keys among which the busiest are looked for, those kept longest first: milliseconds of work.
+# The number of keys that are scanned, oldest first, so that it takes only milliseconds.
 _LOOKED_AT = 10_000
 
 
 def busiest(quotas: Iterable[Quota], now_s: float, at_most: int) -> list[tuple[str, float, float]]:
-    """Keys with the most tokens a second in this worker, and their level as Redis told last."""
+    """Keys with the most tokens a second in this worker, with the level of Redis' last reply."""
     speeds = (
         (max(q.speed, q.passed / max(1.0, now_s - q.measured_at)), q.level, q.key)
         for q in islice(quotas, _LOOKED_AT)

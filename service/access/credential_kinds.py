@@ -1,6 +1,6 @@
-"""The kinds of credentials, by where each stands in a request and how OpenAPI calls it.
+"""The kinds of credentials: the header field of each and its name in OpenAPI.
 
-Vary, CORS and the OpenAPI document are made of this table; ``credentials`` reads the fields.
+Vary, CORS and the OpenAPI document are made from this table; ``credentials`` reads the fields.
 """
 
 from typing import Final, NamedTuple

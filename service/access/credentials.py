@@ -21,19 +21,19 @@ from service.model.errors import (
 
 Lines = Sequence[str]
 
-# RFC 9110 section 11.4: the scheme in any case, blanks and no tabs, one token68.
+# RFC 9110 section 11.4: the scheme in any case, spaces but no tabs, one token68.
 _CREDENTIALS = re.compile(r"(?i:bearer) ++([A-Za-z0-9\-._~+/]++=*+)")
 _SECOND = re.compile(r",\s*+(?i:bearer)\b")
 _BEARER = re.compile(r"(?i:bearer)(?![^ \t])")
-# The scheme and a few blanks stand before the token.
+# Room for the scheme and a few spaces before the token.
 _AUTHORIZATION_MAX_BYTES = TOKEN_MAX_BYTES + 16
 
 
 class Authenticator:
-    """Tells who sends a request. Nothing but header fields counts as a credential.
+    """Identifies the caller of a request. Only header fields count as credentials.
 
-    An API key alone is the identity. Beside a token the token says who and with which scope,
-    the key whose allowance is used up. Neither makes up for the other being wrong.
+    An API key alone is the identity. Of a token and a key together, the token gives identity and
+    scope, and the key the account that is charged. Both must be valid.
     """
 
     def __init__(self, tokens: TokenVerifier, api_keys: ApiKeys) -> None:
@@ -41,7 +41,7 @@ class Authenticator:
         self._api_keys = api_keys
 
     async def authenticate(self, headers: Mapping[str, list[str]]) -> Caller:
-        """The caller by the request's header fields (lower-case name to its lines).
+        """The caller, from the request's header fields (lower-case name to its lines).
 
         Raises Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader (two credentials of a
         kind in one request), HeaderTooLarge and AccessUnavailable.
@@ -66,9 +66,9 @@ class Authenticator:
             return False
 
     def recall(self, authorization: Lines, keys: Lines) -> Caller | None:
-        """As ``authenticate``, but None where it would have to wait for keys or look-ups."""
+        """As ``authenticate``, but None where that would wait for keys or look-ups."""
         if not keys and len(authorization) == 1 and authorization[0].startswith("Bearer "):
-            # Nearly every request; what was verified before needs no parsing.
+            # Nearly every request, because a token that was verified before needs no parsing.
             caller = self.tokens.remembered(authorization[0][7:])
             if caller is not None:
                 return caller
@@ -100,7 +100,7 @@ def bearer_token(lines: Lines) -> str:
 
 @bounded(_AUTHORIZATION_MAX_BYTES)
 def parse_bearer(line: str) -> str:
-    """As ``bearer_token``, of the only line.
+    """As ``bearer_token``, for a single line.
 
     Raises HeaderTooLarge, InvalidHeader, InvalidToken, Unauthenticated.
     """
@@ -141,4 +141,4 @@ def _joined(by_token: Caller | None, by_key: Caller | None) -> Caller:
 
 def _double(field: str) -> InvalidHeader:
     location = Location("Send one credential.", header=field)
-    return InvalidHeader(f"The {field} header is there more than once.", location)
+    return InvalidHeader(f"The {field} header occurs more than once.", location)

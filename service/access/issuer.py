@@ -7,12 +7,12 @@ from service.access import signing_keys
 from service.model.errors import AccessUnavailable
 from service.store.access import AccessRecords
 
-# A new key is published this long before it signs. Workers load keys every 30 s at most.
+# A new key is published this long before it signs, because workers load keys every 30 s.
 PUBLISH_AHEAD_S = 60
 
 
 class BuiltInIssuer:
-    """Publishes its keys as a JWK Set and signs with the newest that may sign already."""
+    """Publishes its keys as a JWK Set and signs with the newest one that is old enough."""
 
     def __init__(self, name: str, audience: str, token_ttl_s: int, records: AccessRecords) -> None:
         self.name = name
@@ -21,7 +21,7 @@ class BuiltInIssuer:
         self._records = records
         self._current: signing_keys.Jwk | None = None
         self._revoked: frozenset[str] = frozenset()
-        # Set by whoever remembers tokens of clients.
+        # Set by the owner of the cache of verified tokens.
         self.on_revoked: Callable[[], None] = lambda: None
         self._published = b'{"keys":[]}'
 
@@ -31,8 +31,8 @@ class BuiltInIssuer:
         return self._published
 
     async def load(self) -> bytes:
-        """Read keys and revoked clients anew, making the first key if there is none; a source
-        for a KeySet.
+        """Reload keys and revoked clients, and create the first key if there is none; a source for
+        a KeySet.
 
         Raises what AccessRecords raises.
         """
@@ -47,7 +47,7 @@ class BuiltInIssuer:
         return self._published
 
     def is_revoked(self, issuer: str, client_id: str) -> bool:
-        """Whether tokens that this issuer gave to that client ended with it, as last loaded."""
+        """Whether the client of this issuer is revoked and its tokens with it, as last loaded."""
         return issuer == self.name and client_id in self._revoked
 
     async def _load_revoked(self) -> None:

@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -22,7 +22,7 @@ from service.observe.logs import fields
 
 logger = logging.getLogger(__name__)
 
-# Gives the bytes of a JWK Set, or raises; only a KeySetError's text is fit to be logged.
+# Returns the bytes of a JWK Set, or raises; only the text of a KeySetError may be logged.
 Source: TypeAlias = Callable[[], Awaitable[bytes]]
 
 # RFC 7518 section 3.1 and RFC 8037: one algorithm per kind of key, nothing symmetric.
@@ -34,18 +34,23 @@ _ALGORITHMS: dict[tuple[str, str | None], str] = {
 _PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y", "kid")
 _RSA_MIN_BITS = 2048
 _MAX_KEYS = 100
+# Signatures checked for one token: few issuers have as many keys without an id.
+_MAX_CANDIDATES = 8
+
+# By key id, which keys of different kinds may share (RFC 7517 section 4.5); "" for none.
+Keys: TypeAlias = dict[str, tuple[PyJWK, ...]]
 
 
 class KeySetError(Exception):
-    """A document that is no JWK Set, or one without a key that could verify our tokens."""
+    """A document that is not a JWK Set, or has no key that could verify our tokens."""
 
 
 class KeySet:
     """The keys of one issuer, loaded at ``open`` and then every ``refresh_s`` seconds or less.
 
-    Looking a key up never waits. A load that fails, is slow, or gives nothing usable leaves the
-    last good set in place; what the next good set lacks is gone. A key id from outside, which
-    anyone can make up, leads to one load per ``cooldown_s`` at most.
+    Finding a key never waits. A load that fails, is slow, or gives nothing usable keeps the last
+    good set; the next good set replaces it completely. Unknown key ids, which any client can make
+    up, cause at most one load per ``cooldown_s``.
     """
 
     def __init__(
@@ -58,23 +63,23 @@ class KeySet:
         now_s: Callable[[], float] = time.monotonic,
         name: str = "",
     ) -> None:
-        """``name`` is the issuer's, for the log."""
+        """``name`` is the issuer, for the log."""
         self._source = source
         self._name = name
         self._refresh_s = refresh_s
         self._cooldown_s = cooldown_s
         self._timeout_s = timeout_s
         self._now_s = now_s
-        self._keys: dict[str, PyJWK] = {}
+        self._keys: Keys = {}
         self._tried_at_s = float("-inf")
         self._loading: asyncio.Task[None] | None = None
         self._fresh: asyncio.Task[None] | None = None
-        # Set by whoever remembers what a key has verified.
+        # Set by the owner of the cache of verified tokens.
         self.on_key_gone: Callable[[], None] = lambda: None
 
     @property
     def loaded(self) -> bool:
-        """False until one load succeeded."""
+        """Whether a load has succeeded."""
         return bool(self._keys)
 
     @property
@@ -82,14 +87,23 @@ class KeySet:
         """Whole seconds, at least 1, until ``refresh`` would load again."""
         return math.ceil(max(1.0, self._tried_at_s + self._cooldown_s - self._now_s()))
 
-    def find(self, kid: str | None) -> PyJWK | None:
-        """The key of that id; a token that names none may mean the only key there is."""
-        if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        return self._keys.get(kid or "")
+    def find(self, kid: str | None, algorithm: object) -> Sequence[PyJWK]:
+        """The few keys that may have signed a token with this header.
+
+        Those of its id, and those without one; all of them for a token that names none.
+        """
+        named = (
+            self._keys.values() if kid is None else map(self._keys.get, dict.fromkeys((kid, "")))
+        )
+        keys = (key for each in named for key in each or ())
+        return [key for key in keys if key.algorithm_name == algorithm][:_MAX_CANDIDATES]
+
+    def has(self, kid: str) -> bool:
+        """Whether a key of the set has this id."""
+        return kid in self._keys
 
     async def open(self) -> None:
-        """Load for the first time, and go on loading until ``close``."""
+        """Load for the first time, then periodically until ``close``."""
         await self._load_once()
         self._fresh = asyncio.create_task(self._keep_fresh())
 
@@ -101,14 +115,14 @@ class KeySet:
                     await task
 
     async def refresh(self) -> None:
-        """Load unless that was tried within the cool-down; callers share a load that runs."""
+        """Load unless one was tried within the cool-down; callers share a running load."""
         if self._loading is not None or self._now_s() - self._tried_at_s >= self._cooldown_s:
             await self._load_once()
 
     async def _keep_fresh(self) -> None:
         while True:
             pause_s = self._refresh_s if self.loaded else self._cooldown_s
-            # Workers that were started together shall not load together for ever.
+            # Jitter, because workers that start together would otherwise always load together.
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))  # noqa: S311
             await self._load_once()
 
@@ -116,7 +130,7 @@ class KeySet:
         if self._loading is None:
             self._tried_at_s = self._now_s()
             self._loading = asyncio.create_task(self._load())
-        # A request that is cancelled leaves the load to the others that wait for it.
+        # Shielded, because other requests may wait for the same load.
         await asyncio.shield(self._loading)
 
     async def _load(self) -> None:
@@ -125,16 +139,17 @@ class KeySet:
         except KeySetError as error:
             logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=str(error)))
             return
-        except Exception as error:  # whatever ails a source, the keys we have stay good
+        except Exception as error:  # the keys we have stay valid whatever fails
             reason = type(error).__name__
             logger.warning("key-set-not-loaded", **fields(issuer=self._name, reason=reason))
             return
         finally:
             self._loading = None
         old, self._keys = self._keys, keys
-        if old.keys() != keys.keys():
-            keys_changed(self._name, len(keys.keys() - old.keys()), len(old.keys() - keys.keys()))
-        if any(kid not in keys or keys[kid].key != key.key for kid, key in old.items()):
+        added, gone = _without(keys, old), _without(old, keys)
+        if added or gone:
+            keys_changed(self._name, added, gone)
+        if gone:
             self.on_key_gone()
 
 
@@ -142,8 +157,14 @@ async def _awaited(source: Source) -> bytes:
     return await source()
 
 
-def parse_jwks(document: bytes) -> dict[str, PyJWK]:
-    """The usable keys of a JWK Set by key id; a key without one is filed under "".
+def _without(keys: Keys, others: Keys) -> int:
+    """How many of the keys are not among the others."""
+    known = {kid: [key.key for key in each] for kid, each in others.items()}
+    return sum(key.key not in known.get(kid, ()) for kid, each in keys.items() for key in each)
+
+
+def parse_jwks(document: bytes) -> Keys:
+    """The usable keys of a JWK Set by key id; those without one are filed under "".
 
     Keys for encryption, of other kinds or algorithms, and RSA keys under 2,048 bits are left
     out, as RFC 7517 section 5 asks. Private members are dropped. Raises KeySetError.
@@ -155,11 +176,12 @@ def parse_jwks(document: bytes) -> dict[str, PyJWK]:
         raise KeySetError("not a JWK Set") from None
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
         raise KeySetError(f"a JWK Set of more than {_MAX_KEYS} keys, or none at all")
-    keys: dict[str, PyJWK] = {}
+    keys: Keys = {}
     for entry in entries:
         key = _usable(entry)
         if key is not None:
-            keys[key.key_id or ""] = key
+            kid = key.key_id or ""
+            keys[kid] = (*keys.get(kid, ()), key)
     if not keys:
         raise KeySetError("no key in the set can verify RS256, ES256 or EdDSA")
     return keys

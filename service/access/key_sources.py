@@ -15,7 +15,7 @@ _HEADERS = {
 
 
 def file_source(path: Path) -> Source:
-    """The file as it is at each load. A named file that is missing is an OSError then."""
+    """Reads the file at each load; raises OSError if it is missing."""
 
     def read() -> bytes:
         with path.open("rb") as file:
@@ -28,21 +28,22 @@ def file_source(path: Path) -> Source:
 
 
 class HttpKeySource:
-    """A JWK Set by http(s). One deadline spans name look-up, connecting and the whole body.
+    """A JWK Set by http(s). One deadline covers name resolution, connecting and the whole body.
 
-    Redirects are not followed, and no coding is accepted: neither may lead past the size limit
-    or to another place than the one the settings name.
+    Redirects are not followed and no content coding is accepted, because they could lead to another
+    host than the configured one, or past the size limit.
     """
 
     def __init__(self, url: str) -> None:
-        # Here, since few need it, and not during a request, since it takes a fifth of a second.
+        # Imported here, because few installations need it, and not during a request, because it
+        # takes 0.2 s.
         import aiohttp
 
         self._aiohttp = aiohttp
         self._url = url
 
     async def __call__(self) -> bytes:
-        """The document. Raises KeySetError, with no word of the answer's content."""
+        """The document. Raises KeySetError, whose text quotes nothing of the answer."""
         try:
             return await self._fetch()
         except (self._aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

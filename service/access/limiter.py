@@ -1,4 +1,4 @@
-"""Rate limits over Redis: carries the calls of ``quota_leases`` in the pipeline's writes."""
+"""Rate limits over Redis: sends the calls of ``quota_leases`` with the pipeline's writes."""
 
 import asyncio
 import secrets
@@ -14,7 +14,7 @@ from service.model.rate import Admission, Rate
 
 TAKE = Script.load("take")
 HEARTBEAT = Script.load("heartbeat")
-# Load these on every new connection, so that no call meets NOSCRIPT.
+# Loaded on every new connection, because a call must not get NOSCRIPT.
 SCRIPTS = (TAKE, HEARTBEAT)
 
 KEY_PREFIX = b"limit:"
@@ -23,7 +23,7 @@ BORN_KEY = b"limit-born:"
 
 _SWEEP_S = 0.25
 _HEARTBEAT_S = 2.0
-# Several heartbeats may be missed.
+# A worker may miss several heartbeats before it is forgotten.
 _SILENT_S = 8
 
 
@@ -31,19 +31,22 @@ class Limiter:
     """The rate limits of one worker; belongs to the running event loop.
 
     ``pipeline`` None means that there is no Redis at all. ``workers`` is how many share the
-    limits as long as Redis has not said.
+    limits as long as Redis has not said; ``max_bytes`` is how much the keys in memory may take.
     """
 
-    def __init__(self, pipeline: RedisPipeline | None, workers: int = 1) -> None:
+    def __init__(
+        self, pipeline: RedisPipeline | None, workers: int = 1, max_bytes: int = 64 << 20
+    ) -> None:
         self._pipeline = pipeline
         self._worker = secrets.token_hex(8)
         clock = asyncio.get_running_loop().time
-        self.leases = QuotaLeases(self._worker, clock, self._wake, self._reachable, workers=workers)
+        own = (self._worker, clock, self._wake, self._reachable)
+        self.leases = QuotaLeases(*own, workers=workers, max_bytes=max_bytes)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def workers(self) -> int:
-        """How many workers share the limits, as Redis last said."""
+        """How many workers share the limits, as Redis last reported."""
         return self.leases.workers
 
     @property
@@ -57,14 +60,14 @@ class Limiter:
 
     @property
     def local(self) -> bool:
-        """Whether Redis is out of reach, and this worker enforces its own share of each limit."""
+        """Whether Redis cannot be reached, so that this worker enforces its share of each limit."""
         return not self._reachable()
 
     async def admission(self, key: str, rate: Rate, cost: int = 1) -> Admission:
-        """Count a request, asking Redis if need be.
+        """Count a request, with a call to Redis if the lease does not suffice.
 
-        ``cost`` is 1 to ``rate.capacity``, else ValueError. A caller cancelled while waiting has
-        paid all the same.
+        ``cost`` is 1 to ``rate.capacity``, else ValueError. A request cancelled while waiting is
+        still charged.
         """
         future: asyncio.Future[Admission] | None = None
 
@@ -79,11 +82,11 @@ class Limiter:
         return admission
 
     def start(self) -> None:
-        """Begin to give back idle leases and to send heartbeats to Redis."""
+        """Begin to return idle leases and to send heartbeats to Redis."""
         self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._live())]
 
     async def close(self) -> None:
-        """Stop, and give all leases back as far as Redis takes them; before the pipeline's."""
+        """Stop, and return all leases if Redis can be reached; close the pipeline afterwards."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,7 +110,7 @@ class Limiter:
     def _send_due(self) -> None:
         assert self._pipeline is not None
         for call in self.leases.due_calls():
-            # A subject may hold any text, half a surrogate pair too.
+            # Because a subject may be any text, even half a surrogate pair.
             run, key = self._pipeline.run_name, call.quota.key.encode(errors="surrogatepass")
             keys = (KEY_PREFIX + run + key, BORN_KEY + run)
             try:
@@ -141,7 +144,7 @@ class Limiter:
 
 
 def parse_reply(reply: list[Any], rate: Rate) -> Reply:
-    """What ``take.lua`` returned; Lua has no fractions in replies, so those come as text."""
+    """The reply of ``take.lua``; fractions are text, because Redis truncates Lua numbers."""
     n, free, tat, seq, t, others = reply
     level = max(0.0, (float(tat) - float(t)) / (rate.tau_s * 1e6))
     return Reply(n, float(free), tat, seq, level, others)

@@ -1,23 +1,29 @@
-"""Which address a request comes from, where proxies stand in front (RFC 7239 section 8.1)."""
+"""The client's address behind proxies (RFC 7239 section 8.1)."""
 
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 
-# One customer's own network: whoever has one address of it has all of them.
+# The fields by which a proxy reports the requested URL.
+FORWARDED_URL: Final = frozenset({"x-forwarded-host", "x-forwarded-proto"})
+# A /64 is one customer's network, so a caller has all of its addresses.
 _IPV6_PREFIX = 64
 _HOST_MAX_BYTES = 64
+# A registered name, an IPv4 address, or an IPv6 one in brackets (RFC 3986 section 3.2.2).
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_AUTHORITY_MAX_BYTES = 259
 _PORT = re.compile(r":[0-9]++\Z")
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class TrustedProxies:
-    """The proxies whose X-Forwarded-For is believed; networks in CIDR notation.
+    """The proxies whose X-Forwarded fields are believed; networks in CIDR notation.
 
-    Raises ValueError for what is no network.
+    Raises ValueError for an invalid network.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
@@ -29,8 +35,8 @@ class TrustedProxies:
         """The right-most address that is not a trusted proxy's.
 
         ``peer`` is the connection's address, ``forwarded_for`` the lines of X-Forwarded-For.
-        What a client made up stands left of what a trusted proxy added, so it never counts;
-        nor does anything beyond an entry that is no address, or left of the last 4,096 bytes.
+        Forged entries are to the left of those that trusted proxies added, so they never count; nor
+        do entries to the left of one that is not an address, or of the last 4,096 bytes.
         """
         address = _address(peer)
         if not forwarded_for or not self._trusts(address):
@@ -43,22 +49,41 @@ class TrustedProxies:
             address = further
         return peer if address is None else str(address)
 
+    def trust(self, peer: str) -> bool:
+        """Whether the connection's address is one of theirs."""
+        return bool(self._networks) and self._trusts(_address(peer))
+
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
 
 
 @bounded(FIELD_MAX_BYTES)
 def forwarded_entries(value: str) -> list[str]:
-    """The entries of X-Forwarded-For, as many as the last 4,096 bytes hold whole.
+    """The entries of an X-Forwarded field, as many as the last 4,096 bytes hold whole.
 
-    Every proxy adds its own at the end, so a long start is no reason to refuse the request.
+    Proxies append, so a long beginning is no reason to refuse the request.
     """
     entries = value[-FIELD_MAX_BYTES:].split(",")
     return entries if len(value) <= FIELD_MAX_BYTES else entries[1:]
 
 
+def last_forwarded(lines: Sequence[str]) -> str:
+    """What the nearest proxy wrote into an X-Forwarded field; empty if nothing.
+
+    What stands left of it may have come from the client.
+    """
+    entries = forwarded_entries(",".join(lines))
+    return entries[-1].strip(" \t") if entries else ""
+
+
+@bounded(_AUTHORITY_MAX_BYTES)
+def is_authority(host: str) -> bool:
+    """Whether it is a host, with or without a port."""
+    return len(host) <= _AUTHORITY_MAX_BYTES and _AUTHORITY.fullmatch(host) is not None
+
+
 def is_loopback(address: str) -> bool:
-    """Whether it is this machine's own."""
+    """Whether the address is this machine's own."""
     parsed = _address(address)
     return parsed is not None and parsed.is_loopback
 
@@ -67,7 +92,8 @@ def is_loopback(address: str) -> bool:
 def is_loopback_host(host: str) -> bool:
     """Whether a Host field names this machine.
 
-    A page of another site whose name was made to lead here (DNS rebinding) sends its own name.
+    Because a page of another site whose name resolves to this machine (DNS rebinding) sends its own
+    name.
     """
     if len(host) > _HOST_MAX_BYTES:
         return False
@@ -76,7 +102,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def network_of(address: str) -> str:
-    """What one caller can be taken to have: an IPv4 address, or the /64 of an IPv6 one."""
+    """The network that one caller is assumed to own: an IPv4 address, or an IPv6 /64."""
     parsed = _address(address)
     if isinstance(parsed, IPv6Address):
         return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

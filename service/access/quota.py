@@ -1,6 +1,7 @@
-"""The quota of one key as one worker knows it, and the arithmetic of its numbers."""
+"""The quota of one key as one worker knows it, and its arithmetic."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,16 +11,20 @@ from service.model.rate import Admission, Rate
 Waiter = Callable[[Admission], None]
 
 LEASE_S = 10.0
-# Idle for this long, a lease goes back. One that is used up can wait longer, because it withholds
-# no tokens from others; but its use drains only once it is reported.
+# Measured with tracemalloc, rounded up.
+_QUOTA_BYTES = 1200
+# A lease that is idle for this long is returned. A used-up one can wait longer, because it
+# withholds no tokens from others; but its use drains only once it is reported.
 IDLE_S, REPORT_S = 3.0, 8.0
 AHEAD_S = 3.0
-# Idle workers have given back and reported everything by then, the sweep's period included.
+# A lease ends early here and late in Redis, because two clocks may differ in speed by 2 %.
+_EARLY, _LATE = 0.98, 1.02
+# By then an idle worker has returned and reported everything, the sweep's period included.
 _GIVEN_BACK_S = REPORT_S + 0.5
 
 
 class Call(NamedTuple):
-    """One ``take`` to send: ``args`` as the script wants them, the rest for its reply."""
+    """One ``take`` to send: ``args`` are the script's, the rest is for handling the reply."""
 
     quota: "Quota"
     args: tuple[bytes, ...]
@@ -52,7 +57,7 @@ class Quota:
     left: int = 0  # tokens of the lease not spent
     used: int = 0  # tokens spent and not yet reported
     good_until: float = 0.0  # the lease may be spent before this
-    forget_at: float = 0.0  # Redis has charged the lease by then, used or not
+    forget_at: float = 0.0  # by then Redis has charged the lease, used or not
     renew_below: int = -1
     renew_at: float = math.inf
     waiting: list[tuple[int, Waiter]] = field(default_factory=list)  # cost and callback
@@ -70,10 +75,32 @@ class Quota:
     debt: float = 0.0  # level without Redis at debt_at, see local_level
     debt_at: float = 0.0
 
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory, with its places in the dictionary and in the heap."""
+        return _QUOTA_BYTES + sys.getsizeof(self.key)
+
+    def take(self, call: Call, reply: Reply, now: float, workers_share: float) -> None:
+        """Make the numbers those of a reply; ``workers_share`` is this worker's without Redis."""
+        self.used -= call.used
+        self.left = max(0, reply.n - self.used)
+        self.good_until = call.sent_at + _EARLY * LEASE_S
+        self.forget_at = now + _LATE * LEASE_S
+        self.renew_below = self.left // 2
+        self.renew_at = call.sent_at + LEASE_S / 2
+        self.seq, self.seen = reply.seq, reply.tat
+        self.free, self.level, self.replied_at = reply.free, reply.level, now
+        # Only our own share, because others may take free tokens at any time.
+        share = 2 * (reply.others + 1) if reply.others else 1
+        self.spare = max(0, math.floor(reply.free / share))
+        self.low_below = self.rate.capacity / 2 - reply.free
+        debt = self.local_level(workers_share, now) - call.debt
+        self.debt, self.debt_at = max(0.0, debt), now
+
     def wait_s(self, cost: int, now: float) -> float:
-        """Until ``cost`` would pass, if no other request spends of this quota."""
-        # Leases do not drain, and another worker may be asked next: a shortfall above the level
-        # needs leases to be returned first, ours too; otherwise it drains.
+        """Seconds until ``cost`` would pass if no other request uses this quota."""
+        # Because leases do not drain, a shortfall above the level needs leases to be returned
+        # first, ours too, since another worker may get the next request; otherwise it drains.
         short = cost - self.free
         after_return = max(_GIVEN_BACK_S, (short - self.left) * self.rate.tau_s)
         drained = short * self.rate.tau_s
@@ -82,11 +109,11 @@ class Quota:
 
     @property
     def reserves_ahead(self) -> bool:
-        """False for a key too slow for a lease to save a round trip."""
+        """False for a key with so few requests that a lease would save no round trip."""
         return self.speed * AHEAD_S >= 1
 
     def ahead(self, now: float) -> int:
-        """Tokens to reserve for the next ``AHEAD_S``, by the smoothed rate of admissions."""
+        """Tokens to reserve for the next ``AHEAD_S``, from the smoothed rate of admissions."""
         elapsed = now - self.measured_at
         if elapsed > 0:
             weight = 1 - math.exp(-elapsed / AHEAD_S)
@@ -95,18 +122,30 @@ class Quota:
         return int(self.speed * AHEAD_S)
 
     def local_level(self, share: float, now: float) -> float:
-        """The level that counts while Redis is out of reach; it drains at ``share`` of the rate."""
+        """The level to use while Redis cannot be reached; it drains at ``share`` of the rate."""
         if not self.debt:
             return 0.0
         drained = (now - self.debt_at) * share / self.rate.tau_s
         return max(0.0, self.debt - drained)
 
     def only_reports(self, now: float) -> bool:
-        """All that Redis does not know yet is that the lease was used up."""
+        """Whether the only unreported fact is that the lease was used up."""
         return not (self.left and now < self.good_until) and not self.debt
 
     def owes_nothing(self, share: float, now: float) -> bool:
-        """Nothing reserved, nothing unreported, nothing passed without Redis."""
+        """Whether nothing is reserved or unreported, and nothing was admitted without Redis."""
         lease = self.left and now < self.good_until
         unreported = self.used and now < self.forget_at
         return not lease and not unreported and self.local_level(share, now) <= 0
+
+
+def notify(answers: list[tuple[Waiter, Admission]]) -> None:
+    """Call all of them; raises ExceptionGroup of what some raised."""
+    errors: list[Exception] = []
+    for waiter, admission in answers:
+        try:
+            waiter(admission)
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("waiters of the limiter failed", errors)

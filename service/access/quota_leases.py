@@ -1,10 +1,10 @@
-"""How often: one worker's side of limits that all workers share, each a leaky bucket.
+"""One worker's side of rate limits that all workers share, each a leaky bucket.
 
-The level of a quota drains by ``Rate.quota`` tokens per ``window_s`` and reaches ``capacity`` at
-most. Redis keeps it; each worker reserves a few tokens there as a lease and spends them without
-asking. Everything here decides from an injected clock and does no I/O: ``due_calls`` says what
-to ask Redis (the script ``take.lua``), ``replied`` and ``failed`` say what came of it. Of all
-workers' admissions together no more pass than one leaky bucket of that size would let pass.
+A quota's level, kept in Redis, drains by ``Rate.quota`` tokens per ``window_s``; its maximum is
+``capacity``. Each worker reserves tokens as a lease and spends them without a call. This module
+uses an injected clock and does no I/O: ``due_calls`` returns the calls of the script ``take.lua``,
+``replied`` and ``failed`` take their outcome. All workers together admit no more than one leaky
+bucket of that size would.
 """
 
 import heapq
@@ -13,23 +13,22 @@ import math
 import random
 from collections.abc import Callable, Collection
 
-from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter
+from service.access.quota import IDLE_S, LEASE_S, REPORT_S, Call, Quota, Reply, Waiter, notify
 from service.model.rate import Admission, Rate
 
-# Clocks of two machines may run apart by two per cent: a lease ends early here, late there.
-_EARLY, _LATE = 0.98, 1.02
 _REFUSE_MIN_S, _REFUSE_MAX_S = 0.005, 0.1
 _SHARE_MAX = 0.25
+_SEQ_BITS = 50
 
 
 class QuotaLeases:
     """The quotas of one worker.
 
     ``worker`` is unique per process start. ``wake`` is called when the first call became due.
-    ``reachable`` tells whether Redis can be asked at all; without it each worker enforces its
+    ``reachable`` returns whether Redis can be called; otherwise each worker enforces its
     share of the limit, a quarter at most. ``workers`` is how many share it, kept up to date by
-    the owner. ``max_keys`` bounds memory: beyond it the key that has waited longest for a look
-    gives its lease back and is forgotten.
+    the owner. ``max_bytes`` bounds memory: beyond it the key that has waited longest for a look
+    gives its lease back and is forgotten. ``held_bytes`` is what the quotas take now.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class QuotaLeases:
         reachable: Callable[[], bool],
         *,
         workers: int = 1,
-        max_keys: int = 100_000,
+        max_bytes: int = 64 << 20,
         rng: random.Random | None = None,
     ) -> None:
         self._worker = worker.encode()
@@ -48,11 +47,12 @@ class QuotaLeases:
         self._wake = wake
         self._reachable = reachable
         self.workers = workers
-        self._max_keys = max_keys
+        self._max_bytes = max_bytes
+        self.held_bytes = 0
         self._rng = rng or random.SystemRandom()
         self._quotas: dict[str, Quota] = {}
         self._due: list[Quota] = []
-        # Heap of (when to look whether it is idle, tie-break, quota)
+        # Heap of (time of the next idle check, tie-break, quota)
         self._looks: list[tuple[float, int, Quota]] = []
         self._ties = itertools.count()
 
@@ -61,7 +61,7 @@ class QuotaLeases:
         return self._quotas.values()
 
     def spend(self, key: str, rate: Rate) -> Admission | None:
-        """One token of a lease that is at hand; None, and nothing done, where ``admit`` must."""
+        """Spend one token of the current lease; None, without effect: ``admit`` must decide."""
         quota = self._quotas.get(key)
         if quota is None or quota.rate is not rate or quota.left < 1:
             return None
@@ -72,9 +72,10 @@ class QuotaLeases:
         return self._spend(quota, 1, now)
 
     def admit(self, key: str, rate: Rate, cost: int, waiter: Waiter) -> Admission | None:
-        """The answer, or None: then ``waiter`` is called with it exactly once, later.
+        """The admission, or None: then ``waiter`` is called with it exactly once, later.
 
-        ``cost`` is 1 to ``rate.capacity`` tokens; more could never pass and is a ValueError.
+        ``cost`` is 1 to ``rate.capacity`` tokens. Raises ValueError for more, which could never
+        pass.
         """
         now = self._clock()
         quota = self._quotas.get(key)
@@ -95,7 +96,7 @@ class QuotaLeases:
         return None
 
     def give_back(self, key: str) -> None:
-        """Undo the admission of one token; nothing is done if Redis has been told of it already."""
+        """Undo the admission of one token; no effect if it was already reported to Redis."""
         quota = self._quotas.get(key)
         if quota is None:
             return
@@ -119,20 +120,7 @@ class QuotaLeases:
         now = self._clock()
         quota = call.quota
         quota.calling = quota.leaving = False
-        quota.used -= call.used
-        quota.left = max(0, reply.n - quota.used)
-        quota.good_until = call.sent_at + _EARLY * LEASE_S
-        quota.forget_at = now + _LATE * LEASE_S
-        quota.renew_below = quota.left // 2
-        quota.renew_at = call.sent_at + LEASE_S / 2
-        quota.seq, quota.seen = reply.seq, reply.tat
-        quota.free, quota.level, quota.replied_at = reply.free, reply.level, now
-        # Others may take from what is free at any time: promise no more than our own share.
-        share = 2 * (reply.others + 1) if reply.others else 1
-        quota.spare = max(0, math.floor(reply.free / share))
-        quota.low_below = quota.rate.capacity / 2 - reply.free
-        debt = quota.local_level(self._share(), now) - call.debt
-        quota.debt, quota.debt_at = max(0.0, debt), now
+        quota.take(call, reply, now, self._share())
         answers: list[tuple[Waiter, Admission]] = []
         late: list[tuple[int, Waiter]] = []
         refused = False
@@ -151,23 +139,23 @@ class QuotaLeases:
         if late:
             quota.waiting = late
             self._call(quota)
-        _notify(answers)
+        notify(answers)
 
     def failed(self, call: Call, *, sent: bool) -> None:
-        """No reply came, or with ``sent`` False the call never left: decide without Redis."""
+        """No reply arrived, or (``sent`` False) the call was never sent: decide without Redis."""
         now = self._clock()
         quota = call.quota
         quota.calling = quota.leaving = False
         if sent:
-            # It may have been carried out or not, now or later. A number that Redis has not
-            # given makes it charge whatever it holds for us.
+            # Redis may have run it or may run it later. A sequence number that Redis did not issue
+            # makes it charge our whole lease.
             quota.left = 0
-            quota.seq = self._random_seq()
+            quota.seq = self._rng.getrandbits(_SEQ_BITS)
         waiting, quota.waiting = quota.waiting, []
-        _notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
+        notify([(waiter, self._without_redis(quota, cost, now)) for cost, waiter in waiting])
 
     def sweep(self) -> None:
-        """Give back the leases of idle keys and forget those that have nothing left."""
+        """Return the leases of idle keys and forget keys with nothing left to report."""
         now = self._clock()
         while self._looks and self._looks[0][0] <= now:
             _, _, quota = heapq.heappop(self._looks)
@@ -176,7 +164,7 @@ class QuotaLeases:
             if quota.calling or quota.asked_at + IDLE_S > now:
                 self._look_at(quota, max(now + 0.25, quota.asked_at + IDLE_S))
             elif quota.owes_nothing(self._share(), now):
-                del self._quotas[quota.key]
+                self._forget(quota)
             elif quota.only_reports(now) and quota.asked_at + REPORT_S > now:
                 self._look_at(quota, quota.asked_at + REPORT_S)
             else:
@@ -184,27 +172,33 @@ class QuotaLeases:
                 self._look_at(quota, now + 1.0)
 
     def give_all_back(self) -> None:
-        """Make a call due for every lease, for a worker that is about to end."""
+        """Make a call due for every lease, because the worker is about to end."""
         for quota in self._quotas.values():
             if not quota.calling and (quota.left or quota.used):
                 self._give_back(quota)
 
     def _add(self, key: str, rate: Rate, now: float) -> Quota:
-        if len(self._quotas) >= self._max_keys:
-            self._make_room()
-        quota = Quota(key, rate, self._random_seq(), measured_at=now, asked_at=now)
+        quota = Quota(key, rate, self._rng.getrandbits(_SEQ_BITS), measured_at=now, asked_at=now)
+        self.held_bytes += quota.held_bytes
+        while self.held_bytes > self._max_bytes and self._make_room():
+            pass
         self._quotas[key] = quota
         self._look_at(quota, now + IDLE_S)
         return quota
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         while self._looks:
             _, _, oldest = heapq.heappop(self._looks)
             if self._quotas.get(oldest.key) is oldest:
-                del self._quotas[oldest.key]
+                self._forget(oldest)
                 if not oldest.calling and (oldest.left or oldest.used):
                     self._give_back(oldest)
-                return
+                return True
+        return False
+
+    def _forget(self, quota: Quota) -> None:
+        del self._quotas[quota.key]
+        self.held_bytes -= quota.held_bytes
 
     def _look_at(self, quota: Quota, when: float) -> None:
         heapq.heappush(self._looks, (when, next(self._ties), quota))
@@ -263,7 +257,7 @@ class QuotaLeases:
             self._call(quota)
 
     def _refuse(self, quota: Quota, cost: int, now: float) -> Admission:
-        # A hundredth on top, lest rounding find the last token not quite drained.
+        # A hundredth more, because rounding could leave the last token not quite drained.
         seconds = max(1, math.ceil(quota.wait_s(cost, now) + 0.01))
         return Admission(False, quota.rate, quota.left, seconds, seconds)
 
@@ -284,17 +278,3 @@ class QuotaLeases:
 
     def _share(self) -> float:
         return min(_SHARE_MAX, 1 / self.workers)
-
-    def _random_seq(self) -> int:
-        return self._rng.getrandbits(50)
-
-
-def _notify(answers: list[tuple[Waiter, Admission]]) -> None:
-    errors: list[Exception] = []
-    for waiter, admission in answers:
-        try:
-            waiter(admission)
-        except Exception as error:
-            errors.append(error)
-    if errors:
-        raise ExceptionGroup("waiters of the limiter failed", errors)

@@ -1,4 +1,4 @@
-"""What a caller may do at all; who owns an item is decided on the item (items/decision.py)."""
+"""Checks scopes; ownership is checked on the item itself (items/decision.py)."""
 
 from typing import Final
 
@@ -20,6 +20,6 @@ def is_scope(word: str) -> bool:
 
 
 def require(caller: Caller, scope: str) -> None:
-    """Raises InsufficientScope, which carries the scope that is missing (RFC 6750 section 3.1)."""
+    """Raises InsufficientScope, which names the missing scope (RFC 6750 section 3.1)."""
     if not caller.may(scope):
-        raise InsufficientScope(f"This needs the scope {scope}.", extra={"scope": scope})
+        raise InsufficientScope(f"This request needs the scope {scope}.", extra={"scope": scope})

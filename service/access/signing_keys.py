@@ -30,7 +30,7 @@ def generate() -> Jwk:
 
 
 def public_part(key: Jwk) -> Jwk:
-    """What may be published of a key."""
+    """The public part of a key."""
     return {name: key[name] for name in _PUBLIC_MEMBERS}
 
 
@@ -45,7 +45,7 @@ def mint(
 ) -> str:
     """A signed access token (RFC 9068 section 2) that expires ``ttl_s`` seconds from now.
 
-    ``scope`` is a list of words with one blank between; ``client_id`` is the subject unless given.
+    ``scope`` is words separated by single spaces; ``client_id`` is the subject unless given.
     """
     now = int(time.time())
     claims = {

@@ -1,5 +1,6 @@
-"""Who is asking: bearer tokens (RFC 6750, RFC 7519, RFC 9068) checked against a key set."""
+"""Verifies bearer tokens (RFC 6750, RFC 7519, RFC 9068) with the issuers' key sets."""
 
+import contextlib
 import re
 import sys
 import time
@@ -7,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
-from jwt import PyJWK
 from jwt.types import Options
 
 from service.access.key_set import KeySet
@@ -17,7 +17,7 @@ from service.model.errors import AccessUnavailable, InvalidToken
 
 # RFC 7515 section 7.1: three parts in base64url, which is written without padding.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++")
-# Times are checked here, by the same clock and rule as the cache.
+# Times are checked here, because the cache must use the same clock and rule.
 _OPTIONS: Options = {
     "require": ["exp", "iss", "aud", "sub"],
     "verify_exp": False,
@@ -28,12 +28,12 @@ _OPTIONS: Options = {
 _TYPES = {"at+jwt", "application/at+jwt", "jwt"}
 _TIME_MAX_S = 1e12
 _CACHE_MAX_TOKENS = 10_000
-# An entry beside its token and its caller's words: measured with tracemalloc, rounded up.
+# An entry without its token and scope words: measured with tracemalloc, rounded up.
 _ENTRY_BYTES = 700
 
 
 class UnknownKey(Exception):
-    """A token names a key that its issuer's set does not have, or not yet."""
+    """A token names a key that its issuer's set does not have (yet)."""
 
     def __init__(self, keys: KeySet) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class _Verified(NamedTuple):
 
 
 class TokenVerifier:
-    """Access tokens of the trusted issuers, each with keys of its own.
+    """Verifies access tokens of the trusted issuers, each with its own keys.
 
-    A token that was verified once costs one dict lookup and one comparison from then on, until
-    ``exp`` plus the leeway, when it ends as it would without the cache. The cache is bounded by
-    count and bytes (``cached_bytes``: tokens and their callers, the words of their scopes too);
-    the oldest entry leaves first.
+    A token that was verified once costs one dict look-up and one comparison from then on, until
+    ``exp`` plus the leeway, as without the cache. The cache is bounded by count and bytes
+    (``cached_bytes``: tokens, their callers and the words of their scopes); the oldest entry is
+    evicted first.
     """
 
     def __init__(
@@ -72,14 +72,15 @@ class TokenVerifier:
         self.cached_bytes = 0
         for keys in issuers.values():
             keys.on_key_gone = self.forget
-        # Issuer and client_id: whether that client's tokens count no more. Set by whoever knows;
-        # after a change of mind it has to call ``forget``.
+        # Issuer and client_id: whether that client is revoked. Set by the owner, which has to call
+        # ``forget`` after each change.
         self.is_revoked: Callable[[str, str], bool] = lambda _issuer, _client_id: False
 
     async def verify_waiting(self, token: str) -> Caller:
-        """As ``verify``, but gives an unknown key the chance to become known.
+        """As ``verify``, but reloads the issuer's keys for an unknown key.
 
-        Raises AccessUnavailable instead of InvalidToken while the issuer's keys were never loaded.
+        Raises AccessUnavailable instead of InvalidToken until the issuer's keys have been loaded
+        once.
         """
         try:
             return self.verify(token)
@@ -98,7 +99,7 @@ class TokenVerifier:
 
     @bounded(TOKEN_MAX_BYTES)
     def verify(self, token: str) -> Caller:
-        """Raises InvalidToken, in the same words whatever is wrong, expiry apart; UnknownKey."""
+        """Raises UnknownKey, or InvalidToken with the same text for all faults except expiry."""
         caller = self.remembered(token)
         if caller is not None:
             return caller
@@ -125,48 +126,58 @@ class TokenVerifier:
         return None
 
     def forget(self) -> None:
-        """Verify every token anew: a key or a client went away."""
+        """Empty the cache of verified tokens, because a key or a client was removed."""
         self._verified.clear()
         self.cached_bytes = 0
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
             unverified = jwt.decode_complete(token, options={"verify_signature": False})
-            issuer, key = self._key_for(unverified["header"], unverified["payload"])
-            claims = jwt.decode(
-                token, key, options=_OPTIONS, issuer=issuer, audience=self._audience
-            )
+            claims = self._signed(token, unverified["header"], unverified["payload"])
         except (jwt.PyJWTError, ValueError):
             _refuse()
         self._check_times(claims)
         return claims
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
-        """By our clock, with the leeway, and of numbers only (RFC 7519 section 2, NumericDate)."""
+        """Check times by our clock, with the leeway; only numbers (RFC 7519 section 2,
+        NumericDate).
+        """
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name, 0)
-            # NaN, which Python's JSON lets through, is not below anything either.
+            # Written so that NaN, which Python's JSON accepts, is refused too.
             if type(value) not in (int, float) or not abs(value) < _TIME_MAX_S:
                 _refuse()
         now_s = self._now_s()
         if max(claims.get("nbf", 0), claims.get("iat", 0)) > now_s + self._leeway_s:
             _refuse()
-        # Only here told apart: nothing leaks to who cannot sign.
+        # A text of its own, because the signature is valid and so nothing leaks to a forger.
         if claims["exp"] + self._leeway_s <= now_s:
             raise InvalidToken("The access token has expired.")
 
-    def _key_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> tuple[str, PyJWK]:
-        """The named key of the named issuer alone: no issuer can speak for another."""
+    def _signed(
+        self, token: str, header: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The claims, if a key of the issuer's set has signed them."""
+        keys, kid = self._keys_for(header, claims), header.get("kid")
+        for key in keys.find(kid, header.get("alg")):
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return jwt.decode(
+                    token, key, options=_OPTIONS, issuer=claims["iss"], audience=self._audience
+                )
+        if kid is not None and keys.has(kid):
+            _refuse()
+        raise UnknownKey(keys)
+
+    def _keys_for(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> KeySet:
+        """The keys of the named issuer alone: no issuer can speak for another."""
         if "crit" in header or str(header.get("typ", "jwt")).lower() not in _TYPES:
             _refuse()
         issuer = claims.get("iss")
         keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             _refuse()
-        key = keys.find(header.get("kid"))
-        if key is None:
-            raise UnknownKey(keys)
-        return str(issuer), key
+        return keys
 
     def _keep(self, token: str, verified: _Verified) -> None:
         self._verified[token] = verified
@@ -199,7 +210,7 @@ def is_name(text: object) -> bool:
 
 
 def words(scope: str) -> frozenset[str]:
-    """The words of an OAuth scope (RFC 6749 section 3.3: blanks between, no order)."""
+    """The words of an OAuth scope (RFC 6749 section 3.3: separated by spaces, unordered)."""
     return frozenset(scope.split(" ")) - {""}
 
 

@@ -1,7 +1,7 @@
-"""POST /items:batch: many operations in one request, each with an answer of its own.
+"""POST /items:batch: many operations in one request, each with its own result.
 
-Without ``atomic`` each operation is what it would be alone, and those on one item are done in
-their order. With it all are one transaction on one shard: done as a whole, or not at all.
+Without ``atomic`` each operation behaves as its own request would, and operations on one item run
+in order. With it they are one transaction on one shard: all of them take effect, or none.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from service.api.change_item import PATCHES, check_precondition_sent, offloaded
 from service.api.gate import Gate
 from service.api.headers.content_codings import choose_coding, coded
 from service.api.headers.media_types import JSON_PATCH, MERGE_PATCH, check_accept, check_batch_body
+from service.api.public_url import PublicUrl
 from service.api.query import parameters
 from service.api.represent import v1
 from service.api.represent.batch_results import BatchResults
@@ -25,6 +26,7 @@ from service.flow.offload import BESIDE_THE_LOOP, LONG_BYTES
 from service.items import decision
 from service.items.coherence import Stored
 from service.items.collections import Collections
+from service.items.data_schema import DataSchema
 from service.items.planned import IdempotencyKey, Planned
 from service.items.visible_reader import VisibleReader
 from service.items.write import ItemWriter
@@ -45,12 +47,12 @@ from service.model.locations import Locations
 
 logger = logging.getLogger(__name__)
 
-# A shard's pool has ten connections by default; creations of one tick share one.
+# Below the ten connections of a shard's pool by default; creations of one tick share one.
 _AT_ONCE = 32
 
 
 class Batch:
-    """Answers batches. ``body_max_bytes`` is as large as the body of one write may be."""
+    """Answers batches. ``body_max_bytes`` is the largest body of a single write."""
 
     def __init__(
         self,
@@ -61,27 +63,25 @@ class Batch:
         require_if_match: bool,
         body_max_bytes: int,
         collections: Collections,
-        public_url: str,
+        public_url: PublicUrl,
     ) -> None:
         self._gate = gate
-        self._visible = visible
-        self._writer = writer
+        self._visible, self._writer = visible, writer
         self._atomic_writer = atomic_writer
         self._require_if_match = require_if_match
         self._body_max_bytes = body_max_bytes
         self._collections = collections
-        base_url = public_url.rstrip("/")
-        self._results = {version: BatchResults(version, base_url) for version in (1, 2)}
+        self._public_url = public_url
 
     async def post(self, context: RequestContext) -> Reply:
         """The results in the operations' order; a batch of n costs n requests."""
         check_batch_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
-        shown = self._results[wanted.version]
+        shown = BatchResults(wanted.version, self._public_url.of(context))
         parameters(context.query_string, ())
         caller = context.caller
         assert caller is not None
-        # Who may only read has nothing long to send.
+        # Smaller for callers that may only read, because reads are short.
         may_write = caller.may(context.collection.resource.write_scope)
         body = await context.read_body(None if may_write else READS_MAX_BYTES)
         if len(body) <= LONG_BYTES:
@@ -93,7 +93,7 @@ class Batch:
         placed = self._placed(context.collection, operations)
         for scope in sorted({one.scope for one in placed}):
             scopes.require(caller, scope)
-        self._check_data(placed)
+        await self._check_data(placed)
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, placed, shown)
@@ -116,12 +116,15 @@ class Batch:
         wrong.raise_any(InvalidContent, "An operation is of no collection.")
         return placed
 
-    def _check_data(self, placed: "Sequence[_Placed]") -> None:
+    async def _check_data(self, placed: "Sequence[_Placed]") -> None:
         """Raises InvalidContent and BodyTooLarge."""
-        for index, (collection, one) in enumerate(placed):
-            if one.name in ("create", "replace"):
-                schema = self._collections.schema_of(collection)
-                schema.check_sent(one.text, f"/operations/{index}/data")
+        to_check = [
+            (schema, one.text, f"/operations/{index}/data")
+            for index, (collection, one) in enumerate(placed)
+            if one.name in ("create", "replace")
+            and (schema := self._collections.schema_of(collection)).is_set
+        ]
+        await offloaded(sum(len(text) for _, text, _ in to_check), _check_each, to_check)
 
     async def _as_one(
         self, caller: Caller, placed: "Sequence[_Placed]", shown: BatchResults
@@ -132,7 +135,7 @@ class Batch:
             outcomes = await self._atomic_writer.write(caller, planned)
         except DefinitionChanged:
             placed = [await self._placed_again(one) for one in placed]
-            self._check_data(placed)
+            await self._check_data(placed)
             planned = await offloaded(size_bytes, self._all_planned, caller, placed)
             outcomes = await self._atomic_writer.write(caller, planned)
         pairs = zip(outcomes, placed, strict=True)
@@ -150,7 +153,7 @@ class Batch:
         results = [b""] * len(placed)
         queues: dict[bytes, list[int]] = {}
         for index, (_, one) in enumerate(placed):
-            # Creations are of no known item yet.
+            # Creations have no id yet, so they are in no order.
             queues.setdefault(one.item_id or index.to_bytes(2, "big"), []).append(index)
         room = asyncio.Semaphore(_AT_ONCE)
 
@@ -173,7 +176,8 @@ class Batch:
             except DefinitionChanged:
                 placed = await self._placed_again(placed)
                 if one.name in ("create", "replace"):
-                    self._collections.schema_of(placed.collection).check_sent(one.text, "/data")
+                    schema = self._collections.schema_of(placed.collection)
+                    await offloaded(len(one.text), schema.check_sent, one.text, "/data")
                 return shown.of_write(await self._write(caller, placed), kind)
         except HotshelfError as error:
             return shown.of_error(error)
@@ -196,7 +200,7 @@ class Batch:
         return [self._planned(caller, one, f"/operations/{n}") for n, one in enumerate(placed)]
 
     def _planned(self, caller: Caller, placed: "_Placed", where: str = "") -> Planned:
-        """``where`` points at the operation in the body, if the batch as a whole is refused."""
+        """``where`` is the operation's pointer, for errors that refuse the whole batch."""
         collection, one = placed
         key, tags = placed.key, one.conditions
         if one.name == "create":
@@ -215,12 +219,17 @@ class Batch:
         return Planned(one.item_id, decide, key, patch_bytes=len(one.text), collection=collection)
 
     def _patched(self, placed: "_Placed") -> Callable[[Item], bytes]:
-        """An array is a JSON Patch, an object a merge patch; both of the v1 representation."""
+        """A JSON Patch (array) or merge patch (object), applied to the v1 representation."""
         one, schema = placed.operation, self._collections.schema_of(placed.collection)
         kind = JSON_PATCH if one.text.startswith(b"[") else MERGE_PATCH
         patch = PATCHES[kind](one.text, v1.PATCH_MAX_DEPTH)
         max_bytes = self._body_max_bytes
         return lambda item: schema.check_patched(v1.patched(item, patch, max_bytes), "/data")
+
+
+def _check_each(to_check: Sequence[tuple[DataSchema, bytes, str]]) -> None:
+    for schema, data, at in to_check:
+        schema.check_sent(data, at)
 
 
 class _Placed(NamedTuple):

@@ -1,4 +1,4 @@
-"""The body of a batch: what it asks for, or every location at which it is wrong."""
+"""Parses the body of a batch, or reports every location at which it is wrong."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from service.model.errors import InvalidContent, InvalidSyntax, Location
 from service.model.json_text import problem_of, text_of, value_of
 
 MAX_OPERATIONS = 500
-# Of a caller who may only read: 500 reads and many blanks.
+# For a caller that may only read: 500 reads with generous white space.
 READS_MAX_BYTES = 1 << 20
-# The largest setting of http.batch_max_bytes; what it is set to is refused while being read.
+# The maximum of http.batch_max_bytes; the setting itself is enforced while the body is read.
 BATCH_MAX_BYTES = 64 << 20
 # Data is three levels below the body: operations, operation, data.
 _MAX_DEPTH = 66
 _MAX_LOCATIONS = 20
 _MEMBERS = ["operations", "atomic"]
 OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # By their name: the members that each needs, and those that it may have beside `collection`.
+    # For each operation: its required members, and its optional ones beside `collection`.
     "create": (("idempotency_key", "data"), ()),
     "replace": (("id", "data"), ("if_match", "if_none_match", "idempotency_key")),
     "patch": (("id", "patch"), ("if_match", "idempotency_key")),
@@ -40,7 +40,7 @@ Name: TypeAlias = Literal["create", "replace", "patch", "delete", "get"]
 
 @dataclass(frozen=True, slots=True)
 class BatchOperation:
-    """One operation. ``text`` is its data or patch; ``item_id`` is empty for a creation.
+    """One operation. ``text`` is its data or patch; ``item_id`` is empty for a create.
 
     ``collection`` is the name of its collection; None: the one in the URL.
     """
@@ -56,10 +56,10 @@ class BatchOperation:
 
 @bounded(BATCH_MAX_BYTES)
 def parse(body: bytes, data_max_bytes: int) -> tuple[list[BatchOperation], bool]:
-    """The operations, and whether they are one. Raises InvalidSyntax and InvalidContent.
+    """The operations, and whether they are atomic. Raises InvalidSyntax and InvalidContent.
 
-    ``data_max_bytes`` is as large as one operation's data may be. No object is made of data and
-    patches: they are cut out as they were sent, and operations are counted first.
+    ``data_max_bytes`` is the limit of one operation's data. Data and patches are not parsed into
+    objects but kept as the text that was sent, and operations are counted first.
     """
     found = native.scan_elements(body, _MEMBERS, "operations", MAX_OPERATIONS, _MAX_DEPTH)
     if isinstance(found, list):
@@ -87,10 +87,12 @@ def parse(body: bytes, data_max_bytes: int) -> tuple[list[BatchOperation], bool]
 def _operation(
     text: bytes, where: str, data_max_bytes: int, wrong: list[Location]
 ) -> BatchOperation | None:
-    """The operation with this text; None adds to ``wrong``. Raises InvalidSyntax."""
+    """The operation with this text, or None, with its faults added to ``wrong``. Raises
+    InvalidSyntax.
+    """
     before = len(wrong)
     found = _members(text, where, wrong)
-    # Data and patches stay text; the others are short.
+    # Data and patches stay text; the other members are short, so they are parsed.
     sent = {name: value_of(found[name]) for name in found if name not in _TEXTS}
     name: Name | None = sent.get("op") if sent.get("op") in [*OPERATIONS] else None
     if name is None and len(wrong) == before:
@@ -106,7 +108,7 @@ def _operation(
             wrong.append(Location("is missing", pointer=f"{where}/{member}"))
     data = found.get("data") or found.get("patch") or b""
     if len(data) > data_max_bytes:
-        wrong.append(Location(f"over {data_max_bytes} bytes", pointer=where))
+        wrong.append(Location(f"is larger than {data_max_bytes} bytes", pointer=where))
     values = {m: _value(m, sent.get(m, found[m]), where, wrong) for m in found}
     if len(wrong) > before:
         return None
@@ -117,9 +119,9 @@ def _operation(
 
 
 def _members(text: bytes, where: str, wrong: list[Location]) -> dict[str, bytes]:
-    """The operation's members; none, and more locations in ``wrong``, where one cannot be used.
+    """The operation's members; if one is invalid none, with its location added to ``wrong``.
 
-    Raises InvalidSyntax for a member that is given twice, as any other body with one.
+    Raises InvalidSyntax for a repeated member, as for every other body.
     """
     found = native.scan_envelope(text, _OPERATION_MEMBERS, _MAX_DEPTH)
     if isinstance(found, dict):
@@ -137,7 +139,7 @@ def _members(text: bytes, where: str, wrong: list[Location]) -> dict[str, bytes]
 
 
 def _value(member: str, sent: Any, where: str, wrong: list[Location]) -> Any:
-    """The member's value as it is used; one location more in ``wrong`` if it cannot be."""
+    """The member's converted value; adds a location to ``wrong`` if it is invalid."""
     detail = ""
     value: Any = None
     match member:
@@ -174,19 +176,19 @@ def _tags(sent: Any) -> TagCondition | None:
 
 
 def _identity(sent: Mapping[str, Any], text: bytes) -> bytes:
-    """All of the operation that makes it the same again; its key is not part of that."""
+    """The text that identifies a repeated operation; it excludes the idempotency key."""
     rest = [sent["op"], sent.get("id"), sent.get("if_match"), sent.get("if_none_match")]
     return text_of(rest) + text
 
 
 def _check_atomic(operations: Sequence[BatchOperation], wrong: list[Location]) -> None:
-    """One transaction changes an item once, and reads nothing for the caller."""
+    """An atomic batch changes each item at most once and contains no reads."""
     items: set[bytes] = set()
     keys: set[tuple[bytes, str]] = set()
     for index, one in enumerate(operations):
         where = f"/operations/{index}"
         if one.name == "get":
-            wrong.append(Location("has no place in an atomic batch", pointer=f"{where}/op"))
+            wrong.append(Location("is not allowed in an atomic batch", pointer=f"{where}/op"))
         if one.item_id and one.item_id in items:
             wrong.append(Location("is changed twice", pointer=f"{where}/id"))
         items.add(one.item_id)

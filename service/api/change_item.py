@@ -1,4 +1,4 @@
-"""POST, PUT, PATCH and DELETE of items: from the request to a change and back to an answer."""
+"""POST, PUT, PATCH and DELETE of items: parses the request, writes, and makes the answer."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from service.model.resource import Resource
 
 T = TypeVar("T")
 
-# Where the data is in each version.
+# The pointer of the data in each version.
 _DATA_AT = {1: "/data", 2: "/data/attributes"}
 PATCHES: dict[str, Callable[[bytes, int], Patch]] = {
     MERGE_PATCH: MergePatch,
@@ -46,7 +46,7 @@ PATCHES: dict[str, Callable[[bytes, int], Patch]] = {
 
 
 class ChangeItem:
-    """The write methods. Each returns the whole answer and raises the errors it can name."""
+    """The write methods. Each returns the whole answer or raises a HotshelfError."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ChangeItem:
         body = await context.read_body()
 
         async def planned(collection: Collection) -> Planned:
-            data = self._data(collection, sent, body, None)
+            data = await offloaded(len(body), self._data, collection, sent, body, None)
             caller = _writer(context)
             key = fingerprinted(name, context, None, sent.media_type, body)
             return Planned(None, decision.creating(caller, data), key, data, collection=collection)
@@ -78,7 +78,7 @@ class ChangeItem:
         return self._reply(context, wanted, await self._written(context, planned))
 
     async def put(self, context: RequestContext) -> Reply:
-        """Replace an item, or create one under the id that the client chose."""
+        """Replace an item, or create one with the id that the client chose."""
         item_id = chosen_id(context)
         sent, wanted = check_item_body(context), check_accept(context)
         parameters(context.query_string, ())
@@ -87,7 +87,7 @@ class ChangeItem:
         body = await context.read_body()
 
         async def planned(collection: Collection) -> Planned:
-            data = self._data(collection, sent, body, item_id)
+            data = await offloaded(len(body), self._data, collection, sent, body, item_id)
             caller = _writer(context)
             key = keyed(context, item_id, sent.media_type, body)
             decide = decision.replacing(caller, data, conditions, collection)
@@ -96,17 +96,19 @@ class ChangeItem:
         return self._reply(context, wanted, await self._written(context, planned))
 
     async def patch(self, context: RequestContext) -> Reply:
-        """Change parts of an item's representation (RFC 5789), all that is asked or nothing."""
+        """Change parts of an item's representation (RFC 5789), atomically."""
         item_id = existing_id(context)
         sent, wanted = check_patch_body(context), check_accept(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
         self._check_precondition_sent(conditions)
         body = await context.read_body()
+        base_url = self._replies.public_url.of(context)
 
         async def planned(collection: Collection) -> Planned:
             caller = _writer(context)
-            patched = await offloaded(len(body), self._patched, collection, sent, body, item_id)
+            made = (self._patched, collection, sent, body, item_id, base_url)
+            patched = await offloaded(len(body), *made)
             key = keyed(context, item_id, sent.media_type, body)
             decide = decision.patching(caller, patched, conditions, collection)
             return Planned(item_id, decide, key, patch_bytes=len(body), collection=collection)
@@ -114,7 +116,7 @@ class ChangeItem:
         return self._reply(context, wanted, await self._written(context, planned))
 
     async def delete(self, context: RequestContext) -> Reply:
-        """Delete an item; what stays is a tombstone."""
+        """Delete an item and leave a tombstone."""
         item_id = existing_id(context)
         parameters(context.query_string, ())
         conditions = conditions_of(context.headers)
@@ -145,7 +147,7 @@ class ChangeItem:
     def _data(
         self, collection: Collection, sent: Sent, body: bytes, item_id: bytes | None
     ) -> bytes:
-        """The JSON text of the data that a POST or PUT body holds, in its version's shape."""
+        """The JSON text of the data in a POST or PUT body of either version."""
         if sent.version == 1:
             data = v1.parse_body(body)
         else:
@@ -154,15 +156,15 @@ class ChangeItem:
         return data
 
     def _patched(
-        self, collection: Collection, sent: Sent, body: bytes, item_id: bytes
+        self, collection: Collection, sent: Sent, body: bytes, item_id: bytes, base_url: str
     ) -> Callable[[Item], bytes]:
-        """What makes the item's new data. Raises what the patch alone decides."""
-        changed = self._applied(collection.resource, sent, body, item_id)
+        """A function from the item to its new data. Raises the errors of the patch itself."""
+        changed = self._applied(collection.resource, sent, body, item_id, base_url)
         schema, at = self._collections.schema_of(collection), _DATA_AT[sent.version]
         return lambda item: schema.check_patched(changed(item), at)
 
     def _applied(
-        self, kind: Resource, sent: Sent, body: bytes, item_id: bytes
+        self, kind: Resource, sent: Sent, body: bytes, item_id: bytes, base_url: str
     ) -> Callable[[Item], bytes]:
         max_bytes = self._body_max_bytes
         if sent.media_type not in PATCHES:
@@ -172,7 +174,6 @@ class ChangeItem:
             patch = PATCHES[sent.media_type](body, v1.PATCH_MAX_DEPTH)
             return lambda item: v1.patched(item, patch, max_bytes)
         patch = PATCHES[sent.media_type](body, v2_patch.PATCH_MAX_DEPTH)
-        base_url = self._replies.base_url
         return lambda item: v2_patch.patched(item, patch, max_bytes, base_url, kind)
 
     def _reply(
@@ -183,8 +184,8 @@ class ChangeItem:
         else:
             status = 201 if outcome.kind == "created" else 200
             minimal = wants_minimal(context.headers)
-            kind = context.collection.resource
-            reply = self._replies.changed(outcome.item, wanted, kind, status, minimal)
+            kind, base_url = context.collection.resource, self._replies.public_url.of(context)
+            reply = self._replies.changed(outcome.item, wanted, base_url, kind, status, minimal)
         if outcome.replayed:
             reply.headers.append(("idempotency-replayed", "true"))
         return reply
@@ -207,7 +208,7 @@ def check_precondition_sent(conditions: Conditions, may_create: bool, location: 
 
 
 async def offloaded(size_bytes: int, work: Callable[..., T], *arguments: Any) -> T:
-    """What ``work`` makes of so much text: on the event loop only if that takes no time."""
+    """The result of ``work``: on the event loop for small texts, otherwise in a thread."""
     if size_bytes <= LONG_BYTES:
         return work(*arguments)
     return await BESIDE_THE_LOOP.run(work, *arguments)

@@ -8,6 +8,7 @@ import orjson
 from service.api.change_item import check_precondition_sent
 from service.api.headers.media_types import check_json_body
 from service.api.headers.preconditions import conditions_of
+from service.api.public_url import PublicUrl
 from service.api.query import parameters
 from service.api.represent import collections as represent
 from service.api.request import Reply, RequestContext
@@ -40,7 +41,7 @@ class CollectionsEndpoints:
         indexes: CollectionIndexes,
         changes: CollectionChanges,
         require_if_match: bool,
-        public_url: str,
+        public_url: PublicUrl,
     ) -> None:
         self._collections = collections
         self._indexes = indexes
@@ -101,7 +102,7 @@ class CollectionsEndpoints:
         collection, is_new = await self._changes.put(name, definition, conditions)
         reply = _reply(201 if is_new else 200, collection)
         if is_new:
-            reply.headers.append(("location", f"{self._public_url}{PATH}/{name}"))
+            reply.headers.append(("location", f"{self._public_url.of(context)}{PATH}/{name}"))
         return reply
 
     async def delete(self, context: RequestContext) -> Reply:

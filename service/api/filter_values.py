@@ -1,4 +1,4 @@
-"""Values that filters compare with: their JSON type, and which operator takes which."""
+"""Parses the values of filters: their JSON types, and which operators accept which."""
 
 import re
 from datetime import UTC, datetime
@@ -16,27 +16,29 @@ from service.model.query import (
     Condition,
     Path,
     Value,
+    may_be_too_long,
 )
+from service.model.query import VALUE_MAX_BYTES as INDEXED_MAX_BYTES
 
-# Of all conditions of a list together.
+# The sum over all conditions of a list.
 MAX_VALUES = 1000
-# As long as a query string, or the body of a search.
+# As long as a query string or the body of a search may be.
 VALUE_MAX_BYTES = 65_536
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
     r"(?:[Zz]|[-+][0-9]{2}:[0-9]{2})"
 )
-# A JSON string; possessive, so that a text is read once wherever it turns out to be none.
+# A JSON string; possessive, so that matching is linear even if the text is not one.
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
 
 
 @bounded(VALUE_MAX_BYTES)
 def json_text(text: str, as_text: bool = False) -> str:
-    """A parameter's value as JSON: a number, true, false or null where it is one, else text.
+    """A parameter's value as JSON: a number, true, false or null if it is one, else a string.
 
-    A JSON string is the text that it spells; ``as_text`` takes the rest as text whatever it is.
-    ValueError if it is too long.
+    A JSON string is kept; with ``as_text`` everything else becomes a string. Raises ValueError if
+    it is too long.
     """
     _check_length(text)
     if not as_text and _SCALAR.fullmatch(text):
@@ -46,9 +48,9 @@ def json_text(text: str, as_text: bool = False) -> str:
 
 @bounded(VALUE_MAX_BYTES)
 def json_texts(text: str, as_text: bool = False) -> list[str]:
-    """Values between commas; one in quotes may hold commas of its own.
+    """Values separated by commas; a quoted value may contain commas.
 
-    ValueError for more than MAX_VALUES, or if it is too long.
+    Raises ValueError for more than MAX_VALUES, or if it is too long.
     """
     _check_length(text)
     values: list[str] = []
@@ -66,17 +68,17 @@ def json_texts(text: str, as_text: bool = False) -> list[str]:
 
 
 def check_count(values: int) -> None:
-    """ValueError, with a clause, if a list may not compare with as many values."""
+    """Raises ValueError, with a predicate as its text, for too many values."""
     if values > MAX_VALUES:
         raise ValueError(f"has more than {MAX_VALUES} values")
 
 
 def checked_condition(path: Path, operator: str, values: list[str], where: Location) -> Condition:
-    """The condition with these JSON texts. ValueError, with a clause, if there is none such."""
+    """The condition with these JSON texts. Raises ValueError, with a predicate as its text."""
     check_operator(operator)
     check_count(len(values))
     for value in values:
-        # Before anything else reads them: what cannot be stored cannot be found either.
+        # First, because a value that cannot be stored cannot be found either.
         problems = native.scan_value(value.encode())
         if problems:
             raise ValueError(problems[0].detail)
@@ -87,13 +89,15 @@ def checked_condition(path: Path, operator: str, values: list[str], where: Locat
         return Condition(path, operator, _field_values(path, operator, values), where)
     elif operator == "prefix" and values[0][0] != '"':
         raise ValueError("is not text")
+    elif operator in ("prefix", "in") and any(map(may_be_too_long, values)):
+        raise ValueError(f"is longer than the {INDEXED_MAX_BYTES} bytes that an index holds")
     elif operator in RANGES and values[0][0] in "[{":
         raise ValueError("is neither text nor a number, true, false or null")
     return Condition(path, operator, tuple(values), where)
 
 
 def check_operator(operator: str) -> None:
-    """ValueError, with a clause, if it is unknown."""
+    """Raises ValueError, with a predicate as its text, if it is unknown."""
     if operator not in OPERATORS:
         raise ValueError(f"has an unknown operator; use one of {', '.join(OPERATORS)}")
 
@@ -105,7 +109,7 @@ def _field_values(path: Path, operator: str, values: list[str]) -> tuple[Value, 
     if path != CREATED_AT:
         return tuple(texts)
     if operator in ("prefix", "contains"):
-        raise ValueError("cannot be asked of a time")
+        raise ValueError("is not an operator for times")
     return tuple(map(_time, texts))
 
 
@@ -116,7 +120,7 @@ def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("is no time that exists") from None
+        raise ValueError("is not an existing time") from None
 
 
 def _check_length(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What makes a request the same request again under its idempotency key."""
+"""Fingerprints, by which a retry is recognised under its idempotency key."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ def keyed(
 ) -> IdempotencyKey | None:
     """The request's idempotency key with its fingerprint; None if it has no key.
 
-    ``item_id`` None is the collection; ``media_type`` is empty where there is no body. How the
-    answer shall look (Accept, Accept-Encoding, Prefer) is left out: a replay is rendered as the
-    retry asks. Raises InvalidHeader.
+    ``item_id`` None is the collection; ``media_type`` is empty if there is no body. Accept,
+    Accept-Encoding and Prefer are left out, because a replay is rendered as the retry prefers.
+    Raises InvalidHeader.
     """
     key = idempotency_key(context.headers)
     return None if key is None else fingerprinted(key, context, item_id, media_type, body)
@@ -26,9 +26,9 @@ def keyed(
 def fingerprinted(
     key: str, context: RequestContext, item_id: bytes | None, media_type: str, body: bytes
 ) -> IdempotencyKey:
-    """As ``keyed``, with the request's key found already."""
+    """As ``keyed``, with the request's key already parsed."""
     number = context.collection.number
-    # None of these holds a NUL, so no two requests make the same text.
+    # None of these contains NUL, so different requests have different texts.
     parts = (
         context.method,
         str(url_version(context.path)),
@@ -44,5 +44,5 @@ def fingerprinted(
 
 
 def _field(headers: Mapping[str, list[str]], name: str) -> str:
-    """All lines as one (RFC 9110 section 5.3), and absent told apart from empty."""
+    """All lines as one (RFC 9110 section 5.3); absent and empty differ."""
     return "=" + ", ".join(headers[name]) if name in headers else ""

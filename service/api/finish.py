@@ -1,4 +1,4 @@
-"""What every answer carries, whatever it is."""
+"""The last step of every answer of the general path: common header fields, metrics and log."""
 
 import time
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ _SENT = SENT_BYTES.of()
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """``deprecation`` are the fields of version 1; ``always_timing`` tells all where time went,
-    ``always_limit`` how much of the limit is left.
+    """``deprecation`` are the fields of version 1; ``always_timing`` and ``always_limit`` add
+    timing and limit fields to all answers.
     """
 
     cors: Cors
@@ -33,9 +33,9 @@ class Finish:
     always_limit: bool = False
 
     def __call__(self, context: RequestContext, reply: Reply) -> Reply:
-        """The answer with the limit's fields, those of version 1, and for browsers those of CORS.
+        """The answer with the fields of limits, version 1, timing and CORS.
 
-        It is timed, counted and logged here, since nothing passes by.
+        It is timed, counted and logged here, because every answer passes here.
         """
         took_s = time.perf_counter() - context.began_s
         self._observe(context, reply, took_s)

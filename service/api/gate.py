@@ -1,11 +1,17 @@
-"""The first two steps of every request: who asks, and is there room (docs/api.md, "Requests")."""
+"""The first two steps of every request: authentication and rate limit (docs/api.md)."""
 
 from collections.abc import Mapping
 from time import perf_counter
 
 from service.access.credentials import Authenticator
 from service.access.limiter import Limiter
-from service.access.peer import TrustedProxies, is_loopback, is_loopback_host, network_of
+from service.access.peer import (
+    FORWARDED_URL,
+    TrustedProxies,
+    is_loopback,
+    is_loopback_host,
+    network_of,
+)
 from service.api.request import RequestContext
 from service.model.caller import Caller
 from service.model.errors import (
@@ -23,12 +29,12 @@ from service.model.rate import Admission, Rate
 from service.observe.metrics import LIMITER
 from service.observe.tracing import Work
 
-_PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+_PASSED_ON = FORWARDED_URL | {"forwarded", "via", "x-forwarded-for", "x-real-ip"}
 _REFUSED = (Unauthenticated, InvalidToken, InvalidApiKey, InvalidHeader, HeaderTooLarge)
 
 
 class Gate:
-    """Lets callers in at the rate that is theirs, everybody else at the rate of their address."""
+    """Admits callers at their own rate, requests without valid credentials at their address's."""
 
     def __init__(
         self,
@@ -48,11 +54,11 @@ class Gate:
         self._passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
-        """The caller, also put into ``context`` beside what the answer says of the limit.
+        """The caller; also sets ``context.caller`` and ``context.admission``.
 
-        Raises RateLimited, and what ``Authenticator.authenticate`` raises: guesses at
-        credentials use up the allowance of the address that they come from. A key that the
-        database must be asked about is paid for first, and the token given back if it is good.
+        Raises RateLimited, and what ``Authenticator.authenticate`` raises. Wrong credentials count
+        against their address. A key that needs a database look-up is charged first, because guesses
+        must not cause unlimited look-ups; the token is returned if the key is valid.
         """
         paid = self._authenticator.must_look_up(context.headers)
         if paid:
@@ -73,16 +79,18 @@ class Gate:
 
     async def enter_unknown(self, context: RequestContext) -> None:
         """Count a request without credentials. Raises RateLimited."""
-        await self._take(context, self._address(context), self._rate)
+        context.address = self._address(context)
+        await self._take(context, context.address, self._rate)
 
     def is_local(self, context: RequestContext) -> bool:
-        """Whether it comes from this machine itself, with no sign of a proxy or another site.
+        """Whether the request comes from this machine itself, not through a proxy or another site.
 
-        A browser names the page that asks, and the status page asks for its own parts.
+        A browser names the origin of a request; the status page's own requests are allowed.
         """
         if not self._trusts_local or not _PASSED_ON.isdisjoint(context.headers):
             return False
-        host = context.headers["host"][0]
+        # HTTP/1.0 may have none.
+        host = "".join(context.headers.get("host", ()))
         own_origin = [f"{context.scheme}://{host}"]
         if context.headers.get("origin", own_origin) != own_origin:
             return False
@@ -93,7 +101,7 @@ class Gate:
         return self._tokens.remembered(token)
 
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
-        """A caller whose credentials need no waiting; None says nothing against them."""
+        """The caller if that is known without waiting; None does not mean invalid credentials."""
         authorization, key = fields.get("authorization"), fields.get("x-api-key")
         try:
             return self._authenticator.recall(
@@ -103,30 +111,32 @@ class Gate:
             return None
 
     def spend(self, caller: Caller) -> Admission | None:
-        """Count a request if the lease at hand pays for it; else None, and nothing is counted."""
+        """Count a request if the current lease covers it; else None, with nothing counted."""
         admission = self._leases.spend(caller.limit_key, caller.rate or self._rate)
         if admission is not None:
             self._passed.value += 1
         return admission
 
     async def admission(self, caller: Caller) -> Admission:
-        """Count a request, whatever it takes; the answer may be no."""
+        """Count a request, with a call to Redis if needed; it may be refused."""
         rate = caller.rate or self._rate
         return self._counted(await self._limiter.admission(caller.limit_key, rate))
 
     async def charge(self, context: RequestContext, cost: int) -> None:
         """Count ``cost`` more for the caller that ``enter`` let in.
 
-        For a batch, which learns what it costs once its body is parsed: its first operation was
-        paid for at the door. Raises RateLimited, and InvalidContent for more than ever pass.
+        For a batch, whose cost is known only once its body is parsed; ``enter`` has counted its
+        first operation. Raises RateLimited, and InvalidContent for more than could ever pass.
         """
         caller = context.caller
         assert caller is not None
         rate = caller.rate or self._rate
         if cost > rate.capacity:
-            location = Location(f"At most {rate.capacity} operations pass at once.", pointer="")
+            location = Location(
+                f"The rate limit admits at most {rate.capacity} operations at once.", pointer=""
+            )
             raise InvalidContent(
-                "There are more operations than the limit ever lets pass.", location
+                "The batch has more operations than the rate limit can ever admit.", location
             )
         await self._take(context, caller.limit_key, rate, cost)
 
@@ -153,7 +163,7 @@ class Gate:
 
 
 def rate_limited(admission: Admission) -> RateLimited:
-    """The error of who asks too often."""
+    """The error for a refused admission."""
     rate = admission.rate
     return RateLimited(
         f"More than {rate.quota} requests in {rate.window_s} s.",

@@ -1,4 +1,4 @@
-"""The id in a path, where the route has it as ``:id``."""
+"""The id in a path whose route has ``:id``."""
 
 from service import native
 from service.api.request import RequestContext
@@ -6,7 +6,7 @@ from service.model.errors import InvalidId, ItemNotFound
 
 
 def existing_id(context: RequestContext) -> bytes:
-    """The 16 bytes of the id. Raises ItemNotFound: what is no ULID names no item."""
+    """The 16 bytes of the id. Raises ItemNotFound if it is not a ULID, because no item has it."""
     item_id = native.parse_id(context.path_params["id"])
     if item_id is None:
         raise ItemNotFound("There is no item with this id.")

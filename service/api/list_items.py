@@ -1,4 +1,4 @@
-"""GET and HEAD of /items, and searches: a page of items and the way to the next."""
+"""GET and HEAD of /items, and searches: a page of items with links to its neighbours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -48,31 +48,31 @@ class ListItems:
         self._replies = replies
         self._collections = indexes.collections
         self._indexes = indexes
-        self._base_url = replies.base_url
+        self._public_url = replies.public_url
 
     async def get(self, context: RequestContext) -> Reply:
-        """The list that the query string asks for; Link leads on (RFC 8288)."""
+        """The list for the query string, with Link to the neighbouring pages (RFC 8288)."""
         wanted, coding = readable(context), choose_coding(context.headers)
         asked = from_query_string(context.query_string, wanted.version, context.collection.resource)
         answer = await self._current_answer(context, asked)
-        wanted = readable(context)
-        links = self._links(context, answer.cursors, wanted.version)
-        reply = self._reply(context, asked, answer, wanted, links)
-        if wanted.shared_vary and context.collection.definition.ttl_s is not None:
-            reply = self._replies.until(reply, 0)
+        wanted, base_url = readable(context), self._public_url.of(context)
+        links = _links(context, base_url, answer.cursors, wanted.version)
+        reply = self._reply(context, asked, answer, wanted, base_url, links)
+        reply = self._replies.until_ended(reply, wanted, context.collection, 0)
         shown = [f'<{url}>; rel="{relation}"' for relation, url in links.items() if url]
         if shown:
             reply.headers.append(("link", ", ".join(shown)))
         return await coded(reply, coding)
 
     async def search(self, context: RequestContext) -> Reply:
-        """The list that the body asks for."""
+        """The list for the query in the body."""
         check_item_body(context)
         wanted, coding = check_accept(context), choose_coding(context.headers)
         parameters(context.query_string, ())
         asked = from_body(await context.read_body(SEARCH_MAX_BYTES))
         answer = await self._current_answer(context, asked)
-        return await coded(self._reply(context, asked, answer, wanted, None), coding)
+        base_url = self._public_url.of(context)
+        return await coded(self._reply(context, asked, answer, wanted, base_url, None), coding)
 
     async def _current_answer(self, context: RequestContext, asked: ListRequest) -> "_Answer":
         """The answer by the definition as it still is once the answer is known.
@@ -101,7 +101,7 @@ class ListItems:
             if asked.cursor_location.parameter == other_way:
                 position = position.turned()
         counted = wanted_count(context.headers)
-        async with self._pages.turn(subject or context.peer):
+        async with self._pages.turn(subject or context.address or context.peer):
             page = await self._pages.read(query, declared, position, asked.limit)
             total = None
             if counted is not None:
@@ -115,54 +115,56 @@ class ListItems:
             page.items, cursors, {} if total is None else {str(counted): total}, page.early
         )
 
-    def _links(
-        self, context: RequestContext, cursors: Mapping[str, str | None], version: int
-    ) -> dict[str, str | None]:
-        """The neighbouring pages' URLs by their relation; None where there is no such page."""
-        names = CURSOR_NAMES[version]
-        sent = parse_qsl(context.query_string, keep_blank_values=True)
-        sent = [(name, value) for name, value in sent if name not in names.values()]
-        base = f"{self._base_url}{context.path}"
-        return {
-            relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
-            for relation, cursor in cursors.items()
-        }
-
     def _reply(
         self,
         context: RequestContext,
         asked: ListRequest,
         answer: "_Answer",
         wanted: Representation,
+        base_url: str,
         links: Mapping[str, str | None] | None,
     ) -> Reply:
         profiled = wanted.version == 2 and links is not None and not answer.early
         media_type = cursor_profile.media_type(wanted.media_type) if profiled else wanted.media_type
         headers = [("content-type", media_type), *self._replies.headers(wanted)]
         headers += [("preference-applied", f"count={counted}") for counted in answer.total]
-        # The tag is the item's own, whatever is shown of it: it is good for a write.
+        # The tag of the whole item, even with ``fields``, so that a write can use it.
         shown = [(_shown(item, asked.fields), entity_tag(item)) for item in answer.items]
         if wanted.version == 1:
             entries = [v1.render_entry(item, tag) for item, tag in shown]
             total = next(iter(answer.total.values()), None)
             return Reply(200, headers, v1.render_page(entries, answer.cursors, total))
         kind = context.collection.resource
-        entries = [v2.resource(item, self._base_url, kind, tag) for item, tag in shown]
+        entries = [v2.resource(item, base_url, kind, tag) for item, tag in shown]
         text = v2.render_page(entries, answer.cursors, links, answer.total, profiled)
         return Reply(200, headers, text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A page, its cursors by their relation, and the total by how it was counted, if it was.
+    """A page, its cursors by relation, and the total by its kind, if it was counted.
 
-    ``early``: the page ended before it had as many items as it might.
+    ``early``: the page has fewer items than its limit although more follow.
     """
 
     items: list[Item]
     cursors: dict[str, str | None]
     total: dict[str, int]
     early: bool
+
+
+def _links(
+    context: RequestContext, base_url: str, cursors: Mapping[str, str | None], version: int
+) -> dict[str, str | None]:
+    """The neighbouring pages' URLs by relation; None if there is no such page."""
+    names = CURSOR_NAMES[version]
+    sent = parse_qsl(context.query_string, keep_blank_values=True)
+    sent = [(name, value) for name, value in sent if name not in names.values()]
+    base = f"{base_url}{context.path}"
+    return {
+        relation: cursor and f"{base}?{urlencode([*sent, (names[relation], cursor)])}"
+        for relation, cursor in cursors.items()
+    }
 
 
 def _shown(item: Item, fields: frozenset[str] | None) -> Item:

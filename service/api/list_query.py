@@ -1,4 +1,4 @@
-"""What a list request asks for: from its query string, or from the JSON body of a search."""
+"""Parses list requests: the query string of a list, or the JSON body of a search."""
 
 import re
 from collections import Counter
@@ -54,7 +54,7 @@ _LIMIT = re.compile(r"0*([1-9][0-9]*)", re.ASCII)
 _RULES = {"sort": UNSUPPORTED_SORT}
 
 
-# Version 2's names are those of JSON:API's cursor pagination profile.
+# Version 2 uses the names of JSON:API's cursor pagination profile.
 LIMIT_NAME = {1: "limit", 2: "page[size]"}
 CURSOR_NAMES = {
     1: {"next": "cursor", "prev": "cursor"},
@@ -64,7 +64,7 @@ CURSOR_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """A list as it was asked for. The locations are those of sort and cursor in the request."""
+    """A parsed list request. The locations are those of sort and cursor in the request."""
 
     query: Query
     limit: int
@@ -76,9 +76,9 @@ class ListRequest:
 
 @bounded(QUERY_MAX_BYTES)
 def from_query_string(query_string: str, version: int, kind: Resource = ITEMS) -> ListRequest:
-    """Raises InvalidParameter, which names every location.
+    """The request in a query string. Raises InvalidParameter, with every location.
 
-    Conditions are counted before any is made; so are values, over all of them.
+    Conditions, and the values of all together, are counted before any is parsed.
     """
     size = LIMIT_NAME[version]
     cursors = dict.fromkeys(CURSOR_NAMES[version].values())
@@ -111,9 +111,9 @@ def from_query_string(query_string: str, version: int, kind: Resource = ITEMS) -
 
 @bounded(SEARCH_MAX_BYTES)
 def from_body(body: bytes) -> ListRequest:
-    """Raises BodyTooLarge, or InvalidSyntax and InvalidContent, which name every location.
+    """The request in a search's body. Raises BodyTooLarge, InvalidSyntax, InvalidContent.
 
-    Conditions and values are counted before any is made.
+    Conditions and values are counted before any is parsed.
     """
     if len(body) > SEARCH_MAX_BYTES:
         detail = f"The body of a search is larger than {SEARCH_MAX_BYTES} bytes."
@@ -142,7 +142,7 @@ def from_body(body: bytes) -> ListRequest:
 
 
 class _Wrong:
-    """The wrong locations, collected so that one response names them all."""
+    """Collects error locations, so that one response has them all."""
 
     def __init__(self, location_of: Callable[[str], Location]) -> None:
         self._location_of = location_of
@@ -154,7 +154,7 @@ class _Wrong:
             self.locations.append(replace(location, detail=detail, rule=rule or location.rule))
 
     def unless(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
-        """What ``parse`` makes of it, or None and one location more if that raises ValueError."""
+        """The result of ``parse``, or None if it raises ValueError, whose text is added."""
         try:
             return parse(*arguments)
         except _TooMany as error:
@@ -165,7 +165,7 @@ class _Wrong:
 
 
 class _TooMany(ValueError):
-    """A page of more items than any may hold."""
+    """The limit of a page exceeds the maximum."""
 
 
 def _parameter(name: str, value: str) -> Condition:
@@ -176,7 +176,7 @@ def _parameter(name: str, value: str) -> Condition:
     if not bracket:
         attribute, operator = operator, "eq"
     path = parse_path(attribute)
-    # Owners and times have no JSON type, and only text has a prefix.
+    # Always text, because owners and times have no JSON type, and only text has a prefix.
     as_text = operator == "prefix" or (path in (OWNER_ID, CREATED_AT) and operator != "exists")
     read: Callable[[str, bool], list[str]] = json_texts if operator in ("in", "nin") else _single
     return checked_condition(
@@ -189,7 +189,7 @@ def _single(value: str, as_text: bool) -> list[str]:
 
 
 class _Members(dict[str, Any]):
-    """An object's members, and the first name that it gives twice."""
+    """An object's members, and the first repeated name."""
 
     twice: str | None = None
 
@@ -203,10 +203,10 @@ class _Members(dict[str, Any]):
 
 
 def read_filters(text: bytes, wrong: _Wrong) -> Mapping[str, Any]:
-    """The member of each name is a scalar to be equal to, or an object of operators.
+    """The conditions by attribute: a scalar for equality, or an object of operators.
 
-    Empty where there are too many of them. Raises InvalidSyntax for a name or an operator that is
-    given twice, since nobody could say which counts.
+    Empty if there are too many. Raises InvalidSyntax for a repeated name or operator, because which
+    one counts would be undefined.
     """
     filters = value_of(text, _Members.of)
     if not isinstance(filters, _Members):
@@ -287,7 +287,7 @@ def _body_fields(sent: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def _member(sent: Mapping[str, Any], name: str, wanted: type, problem: str) -> Any:
-    """The member if it was sent. A bool is a kind of int, so types are compared as they are."""
+    """The member if it was sent. Types are compared exactly, because bool is a subclass of int."""
     value = sent.get(name)
     if name in sent and type(value) is not wanted:
         raise ValueError(problem)

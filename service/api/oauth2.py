@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 GRANT_TYPE = "client_credentials"
 _FORM_MAX_BYTES = 8192
 _NO_STORE = [("cache-control", "no-store"), ("pragma", "no-cache")]
-# Shorter than a new signing key is published ahead of its first token.
+# Shorter than the time for which a new key is published before it signs.
 _PUBLIC = [("cache-control", "public, max-age=30")]
 _NOBODY_HASH = bytes(32)
 
@@ -37,9 +37,9 @@ class _Refused(Exception):
 
 
 class OAuth2:
-    """Endpoints that need no caller. ``issuer`` None: tokens come from elsewhere only.
+    """Endpoints without authentication. ``issuer`` None: there is no built-in issuer.
 
-    ``base_url`` is where clients reach this service; ``issuers`` are all that are trusted.
+    ``base_url`` is this service's URL for clients; ``issuers`` are all trusted ones.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class OAuth2:
             if form.get("grant_type") is None:
                 raise _Refused("invalid_request", "grant_type is missing")
             if form["grant_type"] != GRANT_TYPE:
-                raise _Refused("unsupported_grant_type", "only client_credentials is offered")
+                raise _Refused("unsupported_grant_type", "only client_credentials is supported")
             scope = _granted(client, form.get("scope"))
         except _Refused as refused:
             return _refusal(refused)
@@ -116,7 +116,7 @@ class OAuth2:
     async def _client(
         self, headers: Mapping[str, list[str]], form: Mapping[str, str]
     ) -> OAuthClient:
-        """The client that proved to be one. An unknown id costs as much as a wrong secret."""
+        """The authenticated client. An unknown id takes as long as a wrong secret."""
         lines = headers.get("authorization", [])
         challenge = [("www-authenticate", 'Basic realm="hotshelf"')] if lines else []
         if len(lines) > 1 or (lines and "client_secret" in form):
@@ -151,8 +151,8 @@ async def _form(context: RequestContext) -> dict[str, str]:
     if len(form) != len(pairs):
         raise _Refused("invalid_request", "the form repeats a parameter")
     if "\0" in "".join(form.values()):
-        raise _Refused("invalid_request", "the form holds a NUL")
-    # RFC 6749 section 3.2: a parameter without a value counts as left out.
+        raise _Refused("invalid_request", "the form contains a NUL")
+    # RFC 6749 section 3.2: a parameter without a value counts as omitted.
     return {name: value for name, value in form.items() if value}
 
 
@@ -171,7 +171,7 @@ def _basic(value: str) -> tuple[str, str] | None:
 
 
 def _granted(client: OAuthClient, asked: str | None) -> str:
-    """RFC 6749 section 3.3: what was asked for, or all that the client may have."""
+    """RFC 6749 section 3.3: the requested scope, or by default all of the client's."""
     wanted = words(asked or client.scope)
     if not wanted or not wanted <= words(client.scope):
         raise _Refused("invalid_scope", "the client may not have this scope")

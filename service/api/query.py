@@ -1,4 +1,4 @@
-"""The query string, decoded exactly once (RFC 3986 section 2.1; ``+`` is a blank)."""
+"""The query string, decoded exactly once (RFC 3986 section 2.1; ``+`` is a space)."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 from service.model.bounds import bounded
 from service.model.errors import InvalidParameter, Location
 
-# The server itself refuses a longer target (414).
+# Granian itself refuses a longer target (414).
 QUERY_MAX_BYTES = 65_536
 MAX_PARAMETERS = 64
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -20,9 +20,9 @@ def parameters(
 ) -> dict[str, str]:
     """Every parameter by name. Raises InvalidParameter for an unknown or a repeated one.
 
-    Also for text that cannot be decoded: a broken escape, bytes that are not UTF-8, NUL. Names
-    every location. ``family`` is how further allowed names begin. Nothing is decoded of a query
-    string with more than MAX_PARAMETERS parameters.
+    Also raised, with every location, for text that cannot be decoded: a broken escape, bytes that
+    are not UTF-8, NUL. ``family`` is a prefix of further allowed names. Nothing is decoded if there
+    are more than MAX_PARAMETERS parameters.
     """
     if len(query_string) > QUERY_MAX_BYTES:
         raise InvalidParameter(f"The query string is longer than {QUERY_MAX_BYTES} bytes.")
@@ -53,7 +53,7 @@ def parameters(
 
 
 def _decoded(text: str) -> str | None:
-    """None for what cannot be decoded, or holds NUL."""
+    """The decoded text; None if it cannot be decoded or contains NUL."""
     if _BROKEN_ESCAPE.search(text):
         return None
     try:

@@ -1,6 +1,6 @@
-"""One HTTP request and its reply, as plain data between http/ (bytes) and api/ (meaning).
+"""One HTTP request and its reply, as plain data between http/ (bytes) and api/ (semantics).
 
-Also what is used of the objects that Granian hands over (RSGI 1.6).
+Also the parts of Granian's objects that are used (RSGI 1.6).
 """
 
 import time
@@ -13,12 +13,12 @@ from service.model.collection import ITEMS_BY_DEFAULT, Collection
 from service.model.rate import Admission
 from service.observe.trace_context import TraceContext
 
-# Larger bodies are counted until their clients have taken them (http/sending.py).
+# Larger bodies count against the budget until their clients have read them (http/sending.py).
 LARGE_BYTES: Final = 64 << 10
 
 
 class Reply(NamedTuple):
-    """A whole answer. Header names are lower case; ``body`` is sent as it is."""
+    """A whole answer. Header names are lower case; ``body`` is sent unchanged."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -27,7 +27,7 @@ class Reply(NamedTuple):
 
 @dataclass(slots=True)
 class RequestContext:
-    """What came in, checked only as far as HTTP itself goes (RFC 9110, RFC 9112).
+    """A request, checked only by the rules of HTTP itself (RFC 9110, RFC 9112).
 
     ``path`` is percent-decoded, ``query_string`` is raw. ``headers`` maps lower-case names to
     every field line's value in order; all are ASCII. ``peer`` is the connection's address
@@ -37,11 +37,11 @@ class RequestContext:
     ``began_s`` is ``time.perf_counter``'s, ``source`` what answered a read of one item
     (observe/requests.py), ``route`` the route's template, known once it is answered. ``caller``
     is None until the credentials were checked, ``admission`` until the request was counted
-    against a limit; ``spent_s`` is where the time went, by part. ``trace`` is the caller's, if
-    any, or ours where the lot fell on it. ``names_itself``: the answer has ``request_id``, as
-    errors always do.
+    against a limit, and ``address`` is that of a client without credentials, also behind trusted
+    proxies; ``spent_s`` is the time spent by part. ``trace`` is the caller's, or ours if the
+    request is sampled. ``names_itself``: the answer has ``request_id``, as errors always do.
     ``collection`` is the one that the path is of, once it is routed.
-    ``robyn_request`` is what a Robyn application's middleware has seen, for its handlers.
+    ``robyn_request`` is the request that a Robyn application's middleware got, for its handlers.
     """
 
     method: str
@@ -55,6 +55,7 @@ class RequestContext:
     caller: Caller | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = None
+    address: str = ""
     trace: TraceContext | None = None
     robyn_request: Any = None
     source: str = ""
@@ -71,17 +72,17 @@ class RequestContext:
 
 
 class Admitted(NamedTuple):
-    """Who was let in before a request took the general path, which must not count it again."""
+    """Caller and admission of a request that was counted before it took the general path."""
 
     caller: Caller
     admission: Admission
 
 
 class Headers(Protocol):
-    """Granian's view of the header section; values that are not ASCII are left out of items.
+    """Granian's header section; ``items`` omits values that are not ASCII.
 
-    Its length is the number of names, those of such values too; what cannot be seen is one such
-    line beside others of the same name.
+    Its length counts all names, even those of omitted values. An omitted line is undetectable if
+    its name has other lines.
     """
 
     def __len__(self) -> int: ...
@@ -90,9 +91,10 @@ class Headers(Protocol):
 
 
 class Scope(Protocol):
-    """The part of Granian's scope that is read here."""
+    """The part of Granian's scope that is used."""
 
     client: str
+    http_version: str
     scheme: str
     method: str
     path: str
@@ -103,7 +105,7 @@ class Scope(Protocol):
 
 
 class Stream(Protocol):
-    """An answer's body, sent in pieces; what is sent waits in memory without any bound."""
+    """An answer's body, sent in pieces, which Granian buffers without bound."""
 
     def send_bytes(self, data: bytes) -> Awaitable[None]:
         """Raises ProtocolClosed once the body is complete, or the connection has ended."""
@@ -111,7 +113,7 @@ class Stream(Protocol):
 
 
 class Exchange(AsyncIterable[bytes], Protocol):
-    """Granian's protocol object: the body comes out of it, the answer goes into it."""
+    """Granian's protocol object: source of the body, destination of the answer."""
 
     def __call__(self) -> Awaitable[bytes]: ...
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
@@ -120,7 +122,7 @@ class Exchange(AsyncIterable[bytes], Protocol):
 
 
 class GeneralPath(Protocol):
-    """Where requests go that the hot path does not answer (http/rsgi.py)."""
+    """The destination of requests that the hot path does not answer (http/rsgi.py)."""
 
     def answer(
         self, scope: Scope, exchange: Exchange, admitted: Admitted | None
@@ -134,5 +136,5 @@ class GeneralPath(Protocol):
         began_s: float | None = None,
     ) -> None: ...
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None: ...

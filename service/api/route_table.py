@@ -1,4 +1,4 @@
-"""Which endpoint a method and a path lead to: the rules of HTTP, no routes."""
+"""Matches method and path to an endpoint by the rules of HTTP; it has no routes itself."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,12 +14,12 @@ Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 class RouteTable(Generic[V]):
     """Values by method and path. A segment ``:name`` of a path is a parameter, ``*name`` the rest.
 
-    In each segment a literal wins over ``:name``, that over ``*name``. A path without parameters
-    is a resource of its own: what it does not offer is not looked for among the patterns.
+    In each segment a literal wins over ``:name``, and that over ``*name``. A path without
+    parameters is a resource of its own: methods that it lacks are not searched among the patterns.
     """
 
     def __init__(self, entries: Iterable[tuple[str, str, V]]) -> None:
-        """Raises ValueError for a method and path that come twice."""
+        """Raises ValueError for a repeated method and path."""
         by_path: dict[str, dict[str, V]] = {}
         for method, path, value in entries:
             if by_path.setdefault(path, {}).setdefault(method, value) is not value:
@@ -34,7 +34,7 @@ class RouteTable(Generic[V]):
         return self._find("GET", path) if found is None and method == "HEAD" else found
 
     def methods(self, path: str) -> set[str]:
-        """What is offered at the path, or anywhere for ``*``."""
+        """The methods of the path, or of any path for ``*``."""
         if path == "*":
             offered = [*self._literals.values(), *(values for _, values in self._patterns)]
         elif path in self._literals:
@@ -54,7 +54,7 @@ class RouteTable(Generic[V]):
 
 
 class RoutedEndpoints(RouteTable[Endpoint]):
-    """A table of endpoints that answers requests.
+    """A route table of endpoints, itself an endpoint.
 
     ``instead`` tells what to look up for a path that is not in it.
     """
@@ -83,7 +83,7 @@ class RoutedEndpoints(RouteTable[Endpoint]):
         return await endpoint(context)
 
     def _unrouted(self, context: RequestContext, path: str) -> Reply:
-        """RFC 9110 sections 9.3.7 (OPTIONS, also of ``*``) and 15.5.6 (405 names what there is)."""
+        """RFC 9110 sections 9.3.7 (OPTIONS, also of ``*``) and 15.5.6 (405 has Allow)."""
         # CONNECT names a host instead of a path (section 9.3.6), so any path has its 405.
         methods = self.methods("*" if context.method == "CONNECT" else path)
         if not methods:
@@ -95,7 +95,7 @@ class RoutedEndpoints(RouteTable[Endpoint]):
 
 
 def _kinds(path: str) -> str:
-    """One digit a segment, so that sorting puts the more exact path first."""
+    """A sort key with one digit per segment, which puts more specific paths first."""
     return "".join({":": "1", "*": "2"}.get(segment[:1], "0") for segment in path.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""Every route of ours, and the way of a request to its endpoint."""
+"""Every route of the service, and the router from a request to its endpoint."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -33,7 +33,7 @@ METRICS_PATH = "/metrics"
 STATUS_PATH = "/status"
 # Header fields, as requests have them.
 _CREDENTIALS = frozenset(map(str.lower, HEADERS))
-# Open without credentials, as is whatever is below /.well-known/ (RFC 8615) and /docs.
+# Open without credentials, like all paths below /.well-known/ (RFC 8615) and /docs.
 OPEN_PATHS = ("/oauth2/token", "/openapi.json", "/docs")
 _OPEN_BELOW = ("/.well-known/", "/docs/")
 
@@ -85,7 +85,7 @@ ROUTES = [*(route for version in (None, *VERSIONS) for route in _item_routes(ver
 
 
 def documented() -> list[Documented]:
-    """All routes, as the OpenAPI document shows them."""
+    """All routes, for the OpenAPI document."""
     return [Documented(*route) for route in ROUTES]
 
 
@@ -134,10 +134,10 @@ def endpoints(
 
 
 class Router:
-    """Answers every request: who asks and is there room, then which route, then its scope.
+    """Answers every request: authentication, rate limit, route, scope, endpoint.
 
     ``endpoints`` are ours by the id of their operation; ``more`` are the routes (method, path,
-    endpoint) that a Robyn application adds. Raises ValueError where one of those is ours. The
+    endpoint) that a Robyn application adds. Raises ValueError if one of them is also ours. The
     routes of ``items`` are those of every collection.
     """
 
@@ -155,7 +155,7 @@ class Router:
             (route.method, route.path, _checked(route, endpoints[route.operation.id]))
             for route in ROUTES
         )
-        # The second half: the answer to a request that ``enter`` let in.
+        # The second half: the answer to a request that ``enter`` admitted.
         self.answer = RoutedEndpoints([*ours, *more], self._in_collection)
 
     async def __call__(self, context: RequestContext) -> Reply:
@@ -164,19 +164,19 @@ class Router:
         return await self.answer(context)
 
     async def enter(self, context: RequestContext) -> None:
-        """Authenticate and count, by path, so that what is no route costs no less.
+        """Authenticate and count the request, even if its path has no route.
 
         Raises what ``Gate.enter`` raises.
         """
         path = context.path
         context.collection = self._items
         if context.caller is not None or path in PROBES or context.method == "OPTIONS":
-            # The hot path has let it in; probes must always get through; and a browser's
-            # preflight never carries credentials.
+            # The hot path has admitted it already; probes must always get through; and a browser's
+            # preflight has no credentials.
             return
         if _is_for_operators(path) and self._gate.is_local(context):
             return
-        # CONNECT names a host, not a path, so there is nothing that credentials could open.
+        # CONNECT names a host, not a path, so credentials would be useless.
         is_open = path in OPEN_PATHS or path.startswith(_OPEN_BELOW) or context.method == "CONNECT"
         is_open = is_open or self._is_public(context)
         await (self._gate.enter_unknown if is_open else self._gate.enter)(context)
@@ -213,7 +213,7 @@ def _is_for_operators(path: str) -> bool:
 
 
 def _checked(route: Route, endpoint: Endpoint) -> Endpoint:
-    """The endpoint behind what can be checked before anything else of the request is read."""
+    """The endpoint, preceded by the checks that need nothing of the request's content."""
     scope = route.operation.scope
     is_batch, is_read = route.operation is operations.BATCH, scope == scopes.READ
 
@@ -224,7 +224,7 @@ def _checked(route: Route, endpoint: Endpoint) -> Endpoint:
         if caller is None:
             # Public a moment ago.
             raise Unauthenticated("This request needs an access token or an API key.")
-        # A batch may hold writes alone, which are all checked once it is parsed.
+        # A batch may have only writes, so its scopes are checked once it is parsed.
         if not is_batch or not caller.may(kind.write_scope):
             of_kind = {scopes.READ: kind.read_scope, scopes.WRITE: kind.write_scope}
             scopes.require(caller, of_kind.get(scope, scope))

@@ -1,11 +1,12 @@
-"""CSV (RFC 4180) records as JSON objects, the header's names as members.
+"""CSV (RFC 4180) records as JSON objects whose members are named by the header.
 
-An unquoted cell that is a JSON number, true, false or null is that, digit for digit; an empty one
-leaves its member out; any other, and every quoted cell, is text.
+An unquoted cell that is a JSON number, true, false or null keeps that value, digit for digit; an
+empty one leaves its member out; any other cell, and every quoted one, is a string. So is every cell
+of a column that was named as text, for codes that only look like numbers (0042, 12E4).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import orjson
 
@@ -16,19 +17,27 @@ _OPEN_CELL = re.compile(rb'"(?:[^"]|"")*')
 _LITERAL = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
-def csv_blocks(source: Source, record_max_bytes: int) -> Iterator[Block]:
-    """One block a record behind the header. Raises SourceBroken for a header of no use."""
+def csv_blocks(
+    source: Source, record_max_bytes: int, text_columns: Collection[str] = ()
+) -> Iterator[Block]:
+    """One block a record behind the header. Raises SourceBroken for a header of no use.
+
+    ``text_columns`` are the names of columns of text, ``*`` among them stands for all.
+    """
     names: list[bytes] | None = None
+    as_text: list[bool] = []
     for record in _records(source, record_max_bytes):
         if names is None:
-            names = _header(source, record)
+            plain = _header(source, record)
+            as_text = _as_text(source, plain, text_columns)
+            names = [orjson.dumps(name) for name in plain]
         elif record.rejected:
             yield Block(record.line, record.last_line, rejected=record.rejected)
         else:
-            yield _block(record, names)
+            yield _block(record, names, as_text)
 
 
-def _header(source: Source, record: Block) -> list[bytes]:
+def _header(source: Source, record: Block) -> list[str]:
     cells = None if record.rejected else _cells(record.text)
     if cells is None:
         raise SourceBroken(f"{source.name}: the header is not a CSV record")
@@ -38,29 +47,36 @@ def _header(source: Source, record: Block) -> list[bytes]:
         raise SourceBroken(f"{source.name}: the header is not UTF-8") from None
     if not all(names) or len(set(names)) < len(names):
         raise SourceBroken(f"{source.name}: the header has an empty or a repeated name")
-    return [orjson.dumps(name) for name in names]
+    return names
 
 
-def _block(record: Block, names: list[bytes]) -> Block:
+def _as_text(source: Source, names: list[str], text_columns: Collection[str]) -> list[bool]:
+    unknown = set(text_columns) - {*names, "*"}
+    if unknown:
+        raise SourceBroken(f"{source.name}: the header has no column {min(unknown)!r}")
+    return [name in text_columns or "*" in text_columns for name in names]
+
+
+def _block(record: Block, names: list[bytes], as_text: list[bool]) -> Block:
     cells = _cells(record.text)
     place = (record.line, record.last_line)
     if cells is None:
-        return Block(*place, rejected=("csv-syntax", "a quote stands where none may be"))
+        return Block(*place, rejected=("csv-syntax", "a quote is not allowed here"))
     if len(cells) != len(names):
         detail = f"the header has {len(names)} cells and this record {len(cells)}"
         return Block(*place, rejected=("csv-cells", detail))
     members = []
     try:
-        for name, (quoted, raw) in zip(names, cells, strict=True):
+        for name, is_text, (quoted, raw) in zip(names, as_text, cells, strict=True):
             if raw != b"":
-                members.append(name + b":" + _value(quoted, raw))
+                members.append(name + b":" + _value(quoted, raw, is_text))
     except UnicodeDecodeError:
         return Block(*place, rejected=("syntax", "the record is not UTF-8"))
     return Block(*place, b"{" + b",".join(members) + b"}\n")
 
 
-def _value(quoted: bytes | None, raw: bytes | None) -> bytes:
-    if raw is not None and _LITERAL.fullmatch(raw):
+def _value(quoted: bytes | None, raw: bytes | None, is_text: bool) -> bytes:
+    if not is_text and raw is not None and _LITERAL.fullmatch(raw):
         return raw
     return orjson.dumps(_text(quoted, raw))
 
@@ -70,7 +86,7 @@ def _text(quoted: bytes | None, raw: bytes | None) -> str:
 
 
 def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
-    """Each cell's inside if it is quoted, else its text; None if it is no record."""
+    """The content of each cell, quoted or not; None if the line is not a record."""
     cells, at = [], 0
     while at < len(text):
         match = _CELL.match(text, at)
@@ -82,7 +98,7 @@ def _cells(text: bytes) -> list[tuple[bytes | None, bytes | None]] | None:
 
 
 def _ends_in_quotes(line: bytes) -> bool:
-    """Whether the line's last cell is a quoted one that goes on behind the line end."""
+    """Whether the line's last cell is quoted and continues on the next line."""
     at = 0
     while match := _CELL.match(line, at):
         at = match.end()
@@ -90,7 +106,7 @@ def _ends_in_quotes(line: bytes) -> bool:
 
 
 def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
-    """Lines put together where a quoted cell holds line ends; blank lines are left out."""
+    """Records: lines are joined where a quoted cell contains line ends; blank lines are skipped."""
     held: list[bytes] = []
     first, size, quotes = 1, 0, 0
     for line, text in _lines(source, record_max_bytes):
@@ -105,7 +121,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
         size += len(text)
         quotes += text.count(b'"')
         if size > record_max_bytes:
-            detail = f"the record is longer than {record_max_bytes} bytes; is a quote not closed?"
+            detail = f"the record is longer than {record_max_bytes} bytes; is a quote unclosed?"
             yield Block(first, line, b"", ("record-too-long", detail))
         elif quotes % 2 and (len(held) > 1 or _ends_in_quotes(text)):
             continue
@@ -113,7 +129,7 @@ def _records(source: Source, record_max_bytes: int) -> Iterator[Block]:
             yield Block(first, line, b"".join(held))
         held, size, quotes = [], 0, 0
     if held:
-        yield Block(first, line, b"", ("csv-syntax", "a quote is not closed"))
+        yield Block(first, line, b"", ("csv-syntax", "a quote is unclosed"))
 
 
 def _lines(source: Source, line_max_bytes: int) -> Iterator[tuple[int, bytes | None]]:

@@ -1,7 +1,7 @@
-"""The file of an export, plain or gzip, that a later run can go on with.
+"""The output file of an export, plain or gzip, which a later run can continue.
 
-A compressed one is a series of gzip members of whole lines each, so whatever a run was cut off in,
-everything up to the last whole member is good.
+A compressed file is a series of gzip members of whole lines, so wherever a run was interrupted,
+everything up to the last whole member is valid.
 """
 
 import gzip
@@ -21,13 +21,13 @@ _LEVEL = 5
 
 
 class ExportFileInvalid(Exception):
-    """A file that no export can go on with; the message says why."""
+    """A file that no export can continue; the message says why."""
 
 
 class ExportFile:
-    """A new file, or with ``resume`` the one that is there, cut behind its last whole line.
+    """A new file, or with ``resume`` the existing one, truncated after its last whole line.
 
-    ``last_id`` is the id in that line. Raises ExportFileInvalid, OSError.
+    ``last_id`` is the id of that line. Raises ExportFileInvalid, OSError.
     """
 
     def __init__(self, path: Path, resume: bool) -> None:
@@ -39,13 +39,13 @@ class ExportFile:
         self._file = path.open("ab" if resume else "wb")
 
     def write(self, line: bytes) -> None:
-        """Add a line, its line end included."""
+        """Append a line, with its line end."""
         self._waiting += line
         if len(self._waiting) >= _MEMBER_BYTES:
             self._put_out()
 
     def close(self) -> None:
-        """Write what is waiting, and close the file."""
+        """Write what is buffered, and close the file."""
         with self._file:
             self._put_out()
 
@@ -65,9 +65,9 @@ class ExportFile:
                 item_id = None
             self.last_id = native.parse_id(item_id) if isinstance(item_id, str) else None
             if self.last_id is None:
-                raise ExportFileInvalid(f"{path}: its last whole line is not an exported item")
+                raise ExportFileInvalid(f"{path}: the last whole line is not an exported item")
         elif path.stat().st_size > end:
-            raise ExportFileInvalid(f"{path}: there is no whole line or gzip member in it")
+            raise ExportFileInvalid(f"{path}: it contains no whole line or gzip member")
         os.truncate(path, end)
 
 

@@ -1,9 +1,9 @@
-"""Bulk import: lines in, rows into every shard, each line exactly once however often it is begun.
+"""Bulk import: stores every line exactly once in its shard, however often the import restarts.
 
-The reader makes batches of rows; one thread a shard stores its part of each batch together with
-the position behind it, in one transaction. An id is the line's own or follows from the import's
-first id and the line's number, so a line always belongs to the same shard, and that shard's
-position tells whether it has the line already.
+The reader makes batches of rows; one thread per shard stores its part of each batch and the
+position after it in one transaction. An id is the line's own or computed from the import's first id
+and the line's number, so a line always belongs to the same shard, and that shard's position says
+whether it already has the line.
 """
 
 import time
@@ -21,10 +21,10 @@ from service.bulk.source import Source, SourceBroken
 from service.settings import Database
 from service.store.copy import OF_ITEMS, Checked
 
-# A batch is held about four times: being made, waiting twice, being sent.
+# Up to four batches are in memory: one being made, two waiting, one being sent.
 _BATCH_BYTES = 2 << 20
 _HASHED_BYTES = 64 << 10
-# Room for line numbers below an import's first id: 10^12 lines, and 40 random bits above them.
+# The low bits of an import's first id count lines, up to 10^12; the 40 bits above are random.
 _LINE_BITS = 40
 _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 
@@ -33,8 +33,9 @@ _DUPLICATE = ("duplicate-id", "an item or an earlier line has this id", "/id")
 class ImportOptions:
     """``owner_id`` owns lines that name no owner. ``line_max_bytes`` is the longest line taken.
 
-    Lines whose id is taken are rejected, or left out silently with ``skip_duplicates``; those
-    whose data ``check`` finds fault with are rejected. ``checked`` is the collection.
+    Lines whose id exists are rejected, or skipped silently with ``skip_duplicates``; lines whose
+    data fails ``check`` are rejected. ``text_columns`` are columns of a CSV input whose cells are
+    always text. ``checked`` is the collection.
     """
 
     owner_id: str
@@ -45,12 +46,13 @@ class ImportOptions:
     skip_duplicates: bool = False
     line_max_bytes: int = 1 << 20
     check: CheckData | None = None
+    text_columns: tuple[str, ...] = ()
     checked: Checked = OF_ITEMS
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What this run did so far; ``rejected`` counts earlier runs of the same import too."""
+    """The counts of this run so far; ``rejected`` includes earlier runs of the same import."""
 
     stored: int = 0
     skipped: int = 0
@@ -98,13 +100,15 @@ def import_items(
 
 def _source_hash(source: Source, options: ImportOptions) -> str:
     how = f"{options.owner_id} {options.bare} {options.csv}".encode()
+    if options.text_columns:
+        how += "\0".join(("", *options.text_columns)).encode()
     if options.checked.collection:
         how += b" %d" % options.checked.collection
     return f"{native.hash_bytes([source.sample[:_HASHED_BYTES], how]):016x}"
 
 
 def _first_id() -> bytes:
-    """An id of now whose low bits are free to count lines."""
+    """An id with the current time whose low bits are 0, because they count lines."""
     minted = int.from_bytes(native.mint_in_bucket(time.time_ns() // 1_000_000, 0, 1), "big")
     return (minted >> _LINE_BITS << _LINE_BITS).to_bytes(16, "big")
 
@@ -112,9 +116,13 @@ def _first_id() -> bytes:
 def _batches(
     source: Source, options: ImportOptions, rows: RowMaker, rejects: Rejects
 ) -> Iterator[Batch]:
-    """The whole input in batches, also what was read before it broke off."""
+    """The whole input in batches, including what was read before an error."""
     limit = options.line_max_bytes
-    blocks = csv_blocks(source, limit) if options.csv else source.blocks(limit)
+    if options.csv:
+        blocks = csv_blocks(source, limit, options.text_columns)
+    else:
+        source.refuse_array()
+        blocks = source.blocks(limit)
     batch = rows.batch()
     broken: SourceBroken | None = None
     try:

@@ -1,4 +1,4 @@
-"""The rejects file: one JSON object a line that was left out, each written once."""
+"""The rejects file: one JSON object per rejected line, each written once."""
 
 import os
 import threading
@@ -12,10 +12,10 @@ from service.bulk.rows import Reject
 
 
 class Rejects:
-    """The lines that an import leaves out. The file is made when the first one comes.
+    """The rejected lines of an import. The file is created with the first one.
 
-    A resumed import looks at the lines behind ``after_line`` again, at least in some shard; those
-    already in the file are not written twice. ``count`` includes the ones of earlier runs.
+    A resumed import reads the lines after ``after_line`` again, for at least one shard; those
+    already in the file are not written twice. ``count`` includes those of earlier runs.
     """
 
     def __init__(self, path: Path, after_line: int, resumed: bool) -> None:
@@ -23,7 +23,7 @@ class Rejects:
         self.count = 0
         self._file: BinaryIO | None = None
         self._after_line = after_line
-        # Lines behind that which earlier runs wrote down, and which this run will meet again.
+        # Later lines that earlier runs wrote, and that this run will read again.
         self._known: set[int] = set()
         self._lock = threading.Lock()
         if resumed and path.exists():
@@ -32,7 +32,7 @@ class Rejects:
             path.unlink()
 
     def add(self, rejects: Iterable[Reject]) -> None:
-        """Write them down, so that they survive the death of this process."""
+        """Write them to the file, so that they survive the death of this process."""
         with self._lock:
             for reject in rejects:
                 if reject.line > self._after_line and reject.line not in self._known:
@@ -47,7 +47,7 @@ class Rejects:
         self.count += 1
 
     def sync(self) -> None:
-        """Put them on the disk, before a position that lies behind them is committed."""
+        """Call fsync; do so before a position after these lines is committed."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
@@ -66,5 +66,5 @@ class Rejects:
                 line = orjson.loads(text)["line"]
                 if line > self._after_line:
                     self._known.add(line)
-        # What the last run wrote of a line when it died.
+        # A partial line, written when the last run died.
         os.truncate(self.path, whole)

@@ -1,8 +1,8 @@
-"""From one input line to one row: what an exported line is, and why a line is rejected.
+"""Makes a row of each input line, or rejects the line with a reason.
 
-An exported line is an object that has ``data`` and no members but those of the v1 representation,
-which are kept as they are. Any other object is the data itself, under a new id. With ``bare``
-every line is data.
+An exported line is an object that has ``data`` and otherwise only members of the v1 representation,
+which are kept. Any other object is itself the data of an item with a new id. With ``bare`` every
+line is data.
 """
 
 from array import array
@@ -20,13 +20,13 @@ from service.store.copy import encode_row, row_head
 
 _MAX_VERSION = 2**63 - 1
 
-# Where data that lies at a pointer first breaks the installation's rules.
+# From data and its pointer: the first violation of the installation's schema.
 CheckData: TypeAlias = Callable[[bytes, str], Location | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that was left out. ``pointer`` is an RFC 6901 JSON Pointer into the line."""
+    """A rejected line. ``pointer`` is an RFC 6901 JSON Pointer into the line."""
 
     line: int
     reason: str
@@ -51,9 +51,9 @@ class _Invalid(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """Encoded rows by shard, the input line of each row, and the last line looked at.
+    """Encoded rows by shard, the input line of each row, and the last line read.
 
-    ``named`` are the ids of rows whose line names its id, and that caches may therefore hold.
+    ``named`` are the ids that lines name themselves, because caches may hold entries for them.
     """
 
     rows: list[bytearray]
@@ -64,7 +64,7 @@ class Batch:
 
     @classmethod
     def of(cls, shards: int) -> "Batch":
-        """An empty one."""
+        """An empty batch."""
         of_all = range(shards)
         return cls(
             [bytearray() for _ in of_all], [array("q") for _ in of_all], [[] for _ in of_all]
@@ -72,14 +72,14 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Bytes read or held, whichever is more."""
+        """Bytes read or held, whichever is larger."""
         return max(self.input_bytes, sum(map(len, self.rows)))
 
 
 class RowMaker:
-    """Makes rows of lines. ``done`` is, per shard, the last line that it already has.
+    """Makes rows of lines. ``done`` is, per shard, the last line that it has.
 
-    ``all_done`` is the last line that every shard has. ``check`` None: any object is data.
+    ``all_done`` is the last line that all shards have. ``check`` None: any object is valid data.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class RowMaker:
         return Batch.of(len(self._done))
 
     def add(self, batch: Batch, first_line: int, text: bytes) -> Iterator[Reject]:
-        """Add the rows of whole lines to the batch; gives the lines that cannot become rows."""
+        """Add the rows of whole lines to the batch; yields the rejected lines."""
         for line, each in self._add_plain(batch, first_line, text):
             try:
                 row = self._read(line, each)
@@ -123,7 +123,7 @@ class RowMaker:
                     batch.named[shard].append(row.item_id)
 
     def _add_plain(self, batch: Batch, first_line: int, text: bytes) -> Iterable[tuple[int, bytes]]:
-        """Add the rows that need no closer look; gives the lines that do."""
+        """Add the rows that need no full parse; returns the lines that do."""
         if self._check is not None:
             lines = enumerate(text.removesuffix(b"\n").split(b"\n"), first_line)
             return ((line, each) for line, each in lines if each.strip())
@@ -150,7 +150,7 @@ class RowMaker:
             detail = f"{first.detail} (column {first.column})"
             raise _Invalid(first.rule, detail, first.pointer)
         if not text.lstrip().startswith(b"{"):
-            raise _Invalid("not-an-object", "a line is one JSON object")
+            raise _Invalid("not-an-object", "a line must be one JSON object")
         return _Row(self._minted(line), self._head, self._checked(text, ""))
 
     def _checked(self, data: bytes, at: str) -> bytes:
@@ -164,7 +164,9 @@ class RowMaker:
 
     def _exported(self, line: int, found: dict[str, bytes]) -> "_Row":
         if not found["data"].startswith(b"{"):
-            raise _Invalid("not-an-object", "data is no object (is the line bare?)", "/data")
+            raise _Invalid(
+                "not-an-object", "data must be an object (or is --bare missing?)", "/data"
+            )
         data = self._checked(found["data"], "/data")
         is_named = "id" in found
         item_id = _id_of(found["id"]) if is_named else self._minted(line)
@@ -181,14 +183,14 @@ def _id_of(value: bytes) -> bytes:
     text = orjson.loads(value)
     item_id = native.parse_id(text) if isinstance(text, str) else None
     if item_id is None:
-        raise _Invalid("invalid-id", "an id is a ULID of 26 characters", "/id")
+        raise _Invalid("invalid-id", "an id is a ULID of 26 characters (is the line bare?)", "/id")
     return item_id
 
 
 def _text(found: dict[str, bytes], name: str) -> str:
     value = orjson.loads(found[name])
     if not isinstance(value, str) or not value:
-        raise _Invalid("invalid-member", f"{name} is not a text", f"/{name}")
+        raise _Invalid("invalid-member", f"{name} must be a string", f"/{name}")
     return value
 
 
@@ -198,12 +200,12 @@ def _time(found: dict[str, bytes], name: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise _Invalid("invalid-member", f"{name} is not an RFC 3339 time", f"/{name}")
+        raise _Invalid("invalid-member", f"{name} must be an RFC 3339 time", f"/{name}")
     return moment
 
 
 def _version(found: dict[str, bytes]) -> int:
     version = orjson.loads(found.get("version", b"1"))
     if type(version) is not int or not 1 <= version <= _MAX_VERSION:
-        raise _Invalid("invalid-member", "version is not a positive whole number", "/version")
+        raise _Invalid("invalid-member", "version must be a positive integer", "/version")
     return version

@@ -1,4 +1,4 @@
-"""Fill the shards with a synthetic catalog, as an import whose lines are the items' numbers."""
+"""Fills the shards with a synthetic catalog, as an import whose line numbers are the items'."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,15 +16,15 @@ from service.store.migrate import connect_primary
 _BATCH_BYTES = 2 << 20
 _TRIED_ITEMS = 20_000
 _TRIED_BYTES = 16 << 20
-# Pages that are not full, and what the shards' shares differ by.
+# A margin for partly filled pages, and because shards do not get equal shares.
 _SLACK = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """``row_bytes`` is measured, indexes included; ``total_bytes`` are those of all nodes.
+    """``row_bytes`` is measured, with indexes; ``total_bytes`` is for all nodes together.
 
-    ``missing_bytes`` is None when some node's disk cannot be seen from here.
+    ``missing_bytes`` is None when the disk of a node cannot be measured from this machine.
     """
 
     row_bytes: float
@@ -33,7 +33,7 @@ class DiskNeed:
 
 
 def disk_need(plan: Plan, settings: Database) -> DiskNeed:
-    """What the catalog will take, by storing a few of its items for a try.
+    """The space that the catalog will need, measured by storing a sample of its items.
 
     Raises MigrationError when the first shard has no primary.
     """
@@ -61,10 +61,10 @@ def seed_items(
     progress: Callable[[int, int], None],
     version: int = 0,
 ) -> tuple[int, int]:
-    """Store the catalog; the numbers of items stored and of those that were there already.
+    """Store the catalog; returns the numbers of items stored and of items that existed.
 
-    ``version`` is of the collection's definition. ``progress`` gets how many items
-    are stored and how many were looked at. Raises ImportRefused, ImportStopped, MigrationError.
+    ``version`` is of the collection's definition. ``progress`` gets the numbers of items stored
+    and processed. Raises ImportRefused, ImportStopped, MigrationError.
     """
     checked = Checked(plan.collection, version)
     with closing(ShardWriters(settings, import_id, checked)) as writers:
@@ -84,7 +84,7 @@ def _items(catalog: Catalog, items: int, first: int) -> Iterator[tuple[bytes, by
 
 
 def _batches(plan: Plan, writers: ShardWriters) -> Iterator[Batch]:
-    """The items that some shard lacks. Item n, from 0, is line n + 1."""
+    """The items that some shard does not have yet. Item n, from 0, is line n + 1."""
     first = min(writers.done) // CHUNK_ITEMS * CHUNK_ITEMS
     batch = Batch.of(len(writers.done))
     buckets = len(writers.shard_of)

@@ -1,8 +1,8 @@
-"""Per-shard writers: one thread a shard stores its rows of every batch.
+"""Per-shard writers: one thread per shard stores the shard's rows of every batch.
 
-A shard's rows of a batch and the import's position behind the batch are committed in one
-transaction. Every line is stored exactly once, provided that the batches put a line into the same
-shard at every attempt and leave out the lines that the shard has already (``ShardWriters.done``).
+A shard's rows of a batch and the import's position after the batch are committed in one
+transaction. Every line is stored exactly once, provided that each attempt puts a line into the same
+shard and leaves out the lines that the shard has (``ShardWriters.done``).
 """
 
 import queue
@@ -18,15 +18,15 @@ _WAITING_BATCHES = 2
 
 
 class ImportStopped(Exception):
-    """An import that ended before its input did; what was committed stays, and it can go on."""
+    """An import that ended early; committed rows stay, and it can be resumed."""
 
 
 class ShardWriters:
-    """The writers of all shards for the import of a name.
+    """The writers of all shards for the import with a given name.
 
     Raises MigrationError when a shard has no primary, ImportRefused when the settings do not fit.
-    After ``begin``: ``first_id`` is the import's own from its first run on, ``done`` the last
-    line that each shard has, ``finished`` whether there is nothing left to do.
+    After ``begin``: ``first_id`` is that of the import's first run, ``done`` the last line that
+    each shard has, ``finished`` whether the import is complete.
     """
 
     def __init__(self, settings: Database, import_id: str, checked: Checked = OF_ITEMS) -> None:
@@ -51,16 +51,16 @@ class ShardWriters:
 
     @property
     def stored(self) -> int:
-        """Rows that this run stored so far."""
+        """Rows that this run has stored."""
         return sum(thread.stored for thread in self._threads)
 
     @property
     def duplicates(self) -> int:
-        """Rows that this run left out because their id is taken."""
+        """Rows that this run skipped because their id exists."""
         return sum(thread.duplicates for thread in self._threads)
 
     def begin(self, source_hash: str, first_id: bytes) -> None:
-        """Begin the import, or go on with it. Raises ImportRefused."""
+        """Begin or resume the import. Raises ImportRefused."""
         positions = []
         for writer in self._writers:
             positions.append(writer.begin(source_hash, first_id))
@@ -75,11 +75,11 @@ class ShardWriters:
         on_duplicates: Callable[[Sequence[int]], None],
         progress: Callable[[], None],
     ) -> None:
-        """Store all batches, and mark the import as finished if they come to their end.
+        """Store all batches, and mark the import as finished after the last one.
 
-        ``on_duplicates`` gets the lines of a batch whose ids are taken, before its commit and in
-        the shard's thread. Whatever was handed over is stored, also when ``batches`` raises.
-        Raises ImportStopped when a shard fails.
+        ``on_duplicates`` gets the lines of a batch whose ids exist, before its commit and in the
+        shard's thread. Batches already taken are stored even when ``batches`` raises. Raises
+        ImportStopped when a shard fails.
         """
         self._threads = [
             _WriterThread(n, writer, self.done[n], on_duplicates)
@@ -97,7 +97,7 @@ class ShardWriters:
                 thread.end()
         for thread in self._threads:
             thread.check()
-        # In reverse, because ``begin`` asks the first shard whether the import has finished.
+        # In reverse, because ``begin`` reads from the first shard whether the import has finished.
         for writer in reversed(self._writers):
             writer.finish()
 
@@ -123,12 +123,12 @@ class _WriterThread(threading.Thread):
         self._error: Exception | None = None
 
     def put(self, batch: Batch) -> None:
-        """Hand a batch over, waiting while two are. Raises ImportStopped if this shard failed."""
+        """Queue a batch, at most two at a time. Raises ImportStopped if this shard failed."""
         self.check()
         self._queue.put(batch)
 
     def end(self) -> None:
-        """Store what was handed over and stop."""
+        """Store what is queued and stop."""
         self._queue.put(None)
         self.join()
 
@@ -139,7 +139,7 @@ class _WriterThread(threading.Thread):
 
     def run(self) -> None:
         while (batch := self._queue.get()) is not None:
-            # After a failure batches are dropped, because ``put`` would wait for room otherwise.
+            # After a failure batches are dropped, because otherwise ``put`` would wait forever.
             if self._error is None and batch.line > self._done:
                 try:
                     self._store(batch)

@@ -1,4 +1,4 @@
-"""Where imported lines come from: a file or standard input, plain or gzip, in bounded memory."""
+"""Reads the lines of an import from a file or standard input, plain or gzip, in bounded memory."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 _BLOCK_BYTES = 256 << 10
 _UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-# What other files begin with, and how to hand their text over.
+# Magic bytes of other formats, and how to pipe their text into an import.
 _FOREIGN = {
     b"\x28\xb5\x2f\xfd": "it is compressed by zstd: zstd -dc FILE | hotshelf import -",
     b"\xfd7zXZ\x00": "it is compressed by xz: xz -dc FILE | hotshelf import -",
@@ -21,14 +21,14 @@ _FOREIGN = {
 
 
 class SourceBroken(Exception):
-    """Input that cannot be read on; the message says why. Lines given out before are good."""
+    """Input that cannot be read further; the message says why. Earlier lines are valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Input lines ``line`` (from 1) to ``last_line``, as one JSON text a line.
+    """Input lines ``line`` (from 1) to ``last_line``, one JSON text per line.
 
-    ``rejected`` (reason and detail) is for a single line that cannot be read at all.
+    ``rejected`` (reason and detail) is set for a single line that cannot be read.
     """
 
     line: int
@@ -38,7 +38,7 @@ class Block:
 
 
 class Source:
-    """The lines of one input. ``sample`` is its decompressed beginning, ``size`` 0 when unknown.
+    """The lines of one input. ``sample`` is its decompressed beginning; ``size`` 0 means unknown.
 
     Opening it raises SourceBroken.
     """
@@ -60,7 +60,7 @@ class Source:
 
     @property
     def consumed(self) -> int:
-        """Bytes of the input as it is stored that were read so far."""
+        """Bytes of the stored (maybe compressed) input read so far."""
         return self._counted.count
 
     def close(self) -> None:
@@ -81,13 +81,19 @@ class Source:
             next_line = line + text.count(b"\n")
             yield from _within(Block(line, next_line - 1, text[:end]), line_max_bytes)
             line = next_line
-            # A line that has outgrown the limit is read on, but no longer held.
+            # The rest of a line over the limit is read but dropped.
             lost = len(text) - end > line_max_bytes
             carry = b"" if lost else text[end:]
         if lost:
             yield _too_long(line, line_max_bytes)
         elif carry:
             yield Block(line, line, carry + b"\n")
+
+    def refuse_array(self) -> None:
+        """Raises SourceBroken for one JSON array instead of a line for each item."""
+        if self.sample.removeprefix(_UTF8_MARK).lstrip().startswith(b"["):
+            advice = "jq -c '.[]' FILE | hotshelf import -"
+            raise SourceBroken(f"{self.name} is a JSON array, not one object a line: {advice}")
 
     def _texts(self) -> Iterator[bytes]:
         text = self.sample.removeprefix(_UTF8_MARK)
@@ -99,7 +105,7 @@ class Source:
         try:
             return self._stream.read(_BLOCK_BYTES)
         except EOFError:
-            raise SourceBroken(f"{self.name}: the gzip stream is cut off") from None
+            raise SourceBroken(f"{self.name}: the gzip stream is truncated") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise SourceBroken(f"{self.name}: the gzip stream is damaged: {error}") from None
         except OSError as error:
@@ -110,11 +116,11 @@ class Source:
             if self.sample.startswith(magic):
                 raise SourceBroken(f"{self.name} is not plain or gzip text: {advice}")
         if b"\0" in self.sample:
-            raise SourceBroken(f"{self.name} is not UTF-8 text: there are NUL bytes in it")
+            raise SourceBroken(f"{self.name} is not UTF-8 text: it contains NUL bytes")
 
 
 def _within(block: Block, line_max_bytes: int) -> Iterator[Block]:
-    """The block, or if it holds lines that are too long a block for each line."""
+    """The block, or, if a line in it is too long, one block per line."""
     if not block.text:
         return
     lines = block.text.split(b"\n")[:-1]
@@ -132,7 +138,7 @@ def _too_long(line: int, line_max_bytes: int) -> Block:
 
 
 class _Counted(io.RawIOBase):
-    """Counts what is read, so that progress is known for standard input and gzip alike."""
+    """Counts the bytes read, so that progress is known for standard input and gzip, too."""
 
     def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw

@@ -1,7 +1,7 @@
-"""A made-up catalog of realistic shape, the same for the same seed, of any size.
+"""A synthetic catalog of realistic shape and any size, reproducible from its seed.
 
-Items are made in chunks, each from a random generator of its own, so that any part of the catalog
-is made alike whatever was made before. Ids and times grow by a millisecond an item.
+Items are made in chunks, each with its own random generator, so that any part of the catalog can be
+made on its own. Ids and times grow by one millisecond per item.
 """
 
 import random
@@ -19,7 +19,7 @@ _BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 _BEGIN_MS = int(_BEGIN.timestamp() * 1000)
 _RANDOM_BITS = 80
 _FILLER_BYTES = 1 << 20
-# A third more than that still fits behind any place in the filler.
+# A third more than this is still available after any position in the filler.
 _MAX_ITEM_BYTES = 750_000
 _OWNERS = 1_000
 _SECTIONS = b"kitchen outdoor books audio garden toys office cycling textiles lighting".split()
@@ -57,13 +57,13 @@ class Plan:
 
     @property
     def identity(self) -> str:
-        """Two plans with the same one make the same catalog."""
+        """Plans with the same identity make the same catalog."""
         identity = f"seed {self.seed} {self.items} {self.item_bytes} {self.attributes}"
         return f"{identity} {self.collection}" if self.collection else identity
 
 
 def _number(rng: random.Random) -> bytes:
-    # Cents by hand: a float would spell some of them with more digits.
+    # Formatted as integers, because some floats would print more digits.
     cents = int(10 ** (2 + 4 * rng.random()))
     return b"%d.%02d" % divmod(cents, 100)
 
@@ -72,7 +72,7 @@ def _text(rng: random.Random) -> bytes:
     return b'"%b"' % b" ".join(rng.choices(_words(), k=5))
 
 
-# Each kind of a declared attribute, and how a value of it is made.
+# For each kind of declared attribute, how a value is made.
 KINDS: dict[str, Callable[[random.Random], bytes]] = {
     "int": lambda rng: b"%d" % int(rng.random() * 1_000_000),
     "number": _number,
@@ -92,13 +92,13 @@ class Catalog:
         self._words = _words()
         self._extra = [(orjson.dumps(name), KINDS[kind]) for name, kind in plan.attributes]
         rng = random.Random("filler")
-        # Few words are frequent and many rare, as in a language.
+        # A few words are frequent and many are rare, as in natural language.
         weights = [1 / rank for rank in range(1, len(self._words) + 1)]
         words = rng.choices(self._words, weights, k=_FILLER_BYTES // 4)
         self._filler = b" ".join(words)[:_FILLER_BYTES] * 2
 
     def chunk(self, first: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """Id, encoded row head and data of the item ``first`` and the others of its chunk."""
+        """Id, encoded row head and data of the items of the chunk that begins at ``first``."""
         plan = self._plan
         # Ids are of all collections together.
         other = f" {plan.collection}" if plan.collection else ""
@@ -112,7 +112,7 @@ class Catalog:
 
     def _data(self, n: int, rng: random.Random) -> bytes:
         words, draw = self._words, rng.random
-        # Drawing is most of the work, so a draw decides more than one thing.
+        # One random number decides several things, because random numbers are most of the work.
         a, b = int(len(words) * draw()), int(len(words) * draw() ** 2)
         section = _SECTIONS[int(len(_SECTIONS) * draw() ** 1.5)]
         text = (
@@ -137,7 +137,7 @@ class Catalog:
         )
         for name, make in self._extra:
             text += b",%b:%b" % (name, make(rng))
-        # A third more or less than asked for, the mean as asked.
+        # Up to a third more or less than the mean.
         room = int(self._plan.item_bytes * (2 / 3 + draw() * 2 / 3)) - len(text) - 18
         if room > 0:
             text += b',"description":"%b"' % self._prose(room, draw())
@@ -150,7 +150,7 @@ class Catalog:
 
 @cache
 def _words() -> list[bytes]:
-    """2,000 made-up words of one to four syllables, always the same."""
+    """2,000 invented words of one to four syllables, always the same."""
     rng = random.Random("syllables")
     consonants, vowels, lengths = "bdfghklmnprstvz", "aeiou", [1, 2, 2, 3, 4]
     words = {

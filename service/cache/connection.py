@@ -1,8 +1,8 @@
 """One connection to one Redis: replies are matched to commands by their order alone.
 
-Whoever writes hands over one callback per command; each is called exactly once, with the reply
-or with a CacheUnavailable. A deadline that passes ends the connection, because only then is it
-certain that a late reply can never be taken for the answer to a newer command.
+A write has one callback per command; each is called exactly once, with the reply or a
+CacheUnavailable. A missed deadline ends the connection, because otherwise a late reply could be
+taken for the reply to a newer command.
 """
 
 import asyncio
@@ -22,21 +22,21 @@ Callback = Callable[[Any], None]
 encode = cast(Callable[[Command], bytes], pack_command)
 
 _REPLY = REDIS_SECONDS.of()
-# False and None are replies of their own in RESP3.
+# A marker of its own, because False and None are valid replies in RESP3.
 _INCOMPLETE = object()
-# uvloop runs timers before it reads sockets: after a stall of our own process the replies may
-# have arrived long ago, so a deadline counts only once the sockets have had their turn.
+# uvloop runs timers before it reads sockets, so after a stall of our own process the replies may
+# already have arrived: a deadline is checked again after the sockets were read.
 _LAST_LOOK_S = 0.002
-# The only error that is no refusal: the pipeline sends the script's source then.
+# The only error that is not a refusal, because the pipeline then sends the script's source.
 _UNKNOWN_SCRIPT = "NOSCRIPT"
-# A key of a type that none of ours has holds nothing; our scripts replace it.
+# A key of a foreign type counts as absent; our scripts replace it.
 _FOREIGN_TYPE = "WRONGTYPE"
 # Redis 6 reports an error inside a script as "ERR Error running script …: -OOM command …".
 _ERROR_WORD = re.compile(r"(?:^|[ :]-)([A-Z]+)\b")
 
 
 def failure(reply: ReplyError) -> CacheUnavailable:
-    """An error reply as the failure of a dependency, with its word and the reply as cause."""
+    """An error reply as a CacheUnavailable, with its first word, and the reply as the cause."""
     error = CacheUnavailable("The cache answered with an error.")
     words = _ERROR_WORD.findall(str(reply))
     error.redis_error = words[-1] if words else "ERR"
@@ -45,14 +45,14 @@ def failure(reply: ReplyError) -> CacheUnavailable:
 
 
 class Connection(asyncio.Protocol):
-    """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the callbacks
-    still waiting are given their failure; then ``ended_by`` is the error reply that ended it, if
-    one did. ``on_push`` receives RESP3 push messages as lists. ``on_answered``
-    gets, once per read of the socket that ends a write, how long the oldest such write took.
+    """``timeout_s`` runs from each ``write``. ``on_lost`` is called once, before the waiting
+    callbacks fail; then ``ended_by`` is the error reply that ended the connection, if any.
+    ``on_push`` receives RESP3 push messages as lists. ``on_answered`` gets, once per socket read
+    that completes writes, the duration of the oldest of these writes.
 
-    ``run_id`` is the server's, a new one at each of its starts, as whoever connects has asked.
-    Once it is ``in_use``, any error reply ends it, because a Redis that refuses one command may
-    refuse the next invalidation, and would go on returning what has changed.
+    ``run_id`` is the server's, new at each of its starts; ``connect`` sets it. Once the connection
+    is ``in_use``, any error reply ends it, because a Redis that refuses one command may refuse the
+    next invalidation and then return outdated entries.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Callback] = deque()
         self._written = 0
         self._answered = 0
-        # (number of the last command, its deadline) of each write not known to be answered
+        # (number of the last command, its deadline) of each unanswered write
         self._deadlines: deque[tuple[int, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
-        """Commands written and not answered."""
+        """Commands that are written but not answered."""
         return len(self._waiting)
 
     def write(self, encoded: list[bytes], callbacks: list[Callback]) -> None:
-        """Send encoded commands in one piece; ``callbacks`` in the same order and number."""
+        """Send encoded commands in one write, with one of ``callbacks`` each, in order."""
         assert self._transport is not None
         self._waiting.extend(callbacks)
         self._written += len(callbacks)
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"".join(encoded))
 
     def abort(self, detail: str) -> None:
-        """End the connection now; all that wait fail with ``detail``."""
+        """End the connection now; all waiting callbacks fail with ``detail``."""
         if self.lost:
             return
         self.lost = True
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
             while not self.lost and (reply := reader.gets()) is not _INCOMPLETE:
                 self._take(reply)
         except ProtocolError:
-            self.abort("The cache sent what is not RESP.")
+            self.abort("The cache sent invalid RESP.")
         deadlines = self._deadlines
         if deadlines and deadlines[0][0] <= self._answered:
             took_s = self._loop.time() - deadlines.popleft()[1] + self._timeout_s
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
                 self._give(self._on_push, reply)
             return
         if not self._waiting:
-            self.abort("The cache sent a reply that nobody asked for.")
+            self.abort("The cache sent an unexpected reply.")
             return
         callback = self._waiting.popleft()
         self._answered += 1
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         try:
             callback(reply)
         except Exception as error:
-            # One faulty callback must not leave the replies behind it without theirs.
+            # Caught, because a faulty callback must not prevent those after it.
             self._loop.call_exception_handler(
                 {"message": "a callback of a Redis reply failed", "exception": error}
             )

@@ -1,4 +1,4 @@
-"""Where Redis is, and the first words on every new connection."""
+"""The address of Redis, and the handshake of every new connection."""
 
 import asyncio
 import ssl
@@ -71,8 +71,8 @@ async def connect(
 ) -> Connection:
     """A connection that speaks RESP3 if Redis can, is logged in, and ran ``on_connect``.
 
-    Raises CacheUnavailable, OSError or TimeoutError. A server that accepts and then says
-    nothing fails at the deadline of its first command: reaching a port proves nothing.
+    Raises CacheUnavailable, OSError or TimeoutError. A server that accepts but never answers fails
+    at the deadline of the first command.
     """
     loop = asyncio.get_running_loop()
     if endpoint.path:
@@ -84,7 +84,7 @@ async def connect(
     try:
         await _log_in(connection, endpoint)
         first: list[Command] = [(b"SELECT", b"%d" % endpoint.database)] * (endpoint.database > 0)
-        # PING tells a server that still loads its data, which HELLO does not.
+        # PING, because it fails while the server loads its data, and HELLO does not.
         await execute(connection, *first, (b"PING",), *on_connect)
     except BaseException:
         connection.abort("The connection to the cache could not be set up.")
@@ -115,7 +115,7 @@ async def _log_in(connection: Connection, endpoint: Endpoint) -> None:
 
 
 async def execute(connection: Connection, *commands: Command) -> list[Any]:
-    """The replies, once all are there. Raises the first of them that is a CacheUnavailable."""
+    """All replies. Raises the first of them that is a CacheUnavailable."""
     replies: list[Any] = []
     answered = asyncio.get_running_loop().create_future()
 

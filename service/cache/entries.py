@@ -1,8 +1,8 @@
-"""Items in Redis: the only scripts that touch them, and what each of them is for.
+"""Items in Redis, and the only scripts that write them.
 
 A reader stores an entry by compare-and-set, on all bytes, over an invalidation that it found or a
-fill lease that it acquired before it read the database. An empty key proves nothing, because what
-was in it may have been evicted, so only invalidations and fill leases enter one.
+fill lease that it acquired before it read the database. An absent key proves nothing, because its
+value may have been evicted, so only invalidations and fill leases are stored there.
 """
 
 import time
@@ -27,14 +27,14 @@ from service.observe.metrics import CACHE_EVENTS
 
 INVALIDATION_MS = 30_000
 FILL_LEASE_MS = 10_000
-# Long enough against a flood of requests for one id that is not there, too short to fill Redis.
+# Long enough to absorb a flood of requests for one absent id, too short to fill Redis.
 MISSING_MS = 5_000
 
-# Messages on it are the 16 bytes of ids; ``invalidate`` sends them.
+# ``invalidate`` publishes the 16 bytes of an id on it.
 CHANNEL = b"item:marked"
 
 _SLIDE_EVERY_S = 600.0
-# More ids than that are not remembered: the oldest may be extended again a little early.
+# Beyond this the oldest ids are forgotten, so that their TTL may be extended early.
 _SLID_MAX = 10_000
 
 # Their names in metrics are older than the files' names, and dashboards rely on them.
@@ -42,9 +42,8 @@ _INVALIDATE = Script.load("invalidate", "mark")
 _COMPARE_AND_SET = Script.load("compare_and_set", "swap")
 _SLIDE = Script.load("slide")
 
-# What the pipeline must be given. The probe runs an invalidation and a compare-and-set, so that
-# a Redis that would refuse them (full, read-only, a user without the right to one command) has no
-# connection; it leaves nothing behind.
+# For the pipeline. The probe runs an invalidation and a compare-and-set and leaves nothing behind,
+# so that a Redis that would refuse them (full, read-only, missing permissions) is not used.
 SCRIPTS = (_INVALIDATE, _COMPARE_AND_SET, _SLIDE)
 _PROBE_KEY, _PROBE_ID, _PROBE_VALUE = b"item:probe", bytes(16), new_invalidation(0, 0)
 PROBE: tuple[Command, ...] = (
@@ -56,8 +55,8 @@ PROBE: tuple[Command, ...] = (
 class Entries:
     """The items of one Redis. All methods raise as ``RedisPipeline.send_callback`` does.
 
-    An entry is kept for ``ttl_s`` after it was last read, never longer than ``max_age_s``. A
-    value of more than ``max_bytes`` is not stored.
+    An entry is kept for ``ttl_s`` after its last read, but never longer than ``max_age_s``. A value
+    of more than ``max_bytes`` is not stored.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Entries:
         self._max_bytes = max_bytes
         self._clock = clock
         self._slide_every_s = min(_SLIDE_EVERY_S, ttl_s / 6)
-        # When the TTLs of ids were last extended, the oldest first.
+        # The time of each id's last extension, the oldest first.
         self._slid: OrderedDict[bytes, float] = OrderedDict()
 
     def get(self, item_id: bytes, callback: Callback) -> None:
@@ -88,9 +87,9 @@ class Entries:
         return value
 
     async def invalidate(self, item_id: bytes, epoch: int, version: int) -> None:
-        """Say that this version was committed: from now on no older one is read from here.
+        """Record that this version was committed: from now on no older one is read from Redis.
 
-        Returns when Redis has confirmed it. Each call's invalidation has random bytes of its own.
+        Returns when Redis has confirmed it. Each call's invalidation has new random bytes.
         """
         invalidation = new_invalidation(epoch, version)
         try:
@@ -105,9 +104,9 @@ class Entries:
         CACHE_EVENTS.add(1, "mark")
 
     async def acquire_lease(self, item_id: bytes, lease: bytes, seen: bytes | None) -> Any:
-        """Put a fill lease where GET found nothing, or ``seen`` of kind 0.
+        """Store a fill lease where GET found nothing, or ``seen`` of kind 0.
 
-        True where it is acquired; else what is there instead, as GET would return it.
+        True if it was acquired; otherwise the present value, as GET would return it.
         """
         ttl_ms = b"%d" % FILL_LEASE_MS
         there = await self._compare_and_set(item_id, seen or b"", lease, ttl_ms)
@@ -115,10 +114,10 @@ class Entries:
         return there
 
     async def fill(self, item_id: bytes, held: bytes, entry: bytes) -> bool:
-        """Store what was read after ``held``, an invalidation found or a fill lease acquired.
+        """Store what was read after ``held``, a found invalidation or an acquired fill lease.
 
-        False where it is not stored: something else is there by now, the entry is older than the
-        invalidation, or it is too large, and then a lease is released.
+        False if it was not stored: the value has changed, the entry is older than the invalidation,
+        or it is too large, in which case a lease is released.
         """
         assert held[KIND_AT] in (INVALIDATION, FILL_LEASE)
         if stamp_of(entry) < stamp_of(held):
@@ -132,9 +131,9 @@ class Entries:
         return stored
 
     async def release_lease(self, item_id: bytes, held: bytes) -> None:
-        """Remove one's own fill lease, so that no reader waits for a fill that will not come.
+        """Remove our own fill lease, so that no reader waits for a fill that will not come.
 
-        An invalidation stays: readers may not remove it.
+        An invalidation stays, because readers must not remove it.
         """
         CACHE_EVENTS.add(1, "fill_given_back")
         if held[KIND_AT] == FILL_LEASE:

@@ -1,4 +1,4 @@
-"""What Hotshelf needs of a Redis server: asked once, before anything is stored there."""
+"""Checks a Redis server before anything is stored there."""
 
 import re
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from service.flow.deadline import within
 from service.model.errors import CacheUnavailable
 from service.model.finding import Finding, Level
 
-# Whoever has more keys than are looked at here has some of them among the first, all but surely.
+# A scan of this many keys is enough, because foreign keys are almost surely among them.
 _SCANS, _SCAN_COUNT = 20, 500
 _TIMEOUT_S = 2.0
 _SHOWN = 40
-# Those of earlier releases as well.
+# Includes prefixes of earlier releases.
 _OURS = (b"item:", b"limit:", b"limit-born", b"limit-workers", b"probe", b"cache:run")
 
 
 async def examine(url: str, setting: str = "redis.url", *, evicts: bool = True) -> list[Finding]:
-    """``url`` is the value of ``setting``. Takes two seconds at most.
+    """Check the Redis at ``url``, the value of ``setting``; takes at most two seconds.
 
-    ``evicts`` is whether it should, when it is full: a cache yes, limits no.
+    ``evicts``: whether it should evict keys when it is full; true for the cache, not for limits.
     """
     endpoint = parse_url(url)
     name = f"{setting} ({_where(endpoint)})"
@@ -31,7 +31,7 @@ async def examine(url: str, setting: str = "redis.url", *, evicts: bool = True) 
         return [Finding(name, *one) for one in said]
     except CacheUnavailable as error:
         if error.redis_error:
-            return [Finding(name, Level.WARNING, f"refuses what is needed: {error.__cause__}")]
+            return [Finding(name, Level.WARNING, f"refuses a required command: {error.__cause__}")]
         return [Finding(name, Level.UNREACHED, str(error))]
     except (OSError, TimeoutError) as error:
         return [Finding(name, Level.UNREACHED, str(error) or "no answer")]
@@ -56,12 +56,12 @@ async def _examine(endpoint: Endpoint, evicts: bool) -> list[tuple[Level, str]]:
 def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator[tuple[Level, str]]:
     version, policy = info.get("redis_version", "?"), info.get("maxmemory_policy", "?")
     if info.get("cluster_enabled") == "1":
-        yield Level.ERROR, "is a node of a Redis Cluster; a single Redis is needed"
+        yield Level.ERROR, "is a node of a Redis Cluster; use a single Redis"
     elif foreign is not None:
         key = foreign[:_SHOWN].decode("ascii", "backslashreplace")
         yield (
             Level.ERROR,
-            f'the database holds keys that are not Hotshelf\'s, as "{key}"; give it a database of '
+            f'the database has foreign keys, such as "{key}"; give it a database of '
             "its own (the number at the end of the URL), since its cache may evict other keys",
         )
     else:
@@ -69,7 +69,7 @@ def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator
     if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < 6:
         yield Level.WARNING, f"Redis {version} has no RESP3: near caches stay off; use 6 or newer"
     if not evicts and policy != "noeviction":
-        yield Level.WARNING, f"maxmemory-policy is {policy}: a limit that is evicted starts anew"
+        yield Level.WARNING, f"maxmemory-policy is {policy}: an evicted limit starts again"
     if evicts and policy == "noeviction":
         yield (
             Level.WARNING,
@@ -79,7 +79,7 @@ def _said(info: dict[str, str], foreign: bytes | None, evicts: bool) -> Iterator
 
 
 async def _foreign_key(connection: Connection) -> bytes | None:
-    """One key that is not ours, of those that a bounded scan meets."""
+    """A key that is not ours, found by a bounded scan."""
     cursor = b"0"
     for _ in range(_SCANS):
         [[cursor, keys]] = await execute(

@@ -1,4 +1,4 @@
-"""Whatever is to be connected for as long as its owner is open: one attempt after another."""
+"""Keeps something connected while its owner is open: one attempt after another."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from contextlib import suppress
 
 
 class Keeper:
-    """``attempt`` returns when its connection has ended, or none was made; then comes a pause of
-    ``pause_s`` at most, and the next. It sets ``tried`` once it knows whether it has succeeded.
+    """``attempt`` returns when its connection has ended or could not be made; the next one follows
+    after at most ``pause_s``. It sets ``tried`` once it has succeeded or failed.
     """
 
     def __init__(self, attempt: Callable[[], Coroutine[None, None, None]], pause_s: float) -> None:
@@ -23,7 +23,7 @@ class Keeper:
         await self.tried.wait()
 
     async def close(self) -> None:
-        """End the attempts, the one under way too."""
+        """End the attempts, including a running one."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

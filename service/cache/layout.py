@@ -1,19 +1,20 @@
-"""What the bytes under an item's key in Redis mean.
+"""The binary format of the values under an item's key in Redis.
 
-A value is its version stamp (epoch u32, version u64), its kind, and a rest that depends on the
-kind; all numbers are big-endian, so that stamps compare as bytes (in Python; Lua must unpack them).
+A value is a version stamp (epoch u32, version u64), a kind, and a rest that depends on the kind;
+all numbers are big-endian, so that stamps compare as bytes (in Python; Lua must unpack them).
 
 ============ ============================================================================
 item         born u32, content hash 8s, where data begins in the body u32, length of the
              owner u16, collection u16, created and updated i64 in µs, the owner in UTF-8,
              the v1 body
 tombstone, absent
-             nothing; what is absent has version 0
+             nothing; an absent one has version 0
 invalidation 8 random bytes: an item was changed; its readers ask the primary
 fill lease   8 random bytes: a reader is about to fill the key; its version is 0
 ============ ============================================================================
 
-Kind 1 was an item without its collection. It counts as nothing, and is filled anew.
+Kind 1 was an item whose content hash did not depend on its creation, kind 6 an item without its
+collection. Both count as absent.
 """
 
 import os
@@ -22,8 +23,9 @@ from datetime import UTC, datetime, timedelta
 
 from service.model.item import Item
 
-TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM = 2, 3, 4, 5, 6
-# Where the kind is in a value: ``value[KIND_AT]``.
+TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM = 2, 3, 4, 5, 7
+_KINDS = frozenset({TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM})
+# The kind of a value is ``value[KIND_AT]``.
 KIND_AT = 12
 
 _STAMP_AND_KIND = struct.Struct(">IQB")
@@ -37,10 +39,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class ItemEntry:
-    """A living item as its entry has it. ``content_hash`` is the second half of its tags.
+    """The entry of a living item. ``content_hash`` is the second half of its tags.
 
     ``body`` is the v1 representation, ready to send, ``body[data_at:-1]`` its data.
-    ``born_s`` is when it was filled, in Unix seconds of the worker that did.
+    ``born_s`` is when it was filled, in Unix seconds of the filling worker's clock.
     """
 
     __slots__ = (
@@ -85,11 +87,11 @@ class ItemEntry:
 
     @property
     def data(self) -> bytes:
-        """The JSON text that any other representation wraps."""
+        """The JSON text of ``data``, from which other representations are made."""
         return self.body[self.data_at : -1]
 
     def item(self, item_id: bytes) -> Item:
-        """The whole item; its times are read only here."""
+        """The whole item."""
         created, updated = _TIMES.unpack(self._times)
         return Item(
             item_id,
@@ -109,7 +111,7 @@ class ItemEntry:
 
     @property
     def identity(self) -> bytes:
-        """Version stamp, kind and birth: no other entry of the key has the same."""
+        """Version stamp, kind and fill time, which no other entry of the key has."""
         return _IDENTITY.pack(self.epoch, self.version, ITEM, self.born_s)
 
 
@@ -119,7 +121,8 @@ _unpack_item = _ITEM.unpack_from
 def epoch_of(map_epoch: int, timeline: int) -> int:
     """One number that grows with a bucket's epoch in the shard map and its primary's timeline.
 
-    Both are counted in 16 bits; OverflowError beyond, since a smaller epoch would be believed.
+    Both have 16 bits. Raises OverflowError beyond, because a wrapped, smaller epoch would be
+    trusted.
     """
     if not (0 <= map_epoch < 1 << 16 and 0 <= timeline < 1 << 16):
         raise OverflowError("an epoch has 16 bits")
@@ -138,15 +141,15 @@ def numbers_of(value: bytes) -> tuple[int, int]:
 
 
 def kind_of(value: bytes, epoch: int) -> int:
-    """The kind of what GET returned; 0 for what counts as nothing and may be replaced.
+    """The kind of what GET returned; 0 if it counts as absent and may be replaced.
 
-    That is whatever is of an epoch below ``epoch`` (invalidations and fill leases too, because
-    their promises were about another history), or written by a release with other kinds.
+    That is any value of an epoch below ``epoch``, even an invalidation or fill lease, because it
+    refers to an abandoned history, and any value of an unknown kind, from another release.
     """
     if len(value) < _STAMP_AND_KIND.size:
         return 0
     seen, _, kind = _STAMP_AND_KIND.unpack_from(value)
-    return kind if seen >= epoch and TOMBSTONE <= kind <= ITEM else 0
+    return kind if seen >= epoch and kind in _KINDS else 0
 
 
 def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) -> bytes:
@@ -165,17 +168,17 @@ def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) 
 
 
 def encode_missing(epoch: int, tombstone: Item | None) -> bytes:
-    """The entry of an id without an item: the tombstone of a deleted one, None if none ever was."""
+    """The entry of an id without an item: its tombstone, or None if there never was one."""
     if tombstone is None:
         return _STAMP_AND_KIND.pack(epoch, 0, ABSENT)
     return _STAMP_AND_KIND.pack(epoch, tombstone.version, TOMBSTONE)
 
 
 def new_invalidation(epoch: int, version: int) -> bytes:
-    """An invalidation unlike any other."""
+    """A unique invalidation."""
     return _STAMP_AND_KIND.pack(epoch, version, INVALIDATION) + os.urandom(_NONCE_BYTES)
 
 
 def new_fill_lease(epoch: int) -> bytes:
-    """A fill lease unlike any other; ``epoch`` is the one the reader knows."""
+    """A unique fill lease; ``epoch`` is the one that the reader knows."""
     return _STAMP_AND_KIND.pack(epoch, 0, FILL_LEASE) + os.urandom(_NONCE_BYTES)

@@ -1,8 +1,8 @@
-"""Keeps one connection to Redis up, and knows when to leave Redis alone.
+"""Keeps one connection to Redis open, behind a circuit breaker.
 
-A breaker counts lost connections, failed attempts and slow replies. While it is open there is no
-connection; its probe is to make one and to have it take what the cache is going to send. So
-whoever asks Redis needs no look at the breaker, only whether there is a connection.
+The breaker counts lost connections, failed attempts and slow replies. While it is open there is no
+connection; its probe is to connect and to run the kinds of commands that the cache will send. So
+users check only whether there is a connection, not the breaker.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _RETRY_S = 0.1
 _CONNECT_TIMEOUT_S = 1.0
 _REFUSAL_TOLD_S = 3.0
-# Of the deadline of a command: replies that take longer are slow.
+# Share of a command's deadline above which a reply is slow.
 _SLOW = 0.8
 _TEXT_MAX = 200
 
@@ -32,8 +32,8 @@ _TEXT_MAX = 200
 class Link:
     """Belongs to the event loop that called ``open``.
 
-    ``on_connection`` is given each connection that enters use, and None when it has ended, just
-    before what waits in it fails. The rest is as RedisPipeline has it.
+    ``on_connection`` gets each connection that enters use, and None when it has ended, just before
+    its waiting commands fail. The other parameters are those of RedisPipeline.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Link:
         self._on_connection = on_connection
         self._on_push = on_push
         self._breaker = Breaker(time.monotonic, _policy(timeout_s), on_change=on_breaker)
-        # The breaker's for the connection in use.
+        # The breaker's ticket for the connection in use.
         self._ticket: int | None = None
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
@@ -66,9 +66,9 @@ class Link:
 
     @property
     def refusal(self) -> str:
-        """The word with which Redis refused a command lately (OOM, …); "" where it did not.
+        """The error word of a recent refusal by Redis (OOM, …); "" if there was none.
 
-        A full one takes a write now and then, so this is told for longer than the breaker rests.
+        Kept for longer than the breaker's pause, because a full Redis accepts a write now and then.
         """
         return self._refusal if time.monotonic() < self._refusal_until else ""
 
@@ -92,7 +92,7 @@ class Link:
             await self._lost.wait()
 
     async def _attempt(self, ticket: int) -> None:
-        """One try at a connection, which enters use where the breaker is closed after it."""
+        """One attempt to connect; the connection enters use if the breaker is closed after it."""
         try:
             connection, took_s = await within(_CONNECT_TIMEOUT_S, self._connect())
         except (CacheUnavailable, OSError, TimeoutError) as error:
@@ -108,7 +108,7 @@ class Link:
             self._on_connection(connection)
 
     async def _connect(self) -> tuple[Connection, float]:
-        """A connection that took all of the probe, and how long that took."""
+        """A connection that passed the whole probe, and how long that took."""
 
         def make() -> Connection:
             return Connection(self._timeout_s, self._forget, self._on_push, self._answered)
@@ -125,7 +125,7 @@ class Link:
         return connection, time.monotonic() - began
 
     def _answered(self, took_s: float) -> None:
-        """Some write's replies are there. An attempt's own have no ticket."""
+        """The replies of a write arrived. Those of an attempt have no ticket yet."""
         if self._ticket is None:
             return
         self._breaker.report(self._ticket, ok=True, took_s=took_s)
@@ -161,9 +161,9 @@ def _run_id(info: Any) -> bytes:
 
 
 def _policy(timeout_s: float) -> Policy:
-    """A probe is a whole handshake of many commands, so one that goes well is enough.
+    """One successful probe is enough, because it is a whole handshake of many commands.
 
-    Pauses are short: an attempt at a connection costs nobody anything.
+    Pauses are short, because no request waits for an attempt to connect.
     """
     return Policy(
         window_s=1.0,

@@ -1,8 +1,8 @@
 """The cache in a worker's own memory, bounded in bytes and time.
 
-Invalidations, the messages of ``entries.CHANNEL``, empty it entry by entry; without a living
-subscription it holds nothing and takes nothing. The owner of an item must not be answered from
-it, because it may be milliseconds behind what a write has acknowledged.
+Messages of ``entries.CHANNEL`` invalidate single entries; without a living subscription it is empty
+and stores nothing. Owners of items must not be answered from it, because it may be milliseconds
+behind an acknowledged write.
 """
 
 import random
@@ -16,18 +16,18 @@ V = TypeVar("V")
 TTL_S = 5.0
 # Fraction by which TTLs are randomised, so that entries cached together do not expire together.
 _SPREAD = 0.5
-# About what Python adds to the bytes of an entry: objects, tuple, dict slot.
+# Approximate overhead of Python per entry: objects, tuple, dict slot.
 OVERHEAD_BYTES = 600
 _REMEMBERED = 10_000
 _SWEEP_EVERY_S = 0.5
 
 
 class NearCache(Generic[V]):
-    """Values by item id. The first stored is dropped first, at the latest when its TTL ends.
+    """Values by item id, evicted in order of storing, at the latest when their TTL ends.
 
-    ``max_bytes`` 0 turns it off. A ticket is taken before a GET is sent and given to ``store``
-    with what it returned: after an invalidation of that id in between, or any change of the
-    subscription, the value may be old, and it is not stored.
+    ``max_bytes`` 0 turns it off. A ticket is taken before a GET is sent and passed to ``store``
+    with the reply: if the id was invalidated in between, or the subscription changed, the value may
+    be old and is not stored.
     """
 
     def __init__(
@@ -40,33 +40,33 @@ class NearCache(Generic[V]):
         self._clock = clock
         self._rng = rng
         self._on = False
-        # id: (expiry, value, bytes), the first stored first. Not a plain dict, because that looks
-        # for its first key behind all that were removed before it.
+        # id: (expiry, value, bytes), in order of storing. Not a plain dict, because finding its
+        # first key takes time linear in the keys removed before it.
         self._held: OrderedDict[bytes, tuple[float, V, int]] = OrderedDict()
         self._bytes = 0
         self._sweep_at = 0.0
-        # Number of the last invalidation, and of the last one of each id among the latest.
+        # Number of the last invalidation, and that of each recently invalidated id.
         self._invalidations = 0
         self._named: OrderedDict[bytes, int] = OrderedDict()
-        # A ticket below it was taken before what is still remembered.
+        # A lower ticket was taken before the oldest remembered invalidation.
         self._oldest_ticket = 0
 
     def get(self, item_id: bytes) -> V | None:
-        """The value, at most ``TTL_S`` after it was stored."""
+        """The value, if it was stored at most ``TTL_S`` ago."""
         held = self._held.get(item_id)
         if held is None or held[0] <= self._clock():
             return None
         return held[1]
 
     def ticket(self) -> int:
-        """Take it before the GET leaves."""
+        """A ticket for ``store``; take it before the GET is sent."""
         return self._invalidations
 
     def store(self, item_id: bytes, ticket: int, value: V, size_bytes: int) -> bool:
-        """Keep what a GET returned: only a living entry, never what a database said."""
+        """Keep the reply of a GET; only living items, never values read from a database."""
         size = size_bytes + OVERHEAD_BYTES
         if size > self._max_bytes:
-            self._drop(item_id)  # what it held is older
+            self._drop(item_id)  # the present value is older
             return False
         if not self._on or ticket < self._oldest_ticket or ticket < self._named.get(item_id, 0):
             return False
@@ -80,7 +80,7 @@ class NearCache(Generic[V]):
         return True
 
     def invalidate(self, item_id: bytes) -> None:
-        """This item has changed, or will have by the time of the next read."""
+        """Drop the item, because it has changed or is about to change."""
         self._invalidations += 1
         self._drop(item_id)
         self._named.pop(item_id, None)
@@ -89,7 +89,7 @@ class NearCache(Generic[V]):
             _, self._oldest_ticket = self._named.popitem(last=False)
 
     def subscribed(self, on: bool) -> None:
-        """The subscription was made, made anew or lost, so that invalidations may be missing."""
+        """The subscription was made, renewed or lost, so invalidations may have been missed."""
         self._on = on
         self._invalidations += 1
         self._oldest_ticket = self._invalidations
@@ -103,12 +103,12 @@ class NearCache(Generic[V]):
 
     @property
     def wanted(self) -> bool:
-        """Whether the settings give it room at all."""
+        """Whether the settings enable it."""
         return self._max_bytes > 0
 
     @property
     def held_bytes(self) -> int:
-        """What it holds, as ``store`` counts it."""
+        """The bytes it holds, as counted by ``store``."""
         return self._bytes
 
     def __len__(self) -> int:

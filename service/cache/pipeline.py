@@ -1,8 +1,8 @@
-"""Redis for one worker: every command of one event-loop tick leaves in one write.
+"""Redis for one worker: all commands of one event-loop tick are sent in one write.
 
-Commands are gathered until the loop comes round again, so a burst of requests costs one system
-call each way. While no connection stands, asking fails at once. Redis being away, slow, full or
-of no use for any other reason is always CacheUnavailable and never looks like an absent key.
+Commands are collected until the next turn of the loop, so a burst of requests costs one system call
+in each direction. Without a connection commands fail at once. A Redis that is unreachable, slow,
+full or otherwise unusable always raises CacheUnavailable and never looks like an absent key.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from service.observe.metrics import REDIS_COMMANDS
 _SENT = {name: REDIS_COMMANDS.of(name.decode().lower()) for name in (b"GET", b"INFO", b"ZREM")}
 _OTHER = REDIS_COMMANDS.of(OTHER)
 
-# Enough to tell two runs apart.
+# Characters of the run id that are enough to distinguish two runs.
 _RUN_CHARACTERS = 12
-# A write that leaves nothing behind: a Redis that is full or read-only refuses it.
+# A write without effect, which a full or read-only Redis refuses.
 _WRITE_NOTHING: Command = (b"SETRANGE", b"probe", b"0", b"")
 
 
@@ -38,7 +38,7 @@ class Script:
         self.sha1 = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Command, args: Command) -> Command:
-        """The command that runs it where it is loaded."""
+        """The command that runs the loaded script."""
         return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *args)
 
     @classmethod
@@ -49,17 +49,17 @@ class Script:
 
 
 class RedisPipeline:
-    """Owns one connection, which a Link keeps up; belongs to the event loop that called ``open``.
+    """Owns one connection, which a Link keeps open; belongs to the event loop of ``open``.
 
-    Names of keys carry ``run_name``, which is different after each start of the server: what it
-    brings back from a dump, or has as a promoted replica, stands under names that nobody asks for.
+    Keys contain ``run_name``, which differs after each start of the server, so that data restored
+    from a dump, or of a promoted replica, has names that are never read.
 
     ``on_connect`` runs on every new connection before anything else, and ``scripts`` are loaded
     there, then ``probe`` is sent; an error in one of them counts as a failed connection.
     ``timeout_s`` is the deadline of each command from the tick in which it is written.
-    ``max_in_flight`` bounds commands gathered or unanswered. ``on_state`` is told True and False
-    as the connection comes and goes, ``on_breaker`` each new state of the link's breaker,
-    ``on_push`` gets RESP3 push messages.
+    ``max_in_flight`` bounds unsent and unanswered commands. ``on_state`` gets True and False as the
+    connection comes and goes, ``on_breaker`` each new state of the link's breaker, ``on_push`` gets
+    RESP3 push messages.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RedisPipeline:
         self._connection: Connection | None = None
         self._encoded: list[bytes] = []
         self._callbacks: list[Callback] = []
-        # Scripts that Redis had forgotten, to be sent again before anything newer.
+        # Calls of scripts that Redis did not know, to be sent again before anything newer.
         self._again: list[tuple[bytes, Callback]] = []
         self._before_write: list[Callable[[], None]] = []
         self._scheduled = False
@@ -92,7 +92,7 @@ class RedisPipeline:
 
     @property
     def available(self) -> bool:
-        """True while a connection stands that has passed its handshake."""
+        """Whether there is a connection that has passed its handshake."""
         return self._connection is not None
 
     @property
@@ -102,7 +102,7 @@ class RedisPipeline:
 
     @property
     def refusal(self) -> str:
-        """The word with which Redis refused a command lately (OOM, …); "" where it did not."""
+        """The error word of a recent refusal by Redis (OOM, …); "" if there was none."""
         return self._link.refusal
 
     async def open(self) -> None:
@@ -110,7 +110,7 @@ class RedisPipeline:
         await self._link.open()
 
     async def close(self) -> None:
-        """Drop the connection; whatever is unanswered fails."""
+        """Drop the connection; unanswered commands fail."""
         await self._link.close()
         self._flush()
 
@@ -149,8 +149,8 @@ class RedisPipeline:
     def run(self, script: Script, keys: Command, args: Command, callback: Callback) -> None:
         """Call a script by its hash; raises and calls back as ``send_callback``.
 
-        If Redis has forgotten it, it is sent once more with its source, ahead of everything not
-        yet written and in the order of the first calls (its deadline then starts anew).
+        If Redis does not know the script, the call is repeated with its source, before all unsent
+        commands, in the order of the first calls and with a new deadline.
         """
         command = script.call(keys, args)
         whole = (b"EVAL", script.source, *command[2:])
@@ -163,10 +163,10 @@ class RedisPipeline:
         return future
 
     def before_write(self, prepare: Callable[[], None]) -> None:
-        """Call ``prepare`` just before this tick's write; what it sends still goes with it.
+        """Call ``prepare`` just before this tick's write; commands it sends are part of that write.
 
-        ``tick`` is the number of the write being gathered: it grows when the bytes have left,
-        so a reader may join another's command only while ``tick`` is what it was then.
+        ``tick`` is the number of the write being collected. It grows when the bytes are sent, so a
+        reader may join another's command only while ``tick`` is unchanged.
         """
         self._before_write.append(prepare)
         self._schedule()
@@ -208,7 +208,7 @@ class RedisPipeline:
     def _use(self, connection: Connection | None) -> None:
         self._connection = connection
         if connection is None:
-            # What was gathered names keys of that server's run.
+            # Dropped, because the collected commands contain keys of the previous run.
             self._flush()
         else:
             self.run_name = connection.run_id[:_RUN_CHARACTERS] + b":"

@@ -1,7 +1,7 @@
-"""The messages of one Redis channel, over a connection of their own.
+"""Subscribes to one Redis channel over a connection of its own.
 
-Silence can mean that nothing happens or that the connection is dead, so it is pinged; its user is
-notified when messages can no longer be relied on. Needs RESP3 (Redis 6).
+The connection is pinged, because silence may also mean that it is dead; the user is notified when
+messages may be missing. Needs RESP3 (Redis 6).
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Subscription:
         self._keeper = Keeper(self._stay_subscribed, _BACKOFF_S)
 
     async def open(self) -> None:
-        """Start connecting, and go on for as long as it is open.
+        """Start connecting, and reconnect as long as it is open.
 
         Returns after the first attempt, whether or not it succeeded.
         """
@@ -65,7 +65,7 @@ class Subscription:
             self._connection = await within(
                 _CONNECT_TIMEOUT_S, connect(self._endpoint, self._make, ())
             )
-            # Its confirmation is a push message, so no callback waits for a reply.
+            # No callback, because the confirmation is a push message.
             self._connection.write([encode((b"SUBSCRIBE", self._channel))], [])
             await self._ping_until_lost(self._connection)
         except (CacheUnavailable, OSError, TimeoutError):

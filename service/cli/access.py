@@ -1,6 +1,6 @@
-"""Commands that give and take access: token, keys, clients, signing-keys.
+"""Commands that grant and revoke access: token, keys, clients, signing-keys.
 
-Secrets are printed once, alone on standard output; what else there is to say goes to stderr.
+A secret is printed once, alone on standard output; messages go to standard error.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Work: TypeAlias = Callable[[argparse.Namespace, AccessRecords], Awaitable[int]]
 T = TypeVar("T")
 
 _DAY_S = 86_400
-# Tokens of `hotshelf token` live a day by default: a rotation lets them end in peace.
+# The default TTL of `hotshelf token`; a rotation keeps old keys valid for as long.
 _OVERLAP_S = _DAY_S + 3600
 
 
@@ -36,13 +36,19 @@ def add_commands(subparsers: Commands) -> None:
     """Add this module's commands; each sets ``run``, which returns the exit status."""
     token = subparsers.add_parser("token", help="print an access token of the built-in issuer")
     add_common(token)
-    token.add_argument("--sub", required=True, type=_name, help="whom the token stands for")
+    token.add_argument("--sub", required=True, type=_name, help="subject of the token")
     _add_scope(token)
-    token.add_argument("--ttl", type=int, default=_DAY_S, metavar="SECONDS", help="its life time")
+    token.add_argument(
+        "--ttl",
+        type=int,
+        default=_DAY_S,
+        metavar="SECONDS",
+        help="lifetime of the token in seconds (default %(default)s)",
+    )
     token.set_defaults(run=_token)
     _add_keys(_group(subparsers, "keys", "API keys"))
     _add_clients(_group(subparsers, "clients", "OAuth clients"))
-    _add_signing_keys(_group(subparsers, "signing-keys", "keys that sign our access tokens"))
+    _add_signing_keys(_group(subparsers, "signing-keys", "signing keys of the built-in issuer"))
 
 
 def mint_token(settings: Settings, subject: str, scope: str, ttl_s: int) -> str:
@@ -58,42 +64,53 @@ def mint_token(settings: Settings, subject: str, scope: str, ttl_s: int) -> str:
 
 
 def _add_keys(keys: Commands) -> None:
-    create = _command(keys, "create", "print a new API key, this once", _create_key)
-    create.add_argument("--owner", required=True, type=_name, help="whom requests act for")
+    create = _command(
+        keys, "create", "print a new API key, which cannot be shown again", _create_key
+    )
+    create.add_argument("--owner", required=True, type=_name, help="subject of the key's requests")
     _add_scope(create)
     create.add_argument(
         "--rate",
         type=_rate,
         default=(None, None),
         metavar="N/SECONDS",
-        help="requests in so many seconds, such as 100/60 (default: that of the service)",
+        help="rate limit as requests/seconds, such as 100/60 (default: the service's)",
     )
     _command(keys, "list", "id, owner, scope, rate, created, revoked", _list_keys)
-    _command(keys, "revoke", "end a key within a minute", _revoke_key).add_argument("id")
+    _command(
+        keys, "revoke", "revoke a key; it stops working within a minute", _revoke_key
+    ).add_argument("id")
 
 
 def _add_clients(clients: Commands) -> None:
-    create = _command(clients, "create", "print a new client's id and secret", _create_client)
-    create.add_argument("--name", required=True, type=_name, help="what people call it")
+    create = _command(
+        clients, "create", "create an OAuth client and print its id and secret", _create_client
+    )
+    create.add_argument("--name", required=True, type=_name, help="name of the client for people")
     _add_scope(create)
     _command(clients, "list", "id, name, scope, created, revoked", _list_clients)
     _command(
-        clients, "revoke", "end a client at once, its tokens within a minute", _revoke_client
+        clients,
+        "revoke",
+        "revoke a client at once; its tokens stop working within a minute",
+        _revoke_client,
     ).add_argument("id")
 
 
 def _add_signing_keys(keys: Commands) -> None:
     _command(keys, "list", "id, created, signs from, verifies until", _list_signing_keys)
-    rotate = _command(keys, "rotate", "sign with a new key from now on", _rotate)
+    rotate = _command(keys, "rotate", "create a new signing key and retire the old ones", _rotate)
     rotate.add_argument(
         "--overlap",
         type=int,
         default=_OVERLAP_S,
         metavar="SECONDS",
-        help="how long tokens of the old keys stay good (default %(default)s)",
+        help="how long tokens of the old keys stay valid (default %(default)s)",
     )
     rotate.add_argument(
-        "--now", action="store_true", help="a key leaked: end the old keys and all their tokens"
+        "--now",
+        action="store_true",
+        help="for a leaked key: end the old keys and all their tokens at once",
     )
 
 
@@ -117,8 +134,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         "--scope",
         type=_scope,
         default=f"{scopes.READ} {scopes.WRITE}",
-        help=f"words of {', '.join(scopes.ALL)}, and NAME:read or NAME:write of a collection "
-        "(default: %(default)s)",
+        help=f"space-separated words of {', '.join(scopes.ALL)}, and NAME:read or NAME:write of a "
+        "collection (default: %(default)s)",
     )
 
 
@@ -168,7 +185,7 @@ def _token(args: argparse.Namespace) -> int:
 async def _create_key(args: argparse.Namespace, records: AccessRecords) -> int:
     key_id, key, hashed = new_key()
     await records.add_api_key(key_id, hashed, args.owner, args.scope, *args.rate)
-    print(f"hotshelf: API key {key_id}; it is not shown again", file=sys.stderr)
+    print(f"hotshelf: API key {key_id}; it cannot be shown again", file=sys.stderr)
     print(key)
     return 0
 

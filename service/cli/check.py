@@ -1,4 +1,4 @@
-"""``hotshelf check``, and the same look at every server before ``serve`` starts."""
+"""``hotshelf check``, and the same checks of every server before ``serve`` starts."""
 
 import argparse
 import asyncio
@@ -21,17 +21,17 @@ class ServerUnfit(Exception):
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this module's command."""
-    text = "look at each server that the settings name, and say what is wrong with it"
+    text = "check every server in the settings and report problems"
     parser = subparsers.add_parser("check", help=text, description=text)
     add_common(parser)
     parser.set_defaults(run=_check)
 
 
 def refuse_unfit_servers(settings: Settings) -> None:
-    """Log what is not right; raise ServerUnfit where the service must not start.
+    """Log all problems; raise ServerUnfit where the service must not start.
 
-    A server that is not reached refuses nothing: the service starts without it, and its workers
-    look again at the encoding of each database that they connect to.
+    The service starts even if a server cannot be reached, because its workers check the encoding of
+    each database again when they connect.
     """
     findings = [finding for finding in _examine(settings) if finding.level is not Level.OK]
     unfit = [finding for finding in findings if finding.level is Level.ERROR]
@@ -45,7 +45,7 @@ def refuse_unfit_servers(settings: Settings) -> None:
 def _check(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     if not settings.database.shards:
-        raise SettingsError("database.shards is not set: there is no server to look at")
+        raise SettingsError("database.shards is not set: there is no server to check")
     findings = _examine(settings)
     for finding in findings:
         print(finding)

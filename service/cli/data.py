@@ -31,9 +31,9 @@ _STORE_ERRORS = (
 )
 
 _IMPORT_HELP = """\
-A line is an exported item if it is an object with a member `data` and no others than id,
-owner_id, version, created_at and updated_at: those are kept as they are. Any other object is
-itself the data of a new item. With --bare every object is the data of a new item.
+A line is an exported item if it is an object with a member `data` and no others than id, owner_id,
+version, created_at and updated_at; their values are kept. Any other object is itself the data of a
+new item. With --bare every object is the data of a new item.
 
 CSV: the first record names the members. An unquoted cell that is a JSON number, true, false or
 null keeps that value, with every digit; an empty one leaves its member out; any other cell, and
@@ -64,19 +64,29 @@ def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     add_collection(parser)
     parser.add_argument("file", metavar="FILE", help="the input; - is standard input")
     parser.add_argument(
-        "--owner", type=_owner, required=True, metavar="O", help="owner of lines that name none"
+        "--owner",
+        type=_owner,
+        required=True,
+        metavar="O",
+        help="owner of lines that have no owner_id",
     )
     parser.add_argument(
         "--format",
         choices=["ndjson", "csv"],
         help="default: csv if the name ends in .csv or .csv.gz, else ndjson",
     )
+    parser.add_argument(
+        "--text-columns",
+        metavar="NAME,…",
+        default="",
+        help="CSV columns whose cells are always text; * for all",
+    )
     parser.add_argument("--bare", action="store_true", help="every object is data of a new item")
     parser.add_argument(
         "--on-conflict",
         choices=["reject", "skip"],
         default="reject",
-        help="what to do with a line whose id is taken (default: %(default)s)",
+        help="what to do with a line whose id exists (default: %(default)s)",
     )
     parser.add_argument("--import-id", metavar="NAME", help="name of the import, to resume it by")
     parser.add_argument(
@@ -110,6 +120,7 @@ def _import(args: argparse.Namespace) -> int:
         line_max_bytes=settings.http.body_max_bytes,
         check=into.check,
         checked=into.checked,
+        text_columns=tuple(name.strip() for name in args.text_columns.split(",") if name.strip()),
     )
 
     def store(progress: Progress) -> int:
@@ -129,12 +140,12 @@ def _import(args: argparse.Namespace) -> int:
 def _conclude(totals: Totals, progress: Progress, options: ImportOptions) -> int:
     summary = progress.end(totals.stored)
     if totals.finished_before:
-        say(f"import {options.import_id} was complete already")
+        say(f"import {options.import_id} is already complete")
         return 0
     if totals.resumed_after:
         say(f"resumed after line {totals.resumed_after:,}")
     if totals.skipped:
-        say(f"{totals.skipped:,} lines skipped: their ids are taken")
+        say(f"{totals.skipped:,} lines skipped: their ids exist")
     if totals.rejected:
         say(f"{totals.rejected:,} lines rejected: see {options.rejects}")
     print(f"imported {summary}")
@@ -157,12 +168,12 @@ def _add_seed(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--attributes",
         default="",
         metavar="NAME:KIND,…",
-        help=f"more members for every item; kinds: {', '.join(KINDS)}",
+        help=f"additional members of every item; kinds: {', '.join(KINDS)}",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another catalog")
     parser.add_argument("--import-id", metavar="NAME", help="name of the run, to resume it by")
     parser.add_argument(
-        "--force", action="store_true", help="start though the disks look too small"
+        "--force", action="store_true", help="start even if the disks look too small"
     )
     parser.set_defaults(run=lambda args: say_errors(lambda: _seed(args)))
 
@@ -195,7 +206,7 @@ def _seed(args: argparse.Namespace) -> int:
 
 
 def _ended(command: str, store: Callable[[Progress], int]) -> int:
-    """The exit status of a command that stores items, also where it is cut short."""
+    """The exit status of a command that stores items, even if it is interrupted."""
     progress = Progress("items")
     try:
         return store(progress)
@@ -210,18 +221,18 @@ def _ended(command: str, store: Callable[[Progress], int]) -> int:
 
 
 def _has_room(plan: Plan, settings: Database) -> bool:
-    """Say what the catalog needs and whether the disks have it."""
+    """Print the space that the catalog needs and whether the disks have it."""
     need = disk_need(plan, settings)
     text = (
         f"{plan.items:,} items need about {need.total_bytes / 1e9:,.2f} GB on all nodes "
         f"({need.row_bytes:,.0f} bytes an item with its indexes, measured)"
     )
     if need.missing_bytes is None:
-        say(f"{text}; the disk of some node cannot be measured from here: --force starts anyway")
+        say(f"{text}; the disk of a node cannot be measured from here: use --force to start anyway")
     elif need.missing_bytes:
-        say(f"{text}; {need.missing_bytes / 1e9:,.2f} GB are missing: --force starts anyway")
+        say(f"{text}; {need.missing_bytes / 1e9:,.2f} GB are missing: use --force to start anyway")
     else:
-        say(f"{text}; there is room")
+        say(f"{text}; the disks have room")
     return need.missing_bytes == 0
 
 

@@ -62,7 +62,7 @@ def _export(args: argparse.Namespace) -> int:
                     if count % 1000 == 0:
                         progress.show(count, None)
     except BrokenPipeError:
-        # The reader has closed the pipe; the interpreter must not flush into it at exit.
+        # The reader has closed the pipe, so the interpreter must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE_EXIT
     except (ExportFileInvalid, MigrationError, psycopg.Error, OSError) as error:
@@ -78,7 +78,7 @@ def _output(path: Path | None, resume: bool) -> "ExportFile | _StandardOutput":
 
 
 class _StandardOutput:
-    """Lines to standard output, which stays open."""
+    """Writes lines to standard output, and leaves it open."""
 
     def write(self, line: bytes) -> None:
         sys.stdout.buffer.write(line)

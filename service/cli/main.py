@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -18,19 +19,22 @@ from service.cli.options import add_common, load_settings
 from service.cli.run import export_sources, serve_options
 from service.embedded import StackError
 from service.observe import logs
-from service.process.serve import serve
+from service.process.serve import AddressUnusable, serve
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
 from service.store.shards import ShardMapError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; the exit status is 2 for what the command line or settings got wrong."""
+    """Run one subcommand; the exit status is 2 for a mistake in the command line or settings."""
     args = command_line().parse_args(argv)
     try:
         status: int = args.run(args)
     except (SettingsError, MigrationError, ServerUnfit, ShardMapError, StackError) as error:
         print(f"hotshelf: {error}", file=sys.stderr)
+        return 2
+    except AddressUnusable as error:
+        print(f"hotshelf: http.host, http.port: {error}", file=sys.stderr)
         return 2
     except psycopg.OperationalError as error:
         print(f"hotshelf: database: {str(error).strip()}", file=sys.stderr)
@@ -48,7 +52,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('hotshelf')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_commands(commands)
-    _add(commands, "serve", "serve with the servers that the settings name", _serve)
+    _add(commands, "serve", "run the service with the servers in the settings", _serve)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
     check.add_commands(commands)
     collections.add_commands(commands)
@@ -79,13 +83,23 @@ def _add(
 def _serve(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     if not settings.database.shards:
-        raise SettingsError(
-            "database.shards is not set: name your servers, or use `hotshelf run` to try it out"
-        )
+        raise SettingsError("database.shards is not set: name your servers, or try `hotshelf run`")
     logs.configure(settings.log.level, settings.log.format)
+    _refuse_read_only()
     refuse_unfit_servers(settings)
     export_sources(args.data_dir, args.config)
     return serve(serve_options(settings))
+
+
+def _refuse_read_only() -> None:
+    """Workers would end one after the other, since what they import asks for the directory."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise SettingsError(
+            "no directory for temporary files can be written: make /tmp writable, or set TMPDIR "
+            "to a directory that is (/dev/shm will do)"
+        ) from None
 
 
 def _migrate(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Flags that every subcommand shares, and the settings they lead to."""
+"""Flags that every subcommand shares, and how settings are loaded from them."""
 
 import argparse
 import os
@@ -50,7 +50,7 @@ def say_errors(run: Callable[[], int]) -> int:
 
 
 def data_check(settings: Settings) -> CheckData | None:
-    """What tells how data breaks the installation's schema; None without one.
+    """The check of data against the installation's schema; None without a schema.
 
     Raises SettingsError.
     """

@@ -1,4 +1,4 @@
-"""Progress of a long command: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Progress of a long command: a bar on a terminal, otherwise a line every ten seconds."""
 
 import sys
 import time
@@ -22,12 +22,12 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """Count from 0, and time from this moment."""
+        """Restart the count at 0, and the clock."""
         self._count = 0
         self._started = self._shown = time.monotonic()
 
     def show(self, count: int, share: float | None) -> None:
-        """``share`` is the part that is done, from 0 to 1, or None where the whole is unknown."""
+        """``share`` is the part that is done, from 0 to 1, or None if the total is unknown."""
         self._count = count
         now = time.monotonic()
         if now - self._shown < (_TERMINAL_INTERVAL_S if self._terminal else _PLAIN_INTERVAL_S):
@@ -44,7 +44,7 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def end(self, count: int | None = None) -> str:
-        """Remove the bar; the closing summary, of what was last shown unless ``count`` is given."""
+        """Remove the bar; returns the summary, with the last count unless ``count`` is given."""
         count = self._count if count is None else count
         if self._terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

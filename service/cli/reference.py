@@ -1,4 +1,4 @@
-"""``python -m service.cli.reference``: the page docs/cli.md, made from the argument parsers."""
+"""``python -m service.cli.reference`` prints docs/cli.md, made from the argument parsers."""
 
 import argparse
 import sys
@@ -37,7 +37,7 @@ def page() -> str:
 def _commands(
     name: str, parser: argparse.ArgumentParser
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Every command that does something, by its full name, in the order of the parsers."""
+    """Every command without subcommands, by its full name, in the order of the parsers."""
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if not groups:
         yield name, parser
@@ -63,7 +63,7 @@ def _table(actions: list[argparse.Action]) -> list[str]:
 
 
 def _sentence(text: str | None) -> list[str]:
-    """``text`` with a capital and a full stop, and an empty line after it."""
+    """``text`` capitalized and with a full stop, followed by an empty line."""
     if not text:
         return []
     return [text[0].upper() + text[1:].removesuffix(".") + ".", ""]

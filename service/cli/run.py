@@ -1,4 +1,4 @@
-"""``hotshelf run``: everything a newcomer needs, started on this machine and stopped again."""
+"""``hotshelf run``: starts the service and its servers on this machine, and stops them."""
 
 import argparse
 import json
@@ -44,7 +44,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def serve_options(settings: Settings) -> ServeOptions:
-    """What the settings say about serving."""
+    """The settings of ``serve``."""
     http = settings.http
     return ServeOptions(
         host=http.host,
@@ -59,7 +59,7 @@ def serve_options(settings: Settings) -> ServeOptions:
 
 
 def export_sources(data_dir: Path, config: Path | None) -> None:
-    """Let the worker processes read the same settings as this command did."""
+    """Export where settings come from, so that workers read the same ones as this command."""
     os.environ["HOTSHELF_DATA_DIR"] = str(data_dir.absolute())
     if config is not None:
         os.environ["HOTSHELF_CONFIG"] = str(config.absolute())
@@ -83,12 +83,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
-    """Leave the running stack's settings in the data directory, and read all settings back."""
+    """Write the running stack's settings to the data directory, and load all settings."""
     args.data_dir.mkdir(parents=True, exist_ok=True)
     tables: dict[str, dict[str, object]] = {
         "database": {"shards": stack.shards},
         "redis": {"url": stack.redis_url},
-        # Whoever tries it out shall see how limits are told.
+        # Always sent, so that a first request shows these fields.
         "limits": {"fields": "always"},
     }
     export_sources(args.data_dir, args.config)
@@ -99,14 +99,14 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
     settings, sources = setting_sources.load(os.environ, args.config, args.data_dir)
     if "auth.issuer" in sources:
         return settings
-    # Metadata leads clients to the built-in issuer by its name, so that has to be where it is.
+    # Because clients find the built-in issuer by its name, which has to be this URL.
     name = settings.http.public_url or f"http://127.0.0.1:{settings.http.port}"
     _write_settings(args.data_dir, tables | {"auth": {"issuer": name}})
     return setting_sources.load(os.environ, args.config, args.data_dir)[0]
 
 
 def _write_settings(data_dir: Path, tables: dict[str, dict[str, object]]) -> None:
-    lines = ["# Written by `hotshelf run` at every start; put settings of yours elsewhere."]
+    lines = ["# Written by `hotshelf run` at every start; put your own settings elsewhere."]
     for table, values in tables.items():
         # A JSON string or array of strings is TOML too.
         lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
@@ -132,10 +132,10 @@ def _welcome(http: Http, token: str, token_file: Path) -> None:
         f"""
 Hotshelf serves at {url} (Ctrl-C stops everything).
 
-A development token, good for 30 days, also in {token_file}:
+A development token, valid for 30 days, also in {token_file}:
 {token}
 
-Create an item, read one of the sample catalog, ask how the service is:
+Create an item, read one of the sample catalog, query the service's state:
 curl -i {url}{ITEMS.path(1)} {token_header} {fields} {kettle}
 curl -i {url}{ITEMS.path(1, _SAMPLE_ID)} {token_header}
 curl -i {url}/readyz
@@ -150,7 +150,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM while things start ends as Ctrl-C does: the servers are stopped on the way out."""
+    """Treat SIGTERM during the start like Ctrl-C, so that the servers are stopped."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

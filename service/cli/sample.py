@@ -22,9 +22,9 @@ _SAMPLE = files("service.sample")
 
 
 def load_sample(settings: Settings, data_dir: Path, owner_id: str) -> None:
-    """Once per data directory, as one import for each file.
+    """Once per data directory, so that a deleted sample does not come back; one import per file.
 
-    Whoever deletes the sample does not want it back. Raises what the databases refuse.
+    Raises what the databases refuse.
     """
     into = {"catalog": OF_ITEMS} | asyncio.run(_collections(settings))
     for name, checked in into.items():

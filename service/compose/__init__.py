@@ -1,5 +1,5 @@
-"""Parts of the composition root that are stories of their own.
+"""Larger parts of the composition root.
 
-It may import everything but app and cli, and only app imports it. Start with ``app``, which says
-what a worker is built of, in order.
+It may import everything but app and cli, and only app imports it. Start with ``app``, which builds
+a worker in order.
 """

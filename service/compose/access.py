@@ -1,4 +1,4 @@
-"""Who may, and how often: key sets, tokens, API keys and the gate, from the settings."""
+"""Builds authentication and rate limits from the settings: key sets, tokens, API keys, gate."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -18,18 +18,22 @@ from service.api.oauth2 import OAuth2
 from service.compose.checked import checked
 from service.model.rate import Rate
 from service.setting_sources import SettingsError
-from service.settings import Auth, Settings
+from service.settings import Auth, Http, Settings
 from service.store.access import AccessRecords
 from service.store.shards import Shards
 
-# Our own database may be asked more often than someone's issuer.
+# Shorter than for external issuers, because our own database can be queried more often.
 _OWN_KEYS_COOLDOWN_S = 1.0
 
 
 async def open_access(
-    settings: Settings, shards: Shards, limiter: Limiter, opened: AsyncExitStack
+    settings: Settings,
+    shards: Shards,
+    limiter: Limiter,
+    proxies: TrustedProxies,
+    opened: AsyncExitStack,
 ) -> tuple[Gate, OAuth2, TokenVerifier]:
-    """Who may, and how often; the control tables are on the first shard."""
+    """Build the gate and its parts; the control tables are on the first shard."""
     records = AccessRecords(shards.all[0])
     issuer = _built_in_issuer(settings.auth, records)
     key_sets = _key_sets(settings.auth, issuer)
@@ -45,14 +49,18 @@ async def open_access(
     authenticator = Authenticator(tokens, api_keys)
     limits = settings.limits
     rate = Rate(limits.quota, limits.window_s, limits.capacity)
-    proxies = checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
     oauth2 = OAuth2(issuer, records, http.public_url or auth.issuer, list(key_sets))
     gate = Gate(authenticator, limiter, rate, proxies, trusts_local=http.open_metrics)
     return gate, oauth2, tokens
 
 
+def trusted_proxies(http: Http) -> TrustedProxies:
+    """The proxies of the settings. Raises SettingsError."""
+    return checked("http.trusted_proxies", partial(TrustedProxies, http.trusted_proxies))
+
+
 def _built_in_issuer(auth: Auth, records: AccessRecords) -> BuiltInIssuer | None:
-    """None where the settings say that our own issuer's tokens are signed by someone else."""
+    """None where the settings give our ``iss`` an external key set."""
     if auth.jwks:
         return None
     return BuiltInIssuer(auth.issuer, auth.audience, auth.token_ttl_s, records)
@@ -63,15 +71,12 @@ def _key_sets(auth: Auth, issuer: BuiltInIssuer | None) -> dict[str, KeySet]:
     key_sets = {}
     for entry in (*auth.issuers, *([(auth.issuer, auth.jwks)] if auth.jwks else [])):
         if len(entry) != 2:
-            raise SettingsError("auth.issuers: each entry is an iss and where its key set is")
+            raise SettingsError("auth.issuers: each entry is an iss and its key set (file or URL)")
         name, jwks = entry
         source = HttpKeySource(jwks) if "://" in jwks else file_source(Path(jwks))
         key_sets[name] = KeySet(source, refresh_s=auth.refresh_s, name=name)
     if issuer is not None:
         key_sets[issuer.name] = KeySet(
-            issuer.load,
-            refresh_s=auth.refresh_s,
-            cooldown_s=_OWN_KEYS_COOLDOWN_S,
-            name=issuer.name,
+            issuer.load, refresh_s=auth.refresh_s, cooldown_s=_OWN_KEYS_COOLDOWN_S, name=issuer.name
         )
     return key_sets

@@ -1,4 +1,4 @@
-"""Settings that are checked by making something of them."""
+"""Checks settings by building objects from them."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def checked(name: str, make: Callable[[], T]) -> T:
-    """What is made of the setting. Raises SettingsError."""
+    """The result of ``make``; its ValueError becomes a SettingsError that names the setting."""
     try:
         return make()
     except (ValueError, OSError) as error:

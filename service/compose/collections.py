@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 
 from service.api.collections import CollectionsEndpoints
+from service.api.public_url import PublicUrl
 from service.compose.checked import checked
 from service.items.collection_changes import CollectionChanges
 from service.items.collection_indexes import CollectionIndexes
@@ -15,7 +16,7 @@ from service.store.shards import Shards
 
 
 async def open_collections(
-    settings: Settings, shards: Shards, opened: AsyncExitStack
+    settings: Settings, shards: Shards, public_url: PublicUrl, opened: AsyncExitStack
 ) -> tuple[Collections, CollectionIndexes, CollectionsEndpoints]:
     """Read once if any database answers, then kept current until ``opened`` is closed."""
     schema = checked("data.schema", lambda: schema_in(settings.data.schema))
@@ -30,7 +31,6 @@ async def open_collections(
     indexes.start()
     timeout_s = settings.database.timeout_s
     changes = CollectionChanges(collections, shards, settings.collections, timeout_s)
-    endpoints = CollectionsEndpoints(
-        collections, indexes, changes, settings.writes.require_if_match, settings.http.public_url
-    )
+    if_match = settings.writes.require_if_match
+    endpoints = CollectionsEndpoints(collections, indexes, changes, if_match, public_url)
     return collections, indexes, endpoints

@@ -1,4 +1,4 @@
-"""Builds what looks at a worker: its log, its numbers on the board, its questions to databases."""
+"""Builds a worker's observability: log, metrics on the worker board, queries of databases."""
 
 import os
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ from service.process.worker_board import WorkerBoard
 from service.settings import Settings
 from service.store.facts import Facts
 
-# Of the limiter's keys each worker tells so many.
+# How many of the limiter's keys each worker publishes.
 _BUSIEST = 20
 
 
 class Observation:
-    """One worker's; made before anything else, since all else may have something to log."""
+    """The observability of one worker; made first, because everything else may log."""
 
     def __init__(self, settings: Settings, opened: AsyncExitStack) -> None:
-        """What is opened is closed with ``opened``."""
+        """Everything it opens is closed with ``opened``."""
         self._settings = settings
         self._opened = opened
         self._board = WorkerBoard.inherited(os.environ)
         opened.callback(self._board.close)
-        self._left = self._board.take_place()
+        self._previous = self._board.take_slot()
         log = settings.log
         logs.configure(log.level, log.format, self._board.number)
         self._telemetry = Telemetry(settings.otel, self._board.number)
@@ -47,15 +47,15 @@ class Observation:
         self.access_log = AccessLog(log.access_sample, log.slow_s, self._board.salt)
 
     async def look(self, parts: Parts, health: Health) -> tuple[Metrics, Status]:
-        """Begin to measure the worker, and to listen on the operators' port if there is one.
+        """Begin to measure the worker, and listen on the operators' port if there is one.
 
-        Of host and databases only the first worker does.
+        Only the first worker measures host and databases.
         """
         facts = Facts(parts.shards.all)
         connections = OpenConnections(self._settings.http.port)
         numbers = HostNumbers(
             self._board,
-            self._left,
+            self._previous,
             REGISTRY,
             partial(samples, parts, facts, connections),
             partial(self._busiest, parts),
@@ -73,7 +73,7 @@ class Observation:
         return metrics, status
 
     def finish(self, deprecation: Sequence[tuple[str, str]]) -> Finish:
-        """What every answer of the general path goes through."""
+        """The last step of every answer of the general path."""
         return Finish(
             self._settings.cors,
             deprecation,

@@ -1,4 +1,4 @@
-"""Sends spans, metrics and logs to a collector, as the settings say; off by default."""
+"""Sends spans, metrics and logs to a collector if the settings say so; off by default."""
 
 import asyncio
 import logging
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Telemetry:
-    """One worker's; of the host's metrics only the first worker tells."""
+    """The telemetry of one worker; only the first worker sends the host's metrics."""
 
     def __init__(self, settings: Otel, worker: int) -> None:
-        """Raises SettingsError where the SDK is wanted and not installed."""
+        """Raises SettingsError where the SDK is needed but not installed."""
         self._settings = settings
         self._worker = worker
         self._spans: SpanExport | None = None
@@ -57,7 +57,7 @@ class Telemetry:
             await asyncio.to_thread(metrics.send, REGISTRY.described, numbers.read())
 
     async def close(self) -> None:
-        """What is left is sent, which a collector that hangs delays by its timeout."""
+        """Send what is left; a collector that hangs delays this by its timeout."""
         tracing.use(None)
         if self._sending is not None:
             self._sending.cancel()

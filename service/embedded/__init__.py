@@ -1,7 +1,7 @@
 """Development PostgreSQL and Redis: shards, streaming replicas and a cache in one directory.
 
-For a laptop and for the tests; production names its own servers in settings. It may import
-settings, process and model. Start with ``stack``, which starts and stops all of them.
+For development and tests; in production the settings name the servers. It may import settings,
+process and model. Start with ``stack``, which starts and stops all of them.
 """
 
 from service.embedded.processes import StackError

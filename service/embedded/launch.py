@@ -1,7 +1,7 @@
-"""Become one server process: drop root, promise to die with the parent, exec.
+"""Becomes a server process: drops root, asks to be killed with the parent, execs.
 
 Run as a script, never imported: ``launch.py UID GID PARENT_PID SIGNAL PROGRAM [ARG...]``.
-A process of its own because a ``preexec_fn`` is not safe in a parent that has threads.
+A process of its own, because ``preexec_fn`` is not safe in a parent that has threads.
 """
 
 import ctypes
@@ -18,10 +18,10 @@ def main() -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    # Only now: a change of user id clears the death signal.
+    # After setuid, because a change of user id clears the death signal.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit("the parent ended before its server began")
+        sys.exit("the parent ended before its server started")
     os.umask(0o077)
     os.execv(command[0], command)  # noqa: S606  # no shell: the list is the caller's
 

@@ -23,8 +23,8 @@ from service.embedded.processes import (
 )
 
 USER = "hotshelf"
-# A magic link to the directory a process is in: it leads there even when a directory above is
-# closed to the process's user, where an absolute path (and so `-D .`, made absolute) does not.
+# A magic link to a process's working directory. It works even when the process's user cannot enter
+# a directory above it, where an absolute path (and so `-D .`, which is made absolute) fails.
 HERE = "/proc/self/cwd"
 STREAMING_POLLS = 500
 
@@ -37,11 +37,12 @@ max_connections = 100
 shared_buffers = 64MB
 wal_level = replica
 wal_keep_size = 1GB
-# The default of 5 s would be the wait of a replica that comes up before its primary.
+# Because a replica that starts before its primary would otherwise wait 5 s, the default.
 wal_retrieve_retry_interval = 100ms
 hot_standby = on
 hot_standby_feedback = on
-# Files in the data directory: /dev/shm is 64 MB in many containers and keeps what a kill leaves.
+# Files in the data directory, because /dev/shm is 64 MB in many containers and a kill leaves
+# segments there.
 dynamic_shared_memory_type = mmap
 max_logical_replication_workers = 0
 jit = off
@@ -49,12 +50,12 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 log_checkpoints = off
 """
-# Data survive a kill of any process, but not a power cut.
+# Data survives a kill of any process, but not a power failure.
 NOT_DURABLE = "full_page_writes = off\n"
 
 
 class PostgresNode(Server):
-    """A PostgreSQL server with a data directory and a port of its own.
+    """A PostgreSQL server with its own data directory and port.
 
     ``primary`` is the node it streams from, None for a primary. The superuser is ``hotshelf``,
     the database ``postgres``, over loopback TCP with a password.
@@ -70,20 +71,22 @@ class PostgresNode(Server):
 
     @property
     def url(self) -> str:
-        """Holds the password: never print it."""
+        """The URL; it contains the password, so never print it."""
         return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
 
     @property
     def is_complete(self) -> bool:
-        """Whether the data directory is there and is of this node's role.
+        """Whether the data directory exists and has this node's role.
 
-        A replica that was promoted holds writes that its primary never saw: no longer a copy.
+        A promoted replica has writes that its primary does not have, so it is no longer a copy.
         """
         copy = (self.directory / "standby.signal").exists()
         return is_cluster(self.directory) and copy is (self.primary is not None)
 
     def begin_creation(self) -> "Creation":
-        """Start initdb, or pg_basebackup from the running primary, beside the final directory."""
+        """Start initdb, or pg_basebackup from the running primary, in a temporary sibling
+        directory.
+        """
         parent, name = self.directory.parent, self.directory.name
         for unfinished in parent.glob(f"{name}.unfinished-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -99,7 +102,7 @@ class PostgresNode(Server):
         return Creation(self, scratch, process)
 
     def spawn(self) -> None:
-        """Start the process without waiting for it; what is left of an earlier one is ended."""
+        """Start the process without waiting for it; leftovers of an earlier one are killed."""
         self.kill()
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
         write_private(self.directory / "postgresql.conf", self._configuration(), self.account)
@@ -112,7 +115,7 @@ class PostgresNode(Server):
         )
 
     def is_ready(self) -> bool:
-        """Whether it takes connections, as it says itself in the last line of its pid file."""
+        """Whether it accepts connections, from the last line of its pid file."""
         try:
             lines = (self.directory / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -121,7 +124,7 @@ class PostgresNode(Server):
         return own and len(lines) > 7 and lines[7].strip() == "ready"
 
     def streams(self) -> bool:
-        """Whether this replica comes to receive its primary's log; waits up to 5 s for it."""
+        """Whether this replica receives its primary's WAL; waits up to 5 s for it."""
         try:
             with psycopg.connect(self.url, autocommit=True) as connection:
                 await_true(
@@ -139,13 +142,15 @@ class PostgresNode(Server):
         return True
 
     def promote(self) -> None:
-        """Make this replica a primary; returns when it takes writes."""
+        """Promote this replica; returns when it accepts writes."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("SELECT pg_promote(true, 60)")
         self.primary = None
 
     def rejoin(self, primary: "PostgresNode") -> None:
-        """Throw this node's data away and stream from ``primary``, which runs, as a new copy."""
+        """Replace this node's data by a copy of ``primary``, which must be running, and stream from
+        it.
+        """
         self.ask_to_stop()
         self.await_stopped()
         self.primary = primary
@@ -166,7 +171,7 @@ class PostgresNode(Server):
         return text
 
     def _initdb(self) -> list[str]:
-        # Locale C: text sorts by code point, as jsonb and the cursors of lists expect.
+        # Locale C, because jsonb and list cursors expect text to sort by code point.
         return [
             *self._program("initdb"),
             *("--username", USER, "--encoding", "UTF8", "--locale", "C"),
@@ -208,22 +213,22 @@ class PostgresNode(Server):
 
 
 def is_cluster(directory: Path) -> bool:
-    """Whether this is a data directory that a server could start in."""
+    """Whether this is a complete data directory."""
     return (directory / "global/pg_control").exists()
 
 
 def timeline(directory: Path) -> int:
-    """The timeline that the cluster is on; 1 until a first promotion.
+    """The cluster's timeline; 1 until the first promotion.
 
-    The history file is written at the promotion itself, while the control file names the new
-    timeline only after the next checkpoint.
+    From the history files, which a promotion writes at once; the control file has the new timeline
+    only after the next checkpoint.
     """
     histories = (directory / "pg_wal").glob("????????.history")
     return max((int(file.stem, 16) for file in histories), default=1)
 
 
 class Creation:
-    """A data directory being made, beside its final place so that half of one is never used."""
+    """A data directory being created under another name, so that a partial one is never used."""
 
     def __init__(self, node: PostgresNode, scratch: Path, process: subprocess.Popen[bytes]) -> None:
         self.node = node
@@ -231,11 +236,11 @@ class Creation:
         self.process = process
 
     def finish(self) -> None:
-        """Wait and move the directory to its place, over an older one; StackError on failure."""
+        """Wait, and move the directory to its final path over an older one. Raises StackError."""
         node = self.node
         if self.process.wait() != 0:
             shutil.rmtree(self.scratch, ignore_errors=True)
-            # PostgreSQL before 16 leaves its directory for a moment and returns by its full path.
+            # PostgreSQL before 16 leaves its directory and returns to it by its absolute path.
             if "could not change directory to" in node.log.read_text(errors="replace"):
                 raise StackError(
                     f"user id {node.account.uid} cannot enter {node.directory.parent}, which"
@@ -248,7 +253,7 @@ class Creation:
         self.scratch.rename(node.directory)
 
     def abandon(self) -> None:
-        """End the making of it and remove what there is; harmless after :meth:`finish`."""
+        """Stop the creation and remove partial files; no effect after :meth:`finish`."""
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.scratch, ignore_errors=True)

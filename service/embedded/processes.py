@@ -1,9 +1,9 @@
-"""How a server of the stack is started, found, frozen and ended.
+"""Starts, finds, freezes and ends the stack's server processes.
 
-Linux only. Every process has its own session (a Ctrl-C in the terminal does not reach it) and
-a parent-death signal (a killed parent leaves nothing behind). As root, servers run as
-``nobody``; they enter their directory before root is dropped and name it ``/proc/self/cwd``,
-so directories above may stay closed to that user.
+Linux only. Every process has its own session, so that Ctrl-C in the terminal does not reach it, and
+a parent-death signal, so that a killed parent leaves no process behind. Started by root, servers
+run as ``nobody``; they enter their directory before root is dropped and name it ``/proc/self/cwd``,
+so that user needs no access to the directories above.
 """
 
 import os
@@ -23,19 +23,19 @@ from typing import IO, NamedTuple
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOOPBACK = "127.0.0.1"
-# Below Linux's ephemeral range: an outgoing connection cannot take the port of a stopped server.
+# Below Linux's ephemeral range, so that no outgoing connection takes a stopped server's port.
 PORTS = range(20_000, 32_000)
 POLL_S = 0.01
 READY_POLLS = 12_000
 STOP_S = 20.0
 
-# The kernel sends the death signal when the spawning *thread* ends, so that one thread, which
-# lives as long as the interpreter, spawns for all others.
+# One thread spawns for all others and lives as long as the interpreter, because the kernel sends
+# the death signal when the spawning *thread* ends.
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-spawner")
 
 
 class StackError(Exception):
-    """The development stack cannot do what was asked; the text is one line for the terminal."""
+    """An operation of the development stack failed; the text is one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in ``directory``; its output is appended to ``log``.
 
-    The caller owns the process. It inherits the environment without PostgreSQL's client
-    variables, which would redirect it, and without this service's settings.
+    The caller owns the process. It inherits the environment except PostgreSQL's client variables,
+    which would redirect it, and this service's settings.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "HOTSHELF_"))}
     numbers = (account.uid, account.gid, os.getpid(), int(death_signal))
@@ -92,10 +92,10 @@ def spawn(
 
 
 class Instance(NamedTuple):
-    """Where one server runs, and as whom.
+    """Where a server runs, and as which user.
 
-    ``mark`` is found in the command line of each of its processes and in no other's. (Reading
-    another user's ``/proc/PID/cwd`` needs a capability that containers lack.)
+    ``mark`` occurs in the command line of each of its processes and of no other, because reading
+    another user's ``/proc/PID/cwd`` needs a capability that containers lack.
     """
 
     directory: Path
@@ -107,7 +107,7 @@ class Instance(NamedTuple):
 
 
 class Server:
-    """One long-lived server of the stack; a subclass says how it starts and when it is ready."""
+    """A server of the stack; subclasses define how it starts and when it is ready."""
 
     stop_signal = signal.SIGTERM
 
@@ -130,22 +130,22 @@ class Server:
         raise NotImplementedError
 
     def await_ready(self) -> None:
-        """Block until it takes connections; StackError with the end of its log if it dies."""
+        """Block until it accepts connections; StackError with the end of its log if it dies."""
         await_true(lambda: self._running() and self.is_ready(), f"{self.name} does not get ready")
 
     def pids(self) -> list[int]:
-        """Its living processes, the first one first, then by number."""
+        """Its living processes, the main one first, then by number."""
         first = self.process.pid if self.process else 0
         return sorted(pids_marked(self.mark), key=lambda pid: (pid != first, pid))
 
     def kill(self) -> None:
-        """End all its processes by SIGKILL, as a power cut would; harmless when none runs."""
+        """End all its processes by SIGKILL, as a crash would; no effect when none runs."""
         end_leftovers(self.mark)
         self._reap()
 
     def pause(self) -> None:
-        """Freeze it with SIGSTOP: connections stay open and nothing answers."""
-        # Twice: the first process may have forked between the listing and its own freeze.
+        """Freeze it with SIGSTOP: connections stay open but get no answer."""
+        # Twice, because the main process may have forked between the listing and its own freeze.
         send(signal.SIGSTOP, self.pids())
         send(signal.SIGSTOP, self.pids())
 
@@ -154,20 +154,20 @@ class Server:
         send(signal.SIGCONT, reversed(self.pids()))
 
     def restart(self) -> None:
-        """Stop it in order if it runs, start it on the same port, wait until it is ready."""
+        """Shut it down if it runs, start it on the same port, and wait until it is ready."""
         self.ask_to_stop()
         self.await_stopped()
         self.spawn()
         self.await_ready()
 
     def ask_to_stop(self) -> None:
-        """Begin an orderly shutdown, of a frozen server too."""
+        """Begin an orderly shutdown, even of a frozen server."""
         if self.process is not None and self.process.poll() is None:
             self.resume()
             send(self.stop_signal, [self.process.pid])
 
     def await_stopped(self) -> None:
-        """Wait for the shutdown; kill what does not end within ``STOP_S`` seconds."""
+        """Wait for the shutdown; kill processes that do not end within ``STOP_S`` seconds."""
         if self.process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_S)
@@ -186,7 +186,7 @@ class Server:
 
 
 def await_true(condition: Callable[[], bool], complaint: str, polls: int = READY_POLLS) -> None:
-    """Ask every 10 ms until true; StackError with ``complaint`` after ``polls`` times."""
+    """Poll every 10 ms until true; StackError with ``complaint`` after ``polls`` times."""
     for _ in range(polls):
         if condition():
             return
@@ -195,7 +195,7 @@ def await_true(condition: Callable[[], bool], complaint: str, polls: int = READY
 
 
 def send(signal_number: int, pids: Iterable[int]) -> int:
-    """Signal each process; how many were there to get it."""
+    """Signal each process; returns how many existed."""
     reached = 0
     for pid in pids:
         with suppress(ProcessLookupError):
@@ -205,7 +205,7 @@ def send(signal_number: int, pids: Iterable[int]) -> int:
 
 
 def pids_marked(mark: str) -> list[int]:
-    """Processes with ``mark`` in their command line; zombies have none and are left out."""
+    """Processes with ``mark`` in their command line; zombies have no command line."""
     wanted, found = mark.encode(), []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -216,7 +216,7 @@ def pids_marked(mark: str) -> list[int]:
 
 
 def end_leftovers(mark: str) -> None:
-    """End the processes with ``mark`` by SIGKILL and wait until none is there."""
+    """End the processes with ``mark`` by SIGKILL and wait until all are gone."""
     await_true(lambda: not send(signal.SIGKILL, pids_marked(mark)), f"{mark} does not die")
 
 
@@ -227,14 +227,14 @@ def last_lines(log: Path) -> str:
 
 
 def make_directory(path: Path, account: Account) -> Path:
-    """Create a directory for ``account`` alone, if there is none."""
+    """Create a directory that only ``account`` can access, unless it exists."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(path, account.uid, account.gid)
     return path
 
 
 def write_private(path: Path, text: str, account: Account) -> None:
-    """Replace a file in one step, readable by ``account`` alone; never follows a planted link."""
+    """Replace a file atomically, readable only by ``account``; never follows a symbolic link."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -245,7 +245,7 @@ def write_private(path: Path, text: str, account: Account) -> None:
 
 
 def free_port(preferred: int | None, taken: set[int]) -> int:
-    """``preferred`` if no process listens there, else another; the result joins ``taken``.
+    """``preferred`` if no process listens there, else another port; adds it to ``taken``.
 
     Raises StackError if none is free.
     """

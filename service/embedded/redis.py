@@ -1,4 +1,4 @@
-"""One Redis of the stack: a cache that keeps nothing on disk."""
+"""The stack's Redis: a cache without persistence."""
 
 import subprocess
 
@@ -32,13 +32,13 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        """Holds the password: never print it."""
+        """The URL; it contains the password, so never print it."""
         return f"redis://:{self._password}@{LOOPBACK}:{self.port}/0"
 
     def spawn(self) -> None:
         """Start the process without waiting for it."""
         make_directory(self.directory, self.account)
-        # Through a pipe, since the directory above may be closed and a command line is public.
+        # Through a pipe, because the directory may not be accessible and command lines are public.
         self.process = spawn(
             [str(self.program), "-"],
             directory=self.directory,

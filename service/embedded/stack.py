@@ -1,7 +1,7 @@
 """The whole development stack: N shards of one primary and R replicas, and one Redis.
 
-What is in the data directory: ``state.json`` (ports and passwords, mode 600), ``lock`` (held
-while a stack runs), ``log/``, ``redis/`` and one directory per PostgreSQL node.
+The data directory contains ``state.json`` (ports and passwords, mode 600), ``lock`` (held while a
+stack runs), ``log/``, ``redis/`` and one directory per PostgreSQL node.
 """
 
 import os
@@ -28,9 +28,9 @@ from service.embedded.state import Stack, State, read_state, take_lock, write_st
 class EmbeddedStack:
     """Starts, owns and stops the servers of one data directory; also a context manager.
 
-    ``durable=False`` leaves out what guards against a power cut alone.
-    ``progress`` is told in short lines what takes time. StackError from :meth:`start` when the
-    directory is in use, was made with another number of shards, or a server does not start.
+    ``durable=False`` omits what protects only against a power failure. ``progress`` gets a short
+    line before each slow step. :meth:`start` raises StackError when the directory is in use, was
+    made with another number of shards, or a server does not start.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class EmbeddedStack:
         self._redis: RedisServer | None = None
 
     def start(self) -> Stack:
-        """Bring all servers up, creating what is missing, and return once all take connections."""
+        """Start all servers, create missing ones, and return once all accept connections."""
         shards, replicas = self._counts
         if self._lock is not None:
             raise StackError(f"this stack is already running in {self.data_dir}")
@@ -68,7 +68,7 @@ class EmbeddedStack:
         return state.running
 
     def stop(self) -> None:
-        """Shut all servers down in order, together; harmless when nothing runs."""
+        """Shut all servers down in parallel; no effect when none runs."""
         servers: list[Server] = [*self._nodes(), *([self._redis] if self._redis else [])]
         for server in servers:
             server.ask_to_stop()
@@ -92,12 +92,12 @@ class EmbeddedStack:
 
     @property
     def shards(self) -> list[list[str]]:
-        """PostgreSQL URLs per shard, its primary first, as they were at the start."""
+        """PostgreSQL URLs per shard, its primary first, as of the start."""
         return [[node.url for node in nodes] for nodes in self._shards]
 
     @property
     def redis_url(self) -> str:
-        """Where Redis is; holds the password."""
+        """The URL of Redis; it contains the password."""
         return self.redis.url
 
     @property
@@ -108,14 +108,14 @@ class EmbeddedStack:
         return self._redis
 
     def node(self, shard: int, index: int) -> PostgresNode:
-        """A PostgreSQL server by its place in :attr:`shards`, to kill, pause, restart, promote."""
+        """A PostgreSQL server by its index in :attr:`shards`, to kill, pause, restart, promote."""
         return self._shards[shard][index]
 
     def _nodes(self) -> list[PostgresNode]:
         return [node for nodes in self._shards for node in nodes]
 
     def _mark(self, state: State, name: str) -> str:
-        # With the inode, since a copy of the directory has the same state.
+        # With the inode, because a copy of the directory has the same state.
         return f"hotshelf-{state.instance}-{self.data_dir.stat().st_ino:x}-{name}"
 
     def _lay_out(self, state: State, replicas: int) -> None:
@@ -144,7 +144,7 @@ class EmbeddedStack:
         write_state(self.data_dir, state)
 
     def _bring_up(self) -> None:
-        # All of one kind at once: nothing here waits for one server while another could start.
+        # All of one kind at once, so that servers start in parallel.
         self.redis.spawn()
         nodes = self._nodes()
         ready_made = [node for node in nodes if node.is_complete]
@@ -188,16 +188,16 @@ def _start(nodes: list[PostgresNode]) -> None:
 def _node_names(data_dir: Path, shard: int, replicas: int) -> list[str]:
     """Directory names of a shard, its primary first.
 
-    After a failover that is not number 0: of several clusters that were primaries, the one on the
-    highest timeline holds what was acknowledged last, and the others are copied from it anew.
+    After a failover the primary is not number 0: of several clusters that were primaries, the one
+    on the highest timeline has the latest acknowledged writes, and the others become copies of it.
     """
     made = [path.name for path in _node_directories(data_dir, shard) if is_cluster(path)]
     copies = [name for name in made if (data_dir / name / "standby.signal").exists()]
-    # A new primary in place of a lost one would make its copies empty as well.
+    # Because its replicas would become copies of a new, empty primary.
     if made and made == copies:
         raise StackError(
             f"the primary of shard {shard} is gone from {data_dir}: put it back, or remove"
-            f" {made[0]}/standby.signal to go on with what that copy has"
+            f" {made[0]}/standby.signal to continue with the data of that copy"
         )
     numbered = [f"shard-{shard}-node-{number}" for number in range(replicas + 1)]
     primaries = [name for name in made if name not in copies]

@@ -1,4 +1,4 @@
-"""What a stack's directory remembers between starts, and whether one runs there now."""
+"""A stack's state between starts, and whether one is running in a directory."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ from service.embedded.processes import Account, StackError, write_private
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Where a running stack is. The URLs hold passwords: never print them.
+    """The URLs of a running stack; they contain passwords, so never print them.
 
     ``shards`` has one list of PostgreSQL URLs per shard, its primary first, then its replicas.
     """
@@ -23,11 +23,11 @@ class Stack:
 
 @dataclass(slots=True)
 class State:
-    """What a data directory remembers, so that a second start serves at the same URLs."""
+    """The state in a data directory, so that a second start uses the same URLs."""
 
     shards: int
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    # Part of the title of each server process, by which left ones are found.
+    # Part of the title of each server process, by which leftover ones are found.
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
     ports: dict[str, int] = field(default_factory=dict)
     running: Stack | None = None
@@ -48,14 +48,14 @@ def find_stack(data_dir: Path) -> Stack:
 
 
 def take_lock(data_dir: Path) -> int:
-    """Make the directory and reserve it for this process, until the descriptor is closed.
+    """Create the directory and lock it for this process, until the descriptor is closed.
 
-    The kernel closes it when the process ends, so no lock is ever left behind. Raises StackError if
-    the directory cannot be used or another process has it.
+    The kernel closes it when the process ends, so no stale lock remains. Raises StackError if the
+    directory cannot be used or is locked by another process.
     """
     try:
-        # Traversable, since PostgreSQL before 16 looks its directory up from the root (as root's
-        # nobody, too); all that is in it is private by itself.
+        # Traversable, because PostgreSQL before 16 resolves its directory from the root, also as
+        # user nobody; each file in it has private permissions.
         data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -71,7 +71,7 @@ def take_lock(data_dir: Path) -> int:
 def _is_locked(data_dir: Path) -> bool:
     with open(data_dir / "lock") as lock:
         try:
-            # Shared, so that two who ask at once do not take each other for a stack.
+            # Shared, so that two concurrent checks do not take each other for a stack.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -79,11 +79,11 @@ def _is_locked(data_dir: Path) -> bool:
 
 
 def read_state(data_dir: Path, shards: int) -> State:
-    """What the directory remembers, or a new state; StackError if it was made for others."""
+    """The directory's state, or a new one. Raises StackError if it does not fit this stack."""
     path = data_dir / "state.json"
     if not path.exists():
         return State(shards)
-    # Its secrets would go to whoever starts the stack next, and the first could not read them.
+    # Refused, because the other user could not read the new secrets, nor trust them.
     if path.stat().st_uid != os.geteuid():
         raise StackError(f"{data_dir} belongs to user id {path.stat().st_uid}: start it as that")
     state = State(**json.loads(path.read_text()))
@@ -97,6 +97,6 @@ def read_state(data_dir: Path, shards: int) -> State:
 
 
 def write_state(data_dir: Path, state: State) -> None:
-    """Remember ``state``, readable by the caller alone."""
+    """Store ``state``, readable only by this user."""
     owner = Account(os.geteuid(), os.getegid())
     write_private(data_dir / "state.json", json.dumps(asdict(state), indent=2), owner)

@@ -1,9 +1,9 @@
-"""Whether a dependency is worth asking: closed, open, half-open.
+"""A circuit breaker: closed, open, half-open.
 
-Decides from an injected clock and does no I/O. Closed, it counts; when too large a share of the
+It uses an injected clock and does no I/O. While closed it counts; when too large a share of the
 calls in a sliding window failed or was slow, it opens and refuses all calls. After a jittered pause
-a few probes may pass; if one fails, the next pause is twice as long. The pause also doubles if it
-reopens soon after closing.
+a few probes may pass; if one fails, the next pause is twice as long. The pause also doubles if the
+breaker reopens soon after closing.
 """
 
 import enum
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SLOTS = 10
-# After being closed for so many of the longest pauses, the next pause is a first one again.
+# The pause is reset after the breaker was closed for so many times the longest pause.
 _CALM = 4
 
 
 class State(enum.StrEnum):
-    """What ``admit`` does: let all pass, none, or a few probes."""
+    """What ``admit`` lets pass: all calls, none, or a few probes."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -26,13 +26,13 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to open and for how long; rates are shares from 0 to 1.
+    """When to open and for how long; shares are from 0 to 1.
 
-    The window is short: the successes of before an outage must leave it for the breaker to open.
-    ``calls_min`` calls in it are the least that can open it. A call that took ``slow_s`` or
-    longer is slow. Pauses start at ``pause_s``, double up to ``pause_max_s`` and are drawn from
-    half their length to the whole, so that workers do not probe as one. A probe without an
-    outcome after ``probe_s`` counts as failed.
+    The window is short, because earlier successes must leave it before an outage can open the
+    breaker. It opens only with at least ``calls_min`` calls in the window. A call of ``slow_s`` or
+    longer is slow. Pauses start at ``pause_s``, double up to ``pause_max_s`` and are shortened
+    randomly by up to half, so that workers do not all probe at once. A probe without an outcome
+    after ``probe_s`` counts as failed.
     """
 
     window_s: float = 1.0
@@ -48,10 +48,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """For /readyz and metrics: the state, the window's counts, openings since the start.
+    """For /readyz and metrics: the state, the window's counts, and openings since the start.
 
-    ``left_s`` is how long it still refuses calls or waits for probes: 0 where it is closed, or
-    where the pause is over and no call has come since.
+    ``left_s`` is how long it will still refuse calls or wait for probes: 0 if it is closed, or if
+    the pause is over and no call has come since.
     """
 
     state: State
@@ -63,7 +63,7 @@ class Status:
 
 
 class Breaker:
-    """One dependency as one worker sees it. ``on_change`` is called with each new state."""
+    """The breaker of one dependency in one worker. ``on_change`` is called with each new state."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Breaker:
         self._slow: int = 0
 
     def admit(self) -> int | None:
-        """A ticket for one call, to be given to ``report`` with its outcome; None: do not ask."""
+        """A ticket for one call, to be passed to ``report`` with its outcome; None: refused."""
         if self._state is not State.CLOSED:
             now = self._clock()
             if now >= self._until:
@@ -106,7 +106,7 @@ class Breaker:
         return self._turn
 
     def report(self, ticket: int, *, ok: bool, took_s: float) -> None:
-        """What came of the call. One that began in an earlier state says nothing of this one."""
+        """Record the outcome of a call; ignored if the call began in an earlier state."""
         if ticket != self._turn:
             return
         slow = took_s >= self._slow_s
@@ -127,13 +127,13 @@ class Breaker:
                 self._enter(State.CLOSED, now)
 
     def trip(self, ticket: int) -> None:
-        """As ``report``, of a call whose failure says that no other can go well: open at once."""
+        """As ``report``, for a failure that means every other call must fail too: open at once."""
         if ticket == self._turn and self._state is not State.OPEN:
             self._open(self._clock())
 
     @property
     def state(self) -> State:
-        """Stays open after the pause until the next call asks to be admitted."""
+        """The state; it stays open after the pause until the next call of ``admit``."""
         return self._state
 
     @property
@@ -167,7 +167,8 @@ class Breaker:
             self._open(now)
 
     def _slide(self, slot: int) -> None:
-        # A call that is counted late joins the newest slot, because slots are never reopened.
+        # A call that is counted late goes into the newest slot, because old slots are summed
+        # already.
         if slot <= self._newest:
             return
         fresh = min(slot - self._newest, _SLOTS)

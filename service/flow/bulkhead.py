@@ -1,4 +1,4 @@
-"""A bound on work of one kind, so that it cannot take all of what other work needs as well."""
+"""Bounds one kind of work, so that it cannot use up resources that other work needs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -15,9 +15,9 @@ class _Line:
 
 
 class Bulkhead:
-    """At most ``at_once`` pieces of work for each key; ``max_waiting`` more wait, in order.
+    """At most ``at_once`` pieces of work per key; up to ``max_waiting`` more wait, in order.
 
-    ``work`` names it in messages ("lists"). A key costs memory only while it has work.
+    ``work`` is its name in messages ("lists"). A key costs memory only while it has work.
     """
 
     def __init__(self, work: str, at_once: int, max_waiting: int) -> None:
@@ -28,9 +28,9 @@ class Bulkhead:
 
     @asynccontextmanager
     async def entered(self, key: Hashable, wait_s: float) -> AsyncIterator[None]:
-        """Do one piece of the key's work in this block.
+        """Run the block as one piece of the key's work.
 
-        Raises Overloaded at once where too many wait, and after ``wait_s``.
+        Raises Overloaded, at once if too many wait, otherwise after ``wait_s``.
         """
         line = self._lines.setdefault(key, _Line(asyncio.Semaphore(self._at_once)))
         if line.inside >= self._at_once + self._max_waiting:

@@ -1,4 +1,4 @@
-"""How many bytes of one kind a worker holds at a time, and who has to wait when it is too many."""
+"""Bounds the bytes of one kind that a worker holds; requests beyond the bound are refused."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from service.settings import Memory
 
 
 class ByteBudget:
-    """Bytes that requests hold together, at most ``max_bytes``; what is more is refused with 503.
+    """At most ``max_bytes`` that all requests hold together; more is refused with 503.
 
-    No holder that is named has more than ``share`` of it. ``used_bytes`` and ``refused`` (how
-    often) are for gauges. Belongs to one event loop.
+    A named holder gets at most ``share`` of it. ``used_bytes`` and ``refused`` (a count) are for
+    metrics. Belongs to one event loop.
     """
 
     def __init__(self, name: str, max_bytes: int, share: float = 1.0) -> None:
@@ -25,13 +25,13 @@ class ByteBudget:
         self.refused = 0
 
     def lease(self, size_bytes: int = 0, holder: str = "") -> "Lease":
-        """What one request holds, for ``holder`` if it is named. Raises Overloaded."""
+        """The bytes of one request, counted for ``holder`` if it is named. Raises Overloaded."""
         lease = Lease(self, holder)
         lease.grow(size_bytes)
         return lease
 
     def change(self, holder: str, size_bytes: int) -> None:
-        """For leases only. Raises Overloaded where there would be more than there may be."""
+        """For leases only. Raises Overloaded where the budget would be exceeded."""
         used_bytes = self.used_bytes + size_bytes
         held_bytes = self._held_bytes.get(holder, 0) + size_bytes
         most_bytes = self._share_bytes if holder else self.max_bytes
@@ -56,17 +56,17 @@ class Lease:
         self.held_bytes = 0
 
     def grow(self, size_bytes: int) -> None:
-        """Hold ``size_bytes`` more. Raises Overloaded if they are spent, and holds what it held."""
+        """Hold ``size_bytes`` more. Raises Overloaded, without a change, if there are too few."""
         self._budget.change(self._holder, size_bytes)
         self.held_bytes += size_bytes
 
     def shrink(self, size_bytes: int) -> None:
-        """Give ``size_bytes`` of it back."""
+        """Return ``size_bytes`` of it."""
         self._budget.change(self._holder, -size_bytes)
         self.held_bytes -= size_bytes
 
     def close(self) -> None:
-        """Give all of it back; may be called again."""
+        """Return all of it; may be called again."""
         self.shrink(self.held_bytes)
 
     def __enter__(self) -> Self:
@@ -83,20 +83,24 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What one worker may hold for requests; docs/memory.md has the whole sum."""
+    """The byte budgets of one worker; docs/memory.md adds up everything it holds."""
 
     bodies: ByteBudget
     batches: ByteBudget
     answers: ByteBudget
+    patches: ByteBudget
 
     def __iter__(self) -> Iterator[ByteBudget]:
-        return iter((self.bodies, self.batches, self.answers))
+        return iter((self.bodies, self.batches, self.answers, self.patches))
 
     @classmethod
     def of(cls, memory: Memory) -> "Budgets":
-        """One caller has at most a quarter of the answers, so slow readers do not stop others."""
+        """One caller gets at most a quarter of the answers, so that slow readers do not block
+        others.
+        """
         return cls(
             ByteBudget("bodies", memory.bodies_max_bytes),
             ByteBudget("batches", memory.batches_max_bytes),
             ByteBudget("answers", memory.answers_max_bytes, share=0.25),
+            ByteBudget("patches", memory.patches_max_bytes),
         )

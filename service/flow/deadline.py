@@ -1,4 +1,4 @@
-"""Deadlines, also for work that takes long to be cancelled."""
+"""Deadlines, also for work that is slow to react to cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,22 +9,22 @@ T = TypeVar("T")
 
 
 class TimeLimit:
-    """``asyncio.timeout`` for many waits that may all take as long, at a seventh of its price.
+    """``asyncio.timeout`` for many waits of the same length, at a seventh of its cost.
 
-    ``with limit.wait(): await …`` raises TimeoutError after ``seconds`` and, like its model, waits
-    for what it cancels. One timer watches the wait that began first, since none ends before it.
-    Belongs to the running event loop.
+    ``with limit.wait(): await …`` raises TimeoutError after ``seconds`` and, like
+    ``asyncio.timeout``, waits for the work it cancels. One timer suffices, because the wait that
+    began first ends first. Belongs to the running event loop.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._loop = asyncio.get_running_loop()
-        # In the order of their ends.
+        # In order of their deadlines.
         self._waits: dict[_Wait, None] = {}
         self._watching = False
 
     def wait(self) -> "_Wait":
-        """To be entered once, at once, by the task that is to be limited."""
+        """Enter it once, immediately, in the task to be limited."""
         task = asyncio.current_task(self._loop)
         assert task is not None
         until_s = self._loop.time() + self.seconds
@@ -68,25 +68,25 @@ class _Wait:
     ) -> None:
         if not self._is_over:
             del self._waits[self]
-        # Not if the task was cancelled by someone else as well: then it stays cancelled.
+        # Not if the task was also cancelled otherwise, because then it has to stay cancelled.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
-# Cancelled work that is still cleaning up, kept here because the loop holds tasks weakly.
+# Cancelled work that is still cleaning up, kept here because the loop has only weak references.
 _leaving: set[asyncio.Task[Any]] = set()
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, or TimeoutError after ``seconds``, at once.
+    """The result of ``work``; raises TimeoutError after ``seconds`` without waiting for ``work``.
 
-    ``asyncio.timeout`` waits for the cancelled task to finish; psycopg's needs up to ten
-    seconds when the server is stopped (it sends a cancel request and reads on). So the work
-    is cancelled and left to end by itself. Cancelling the caller cancels the work likewise.
+    ``asyncio.timeout`` waits for the cancelled task to finish; psycopg needs up to ten seconds when
+    the server is frozen (it sends a cancel request and reads on). So the work is cancelled and left
+    to end by itself. Cancelling the caller cancels the work too.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
-    # Instead of asyncio.wait, at half its price, because every write passes here.
+    # Half the cost of asyncio.wait, because every write passes here.
     woken: asyncio.Future[None] = loop.create_future()
     timer = loop.call_later(seconds, _wake, woken)
     task.add_done_callback(partial(_wake, woken))
@@ -115,13 +115,13 @@ def _leave(task: asyncio.Task[Any]) -> None:
 def _left(task: asyncio.Task[Any]) -> None:
     _leaving.discard(task)
     if not task.cancelled():
-        task.exception()  # retrieved, so that the loop does not report it as lost
+        task.exception()  # retrieved, because otherwise the loop logs it
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which goes on to its end even where the caller is cancelled.
+    """The result of ``work``, which runs to its end even if the caller is cancelled.
 
-    For what must not stop half-way, such as giving a connection back to its pool.
+    For work that must not stop half-way, such as returning a connection to its pool.
     """
     task = asyncio.ensure_future(work)
     _leaving.add(task)

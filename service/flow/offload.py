@@ -1,7 +1,7 @@
-"""Work that takes long without waiting for anything: in threads, few, and never without end.
+"""Runs CPU-bound work in a few threads, with a bounded queue and a deadline.
 
-asyncio's own pool is waited for at shutdown and has a queue without end; these are daemon threads
-and end with the process.
+Because asyncio's own pool has an unbounded queue and delays shutdown; these are daemon threads,
+which end with the process.
 """
 
 import asyncio
@@ -11,21 +11,22 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
+from service.flow.deadline import within
 from service.model.errors import Overloaded
 
 T = TypeVar("T")
 
-# What takes longer than a millisecond or so for each of these is not for the event loop.
+# Work that takes longer than about a millisecond does not belong on the event loop.
 LONG_BYTES: Final = 64 << 10
 
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Offload:
-    """``threads`` threads, each doing one thing at a time, and ``max_waiting`` things in line.
+    """``threads`` threads with one job each, and a queue of at most ``max_waiting`` jobs.
 
-    Nothing waits longer than ``deadline_s``: what is still in line then is dropped, and the result
-    of what has begun is ignored. Bytes are bounded by who brings them (ByteBudget).
+    A caller waits at most ``deadline_s``: a job still queued then is dropped, the result of a
+    running one ignored. Callers bound the bytes (ByteBudget).
     """
 
     def __init__(self, threads: int, max_waiting: int, deadline_s: float) -> None:
@@ -37,7 +38,7 @@ class Offload:
         self.running = 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """What ``work`` returns or raises. Raises Overloaded."""
+        """The result of ``work``; raises what it raises, and Overloaded."""
         if self.running >= self._threads + self._max_waiting:
             raise Overloaded("Too much is being computed already.", retry_after_s=1)
         if self._started < min(self._threads, self.running + 1):
@@ -47,7 +48,7 @@ class Offload:
         self.running += 1
         self._jobs.put((job, lambda: work(*arguments)))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job), self._deadline_s)
+            return await within(self._deadline_s, _done(job))
         except TimeoutError:
             raise Overloaded("Too much is being computed already.", retry_after_s=1) from None
         finally:
@@ -62,9 +63,13 @@ class Offload:
                 job.set_result(work())
             except BaseException as error:
                 job.set_exception(error)
-            # Not kept until the next job comes.
+            # Not kept until the next job arrives.
             del job, work
 
 
-# The one of this process; its threads start with the first work, so after the fork.
+async def _done(job: Future[T]) -> T:
+    return await asyncio.wrap_future(job)
+
+
+# The one of this process; its threads start with the first job, that is after the fork.
 BESIDE_THE_LOOP: Final = Offload(threads=2, max_waiting=64, deadline_s=10.0)

@@ -1,4 +1,4 @@
-"""Trying again: only what says of itself that it is safe, and never beyond the deadline."""
+"""Retries work whose error says that a repetition is safe, within the deadline."""
 
 import asyncio
 import itertools
@@ -15,11 +15,11 @@ _LONGEST_PAUSE_S = 0.5
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], until_s: float) -> T:
-    """The result of the first attempt that succeeds or fails for good.
+    """The result of the first attempt that succeeds or must not be repeated.
 
-    An attempt is repeated when it raises a HotshelfError with ``run_again`` and there is time
-    left before ``until_s`` (the event loop's clock). Pauses double and are drawn anew from zero
-    to their whole length (full jitter), so that clients of one failure do not come back as one.
+    An attempt is repeated when it raises a HotshelfError with ``run_again`` and there is time left
+    before ``until_s`` (the event loop's clock). Pauses double and have full jitter, so that the
+    callers of one failure do not all retry at the same time.
     """
     loop = asyncio.get_running_loop()
     for failures in itertools.count():

@@ -1,7 +1,7 @@
-"""Requests of one event-loop tick as one piece of work.
+"""Groups the requests of one event-loop tick into one piece of work.
 
-Whatever is added during a tick leaves together when the tick ends. While as many batches as
-are allowed are under way, what comes next gathers: the slower the work, the larger the batches.
+Items added during a tick are sent together when the tick ends. While the maximum of batches is
+running, further items accumulate: the slower the work, the larger the batches.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-# The context is that of a request that is traced.
+# The context is that of a traced request.
 _Waiting: TypeAlias = tuple[T, asyncio.Future[R], Context | None]
 
 
@@ -32,12 +32,12 @@ class _Group(Generic[T, R]):
 
 
 class TickBatch(Generic[G, T, R]):
-    """Batches per group (a shard, say).
+    """Batches per group (for example, per shard).
 
-    ``work`` gets a group and its items, and returns for each, in order, a result or the
-    exception that ends it; what it raises ends all of them. It is not cancelled by a caller
-    that gives up, since others share it. ``size`` tells an item's size in bytes; ``max_waiting``
-    counts a group's items that have not left yet. ``sizes`` is told how many items each batch has.
+    ``work`` gets a group and its items, and returns for each, in order, a result or an exception;
+    if it raises, all of them fail. A caller that gives up does not cancel it, because others share
+    it. ``size`` returns an item's size in bytes; ``max_waiting`` bounds a group's items that have
+    not been sent. ``sizes`` observes the number of items of each batch.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TickBatch(Generic[G, T, R]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, group: G, item: T) -> asyncio.Future[R]:
-        """The item's result; an item whose future is cancelled before it leaves stays behind.
+        """The item's result; an item whose future is cancelled before it is sent is dropped.
 
         Raises Overloaded where too many wait.
         """
@@ -83,7 +83,7 @@ class TickBatch(Generic[G, T, R]):
             queue.running += 1
             if self._sizes is not None:
                 self._sizes.observe(len(batch))
-            # Of several requests that are traced, the first shows what was done for all.
+            # Of several traced requests only the first one's trace shows the work.
             context = next((traced for _, _, traced in batch if traced), None) or Context()
             task = asyncio.create_task(self._run(group, queue, batch), context=context)
             self._tasks.add(task)

@@ -1,15 +1,18 @@
-"""Request bodies: read as they arrive, never past the cap, decompressed under the same cap.
+"""Request bodies: read as they arrive, decompressed, both under the same size limit.
 
-What Granian's ``async for chunk in proto`` yields (RFC 9112 section 7 decides which): every
-piece of content, then one empty ``bytes`` for the end. A cut connection or a malformed chunk
-raises nothing; it shows as a second empty ``bytes``. So does a trailer section, which this
-service therefore refuses too.
+Granian's ``async for chunk in proto`` yields (RFC 9112 section 7) every piece of content, then one
+empty ``bytes`` for the end. A lost connection or a malformed chunk
+raises nothing; it yields a second empty ``bytes``. So does a trailer section, which this
+service therefore refuses too (RFC 9110 section 6.5.1 would let it be dropped).
 
-``await proto()`` is the whole content at once, which costs less, and is as large as was announced:
-only where it was.
+``await proto()`` gives the whole content at once, which costs less. It is used only where
+Content-Length bounds the size.
 """
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Awaitable, Mapping
+from typing import Self
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # no __all__
 
@@ -27,21 +30,42 @@ from service.model.errors import (
     UnsupportedMediaType,
 )
 
-# Deflate (RFC 1951) makes at most so many bytes of one.
+# The largest expansion of deflate (RFC 1951): output bytes per input byte.
 _MAX_EXPANSION = 1032
-# Bytes read and written by decompression on the event loop, about 0.3 ms. More is left to a thread,
+# Bytes read and written by decompression on the event loop, about 0.3 ms. More runs in a thread,
 # because other requests would wait for it.
 _ON_LOOP_BYTES = (1 << 20) + (64 << 10)
 
 
-# Of bodies up to this what was announced is counted at once.
+# After an answer before the end of the body, this much of the rest is read and dropped.
+_DROPPED_MAX_BYTES = 16 << 20
+_DROPPING_S = 2.0
+# For bodies up to this size the announced length is leased at once.
 _AT_ONCE_BYTES = 64 << 10
 
 
-class Body:
-    """One request's body: ``read`` it once, or leave it and Granian discards it."""
+class _Chunks:
+    """The pieces from Granian's iterator, because that one cannot be iterated over again."""
 
-    __slots__ = ("_exchange", "_headers", "_lease", "_limit", "_max_bytes")
+    __slots__ = ("_inner",)
+
+    def __init__(self, exchange: AsyncIterable[bytes]) -> None:
+        self._inner = aiter(exchange)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._inner.__anext__()
+
+
+class Body:
+    """One request's body: ``read`` it once; ``drop`` what was not read, once it was answered.
+
+    ``is_unread``: there may be more of it, and no reason not to wait for it.
+    """
+
+    __slots__ = ("_chunks", "_exchange", "_headers", "_lease", "_limit", "_max_bytes", "is_unread")
 
     def __init__(
         self,
@@ -53,15 +77,20 @@ class Body:
     ) -> None:
         self._headers = headers
         self._exchange = exchange
+        # Kept, because the exchange has only one iterator.
+        self._chunks: _Chunks | None = None
         self._max_bytes = max_bytes
         self._limit = limit
         self._lease = lease or ByteBudget("bodies", max_bytes * 4).lease()
+        announced = "content-length" in headers or "transfer-encoding" in headers
+        # A client that expects 100 (Continue) sends nothing after a final answer.
+        self.is_unread = announced and "expect" not in headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """The whole content, decompressed; at most ``max_bytes`` where the endpoint takes less.
+        """The whole content, decompressed; ``max_bytes`` is the endpoint's limit where it has one.
 
-        What arrived is counted until the request was answered. Raises Overloaded, BodyTooLarge,
-        BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
+        What arrived counts against the budget until the request is answered. Raises Overloaded,
+        BodyTooLarge, BodyTimeout, IncompleteBody, InvalidSyntax (not gzip although it says so) or
         UnsupportedMediaType (another content coding).
         """
         if max_bytes is not None:
@@ -77,16 +106,33 @@ class Body:
             with self._limit.wait():
                 content = await self._receive(announced)
         except TimeoutError:
+            self.is_unread = False
             raise BodyTimeout(
                 f"The body did not arrive within {self._limit.seconds:g} seconds."
             ) from None
         return await self._decompress(content) if compressed else content
 
+    async def drop(self) -> None:
+        """Read on after an early answer, for a while.
+
+        Otherwise the connection would be reset under a client that still sends, and the answer be
+        lost with it (RFC 9112 section 9.6).
+        """
+        dropped_bytes = 0
+        with contextlib.suppress(TimeoutError, ProtocolClosed):
+            async with asyncio.timeout(_DROPPING_S):
+                async for chunk in self._chunks or self._exchange:
+                    dropped_bytes += len(chunk)
+                    if not chunk or dropped_bytes > _DROPPED_MAX_BYTES:
+                        return
+
     async def _receive(self, announced: list[str] | None) -> bytes:
-        # Long ones piece by piece: what was only announced takes no room from others.
+        # Long ones piece by piece, because bytes that were only announced must not use up the
+        # budget.
         if announced is None or int(announced[0]) > _AT_ONCE_BYTES:
             return await self._receive_chunks()
         self._lease.grow(int(announced[0]))
+        self.is_unread = False
         try:
             return await self._exchange()
         except ProtocolClosed:
@@ -95,19 +141,21 @@ class Body:
     async def _receive_chunks(self) -> bytes:
         pieces: list[bytes] = []
         size = ends = 0
-        async for chunk in self._exchange:
+        self._chunks = _Chunks(self._exchange)
+        async for chunk in self._chunks:
             ends += not chunk
             size += len(chunk)
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
             self._lease.grow(len(chunk))
             pieces.append(chunk)
+        self.is_unread = False
         if ends != 1:
             raise _incomplete()
         return b"".join(pieces)
 
     async def _decompress(self, compressed: bytes) -> bytes:
-        """Gzip of one or more members, and nothing after them (RFC 1952 section 2.2)."""
+        """One or more gzip members with nothing after them (RFC 1952 section 2.2)."""
         decompressed_bytes = min(self._max_bytes, len(compressed) * _MAX_EXPANSION)
         self._lease.grow(decompressed_bytes)
         try:

@@ -1,4 +1,4 @@
-"""This process's TCP connections, which Granian opens and never shows: how long they may hang."""
+"""Time limits for this process's TCP connections, because Granian does not expose its sockets."""
 
 import contextlib
 import ipaddress
@@ -7,17 +7,17 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-# Linux takes twice as much, and half of that at most where net.core.wmem_max is at its default.
+# Linux doubles the value, and caps it at net.core.wmem_max, by default a bit less than this.
 _SEND_BUFFER_BYTES = 256 << 10
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def limit_unread(seconds: float) -> bool:
-    """End connections whose client takes nothing for ``seconds``; False before there is a listener.
+    """End connections whose client reads nothing for ``seconds``; False before there is a listener.
 
-    TCP_USER_TIMEOUT (RFC 5482) is inherited from the listening socket by those it accepts, and
-    counts closed windows as well as lost segments. So is the size of the send buffer: without a
-    limit the kernel takes up to 4 MiB (net.ipv4.tcp_wmem) off a connection, and nobody counts it.
+    Accepted sockets inherit TCP_USER_TIMEOUT (RFC 5482) from the listening socket; it covers closed
+    windows as well as lost segments. They inherit the size of the send buffer too: without a limit
+    the kernel buffers up to 4 MiB (net.ipv4.tcp_wmem) per connection, which no budget counts.
     """
     found = False
     for each in _sockets():
@@ -31,7 +31,7 @@ def limit_unread(seconds: float) -> bool:
 def end_connection(client: str) -> bool:
     """End the connection from ``client``, an address and a port as Granian writes them.
 
-    Looks at every connection of the process: for rare cases, and for a thread.
+    Scans every connection of the process, so use it rarely and in a thread.
     """
     wanted = _address(*client.rsplit(":", 1))
     for each in _sockets():
@@ -49,7 +49,7 @@ def _address(host: str, port: str | int) -> tuple[str, int]:
 
 
 def _sockets() -> Iterator[socket.socket]:
-    """A duplicate of each TCP socket, so that its number cannot become another's meanwhile."""
+    """A duplicate of each TCP socket, so that its descriptor cannot be reused meanwhile."""
     for link in Path("/proc/self/fd").iterdir():
         try:
             number = os.dup(int(link.name))

@@ -1,9 +1,9 @@
-"""Serves what a Robyn application adds to ours; Robyn has no RSGI entry (sparckles/Robyn#1193).
+"""Serves what is added to our Robyn application; Robyn has no RSGI entry (sparckles/Robyn#1193).
 
-api/route_table.py says which route a request takes. The order is that of Robyn's own server:
-global before-middleware, the path's own, the route's handler, response headers, global
-after-middleware, the path's own. Where the bridge differs on purpose is listed, with reasons, in
-``tests/contract/http/test_robyn_bridge.py``.
+api/route_table.py selects the route. The order is that of Robyn's own server: global
+before-middleware, the path's own, the route's handler, response headers, global after-middleware,
+the path's own. ``tests/contract/http/test_robyn_bridge.py`` lists the intended differences with
+their reasons.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ Enter = Callable[[RequestContext], Awaitable[None]]
 
 
 def import_robyn() -> ModuleType:
-    """Robyn, imported without letting it read our command line or set up root logging."""
+    """Import Robyn, and keep it from reading our command line and configuring root logging."""
     logging.getLogger("robyn").setLevel(logging.WARNING)
     with _contained():
         import robyn
@@ -37,7 +37,7 @@ def import_robyn() -> ModuleType:
 
 
 def new_app() -> "robyn.Robyn":
-    """An empty Robyn application that took nothing from argv, ``robyn.env`` or ROBYN_*."""
+    """An empty Robyn application that ignores argv, ``robyn.env`` and ROBYN_*."""
     module = import_robyn()
     with _contained():
         app: robyn.Robyn = module.Robyn(__file__)
@@ -48,8 +48,8 @@ def new_app() -> "robyn.Robyn":
 def _contained() -> Iterator[None]:
     """Robyn parses sys.argv, configures the root logger and reads ``robyn.env``; undo that.
 
-    It leaves a root logger alone that has a handler, and files and modes to its own command
-    line tool when ROBYN_CLI is set.
+    It does not touch a root logger that has a handler, and leaves files and modes to its own
+    command line tool when ROBYN_CLI is set.
     """
     argv, cli = sys.argv, os.environ.get("ROBYN_CLI")
     placeholder = logging.NullHandler()
@@ -67,12 +67,12 @@ def _contained() -> Iterator[None]:
 
 
 class RobynBridge:
-    """What a Robyn application adds: handlers as endpoints, and middleware around all answers.
+    """The additions of a Robyn application: handlers as endpoints, middleware around all answers.
 
-    It is read once here; what is added to it later is not seen. Handlers find the
-    RequestContext as ``request.session`` and read the body through it: ``request.body`` is
-    always empty, since whether to read a body is the handler's to decide. A HotshelfError goes
-    through after-middleware as ``on_error``'s answer; any other exception is raised at once.
+    The application is read once, here; later additions have no effect. Handlers find the
+    RequestContext as ``request.session`` and read the body through it: ``request.body`` is always
+    empty, because the handler decides whether to read a body. A HotshelfError passes through
+    after-middleware as ``on_error``'s answer; any other exception is raised at once.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class RobynBridge:
             for kind in (kinds.BEFORE_REQUEST, kinds.AFTER_REQUEST)
         )
         self._response_headers = app.response_headers.multi_items()
-        # Whether answers have to pass ``around`` at all.
+        # Whether answers have to pass through ``around``.
         self.has_middleware = bool(anywhere or at_path or self._response_headers)
 
     def around(self, enter: Enter, answer: Endpoint) -> Endpoint:
-        """``answer`` behind ``enter``, with the middleware before, between and after them.
+        """``enter`` followed by ``answer``, with the middleware before, between and after them.
 
-        It raises what a handler or middleware raised, but no HotshelfError.
+        Exceptions of a handler or middleware pass through, except HotshelfError.
         """
 
         async def run(context: RequestContext) -> Reply:
@@ -173,7 +173,7 @@ class RobynBridge:
             name, _, value = pair.partition("=")
             query.set(name, value)
         url = self._robyn.robyn.Url(context.scheme, "".join(context.headers["host"]), context.path)
-        # In the order of Robyn's constructor; form data, files and identity are not ours.
+        # In the order of Robyn's constructor; form data, files and identity are not supported.
         request: robyn.Request = self._robyn.Request(
             query, headers, {}, "", context.method, url, {}, {}, None, context.peer
         )
@@ -181,10 +181,11 @@ class RobynBridge:
         return request
 
     def _own(self, result: Any) -> Reply:
-        """What a handler or before-middleware returned, in the kinds that Robyn knows.
+        """The Reply for what a handler or before-middleware returned, of the types that Robyn
+        accepts.
 
-        Robyn shares one Headers object among all answers of a kind; a Reply has a copy, which
-        keeps what is added to this answer out of the next.
+        Robyn shares one Headers object among all answers of a type; a Reply has a copy, so that
+        fields added to one answer do not appear in the next.
         """
         if isinstance(result, str):
             return Reply(200, [("content-type", "text/plain")], result.encode())
@@ -202,7 +203,7 @@ class RobynBridge:
 
 @dataclass(frozen=True, slots=True)
 class _Function:
-    """A FunctionInfo of Robyn's, taken apart once."""
+    """A FunctionInfo of Robyn's, unpacked once."""
 
     call: Callable[..., Any]
     is_async: bool
@@ -214,7 +215,7 @@ class _Function:
         return cls(info.handler, info.is_async, info.number_of_params, info.kwargs)
 
     async def __call__(self, *arguments: Any) -> Any:
-        """After-middleware may take the response alone, and any function nothing at all."""
+        """After-middleware may take only the response, and any function no argument."""
         taken = arguments[max(0, len(arguments) - self.parameters) :]
         result = self.call(*taken, **self.injected)
         return await result if self.is_async else result

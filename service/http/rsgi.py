@@ -1,4 +1,4 @@
-"""How a request arrives from Granian (RSGI 1.6) and how its answer leaves; no rules of ours.
+"""Takes requests from Granian (RSGI 1.6) and sends the answers; it has no rules of the service.
 
 One worker process serves one ``Application``: it opens and closes on the worker's own event
 loop, makes a RequestContext of each request, refuses what HTTP itself forbids, and hands on.
@@ -25,7 +25,7 @@ from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
 from service.http.connections import limit_unread
-from service.http.request_rules import check_headers, check_path
+from service.http.request_rules import check_headers, check_path, is_clearly_framed
 from service.http.sending import Sending, address_of
 from service.http.traced import begun, ended
 from service.model.errors import (
@@ -46,19 +46,19 @@ HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})
-# The collector's threshold of generation 0, whose default is 700.
+# The garbage collector's threshold of generation 0, whose default is 700.
 _GARBAGE_MIN = 20_000
-# Between two looks for the listening socket.
+# Pause between two searches for the listening socket.
 _LISTENS_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one worker process answers with; built on its event loop, closed there.
+    """The parts by which a worker process answers; built and closed on its event loop.
 
-    ``answer`` may raise HotshelfError, of which ``on_error`` makes the answer. ``on_reply``
-    post-processes every answer but those that ``hot_get`` sends itself: it gets all GETs first
-    (``GetItem.hot``); None: there is no hot path. ``draining`` is asked for every answer.
+    ``answer`` may raise HotshelfError, which ``on_error`` turns into the answer. ``hot_get`` gets
+    all GETs first (``GetItem.hot``); None: there is no hot path. ``on_reply`` post-processes every
+    answer except those that ``hot_get`` sends itself. ``draining`` is called for every answer.
     """
 
     answer: Answer
@@ -87,24 +87,24 @@ class Application:
         self._sending: Sending
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls it before the worker listens; the loop is not running yet."""
+        """Called by Granian before the worker listens; the loop is not running yet."""
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid is not None:
-            # Without Granian nobody would stop or count this worker any more.
+            # Because without Granian's parent process nothing would stop this worker.
             die_with_parent(parent.pid, signal.SIGKILL)
         loop.run_until_complete(self.open())
         _limit_unread(loop, self._sending.timeout_s)
         _spare_collector()
-        # uvloop forgets a signal that arrives while it stands still, as it will until Granian
-        # has started it again; our loader holds them back until then.
+        # uvloop loses a signal that arrives while the loop is not running, so our loader blocks
+        # them until Granian has started the loop.
         loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Granian calls it after the last answer; the loop has stopped again."""
+        """Called by Granian after the last answer; the loop has stopped."""
         loop.run_until_complete(self.close())
 
     async def open(self) -> None:
-        # Made after the fork: workers' ids must differ.
+        # After the fork, because the ids of two workers must differ.
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
@@ -118,9 +118,9 @@ class Application:
             await worker.close()
 
     def __rsgi__(self, scope: Scope, exchange: Exchange) -> Awaitable[None]:
-        """Answers one request, whatever happens: nothing is ever raised into Granian."""
-        if self._traces is not None and self._traces.draws():
-            return self.answer(scope, exchange, None, drawn=True)
+        """Answer one request. Never raises, because Granian would answer by itself."""
+        if self._traces is not None and self._traces.samples_new():
+            return self.answer(scope, exchange, None, sampled=True)
         if self._hot_get is not None and scope.method == "GET":
             try:
                 return self._hot_get(scope, exchange, self)
@@ -129,20 +129,20 @@ class Application:
         return self.answer(scope, exchange, None)
 
     async def answer(
-        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, drawn: bool = False
+        self, scope: Scope, exchange: Exchange, admitted: Admitted | None, *, sampled: bool = False
     ) -> None:
-        """The general path, of all that the hot path does not answer.
+        """The general path: all requests that the hot path does not answer.
 
-        ``drawn``: the lot fell on it to be traced.
+        ``sampled``: the request is traced if it has no traceparent.
         """
         worker = self._worker
         assert worker is not None
         budgets, is_batch = worker.budgets, scope.path.endswith(Resource.BATCH)
         with (budgets.batches if is_batch else budgets.bodies).lease() as lease:
-            context = self._context(worker, scope, exchange, lease)
+            context, body = self._context(worker, scope, exchange, lease)
             if admitted is not None:
                 context.caller, context.admission = admitted
-            span = begun(context, drawn=drawn)
+            span = begun(context, sampled=sampled)
             try:
                 reply = await _answer(worker, scope, context)
             except Exception as error:
@@ -151,6 +151,8 @@ class Application:
             self._send(scope, exchange, context, reply)
         if span is not None:
             ended(span, context, reply)
+        if body.is_unread and is_clearly_framed(context):
+            await body.drop()
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
         self.send_error(scope, exchange, error, None)
@@ -163,10 +165,10 @@ class Application:
         admission: Admission | None,
         began_s: float | None = None,
     ) -> None:
-        """Answer with an error, counted against a limit already or not."""
+        """Answer with an error; ``admission`` if the request has been counted against a limit."""
         worker = self._worker
         assert worker is not None
-        context = self._context(worker, scope, exchange)
+        context, _ = self._context(worker, scope, exchange)
         context.admission = admission
         if began_s is not None:
             context.began_s = began_s
@@ -174,11 +176,11 @@ class Application:
         self._send(scope, exchange, context, reply)
 
     def send_large(
-        self, scope: Scope, exchange: Exchange, reply: Reply, admission: Admission
+        self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None:
-        """Send a large answer of the hot path, or an error where too many wait already."""
+        """Send a large answer of the hot path, or an error if too many bytes of ``holder`` wait."""
         try:
-            self._sending.send(exchange, scope.client, address_of(scope.client), reply)
+            self._sending.send(exchange, scope.client, holder, reply)
         except HotshelfError as error:
             self.send_error(scope, exchange, error, admission)
 
@@ -192,7 +194,7 @@ class Application:
             headers.append(("x-request-id", context.request_id))
         if context.trace is not None:
             headers.append(("traceparent", context.trace.traceparent))
-        if worker.draining():
+        if worker.draining() or not is_clearly_framed(context):
             headers.append(("connection", "close"))
         if reply.status in _BODILESS:
             exchange.response_empty(reply.status, headers)
@@ -200,7 +202,8 @@ class Application:
             headers.append(("content-length", str(len(reply.body))))
             exchange.response_empty(reply.status, headers)
         else:
-            holder = context.peer if context.caller is None else context.caller.account
+            unknown = context.address or context.peer
+            holder = unknown if context.caller is None else context.caller.account
             whole = Reply(reply.status, headers, reply.body)
             try:
                 self._sending.send(exchange, scope.client, holder, whole)
@@ -210,14 +213,15 @@ class Application:
 
     def _context(
         self, worker: Worker, scope: Scope, exchange: Exchange, lease: Lease | None = None
-    ) -> RequestContext:
+    ) -> tuple[RequestContext, Body]:
         headers: dict[str, list[str]] = {}
         for name, value in scope.headers.items():
             headers.setdefault(name, []).append(value)
         sent_id = _sent_id(headers.get("x-request-id"))
         is_batch = scope.path.endswith(Resource.BATCH)
         max_bytes = worker.batch_max_bytes if is_batch else worker.body_max_bytes
-        return RequestContext(
+        body = Body(headers, exchange, max_bytes, self._body_limit, lease)
+        context = RequestContext(
             method=scope.method,
             scheme=scope.scheme,
             path=scope.path,
@@ -227,12 +231,13 @@ class Application:
             request_id=sent_id or self._new_id(),
             names_itself=sent_id is not None,
             trace=_trace(headers.get("traceparent")),
-            read_body=Body(headers, exchange, max_bytes, self._body_limit, lease).read,
+            read_body=body.read,
         )
+        return context, body
 
 
 def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int = 100) -> None:
-    """As soon as Granian listens, which it does only once this worker's loop runs."""
+    """Retries until Granian listens, because that happens only once this worker's loop runs."""
     if not limit_unread(seconds):
         if not attempts:
             unread_answers_unbounded()
@@ -241,9 +246,9 @@ def _limit_unread(loop: asyncio.AbstractEventLoop, seconds: float, attempts: int
 
 
 def _spare_collector() -> None:
-    """What start-up left is here for good: looking through it again would stall all requests.
+    """Freeze the objects made at start, because traversing them again would stall all requests.
 
-    Nearly all that a request makes goes by its reference count, so collecting can wait as well.
+    Reference counting frees nearly all objects of a request, so collections can be rarer, too.
     """
     gc.collect()
     gc.freeze()
@@ -259,7 +264,7 @@ def _error_reply(worker: Worker, context: RequestContext, error: Exception) -> R
 
 
 async def _answer(worker: Worker, scope: Scope, context: RequestContext) -> Reply:
-    check_headers(scope.headers, context)
+    check_headers(scope, context)
     check_path(context.path)
     return await worker.answer(context)
 

@@ -1,19 +1,20 @@
-"""The span of a request as a whole, where it is sampled."""
+"""The root span of a sampled request."""
 
 from service.api.request import Reply, RequestContext
 from service.observe import tracing
 
 
-def begun(context: RequestContext, *, drawn: bool) -> tracing.Span | None:
-    """The span that ``context.trace`` names from now on, and that all work of this task is in.
+def begun(context: RequestContext, *, sampled: bool) -> tracing.Span | None:
+    """Begin the request's span; ``context.trace`` names it, and the task's work becomes its
+    children.
 
-    ``drawn``: the lot fell on this request, which counts where its caller says nothing.
+    ``sampled`` decides where the caller sent no traceparent.
     """
     traces = tracing.traces()
     if traces is None:
         return None
     caller = context.trace
-    if not (drawn if caller is None else traces.follows(caller)):
+    if not (sampled if caller is None else traces.samples_caller(caller)):
         return None
     attributes = {"http.request.method": context.method, "url.scheme": context.scheme}
     span = traces.begin(context.method, caller, attributes)
@@ -23,7 +24,7 @@ def begun(context: RequestContext, *, drawn: bool) -> tracing.Span | None:
 
 
 def ended(span: tracing.Span, context: RequestContext, reply: Reply) -> None:
-    """The answer is sent. Paths, queries and callers are no one's business but the client's."""
+    """End the span of an answered request; path, query and caller are confidential."""
     span.end(
         {
             "http.route": context.route,

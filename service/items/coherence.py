@@ -1,7 +1,7 @@
-"""Reads that take more than one reply of Redis, and which cached entries may be believed.
+"""Reads that need more than one reply of Redis, and the rules for trusting cached entries.
 
 The reader's side of the cache protocol (docs/cache-protocol.md): a miss, an invalidation, another
-reader's fill lease, an owner while there is no read lease, Redis out of reach.
+reader's fill lease, an owner without a read lease, Redis unreachable.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _LEASE_WAITS = 3
 
 
 class Prepared(NamedTuple):
-    """One representation of an item, ready to be sent; ``validators`` are the fields of a 304."""
+    """One representation of an item, ready to send; ``validators`` are the fields of a 304."""
 
     validators: list[tuple[str, str]]
     headers: list[tuple[str, str]]
@@ -49,9 +49,9 @@ class Prepared(NamedTuple):
 
 
 class Stored:
-    """A living item in this worker: its entry, and what was made of it to send.
+    """A living item in this worker: its entry, and the representations made of it.
 
-    ``representations`` are by media type and version (any object of the api's) and coding.
+    ``representations`` are keyed by media type and version (any object of the api's) and coding.
     ``source`` is where it was read from: redis, replica or primary.
     """
 
@@ -63,22 +63,22 @@ class Stored:
         self.representations: dict[tuple[object, str], Prepared] = {}
 
 
-# None: there is no such item. An exception is for the one who waits to raise.
+# None: there is no such item. The waiter raises an exception.
 Result: TypeAlias = Stored | Exception | None
 Waiter: TypeAlias = Callable[[Result], None]
-# Each with the caller's subject.
+# Each has the caller's subject.
 Waiters: TypeAlias = list[tuple[str, Waiter]]
-# One of Coherence's reads, and one of Reads' methods.
+# A read of Coherence, and a method of Reads.
 Get: TypeAlias = Callable[[bytes, Waiters], Coroutine[Any, Any, Stored | None]]
 Query: TypeAlias = Callable[[Shard, bytes], Coroutine[Any, Any, Reading]]
 
 
 class Coherence:
-    """One worker's reads beyond Redis; belongs to its event loop.
+    """One worker's reads beyond a Redis hit; belongs to its event loop.
 
-    ``entries`` None: there is no Redis. ``last_seen`` learns the versions that databases say.
-    ``render`` makes a living item's v1 body. All reads raise ShardUnavailable, DatabaseTimeout
-    and Overloaded.
+    ``entries`` None: there is no Redis. ``last_seen`` records the versions that databases return.
+    ``render`` makes a living item's v1 body. All reads raise ShardUnavailable, DatabaseTimeout and
+    Overloaded.
     """
 
     def __init__(
@@ -96,19 +96,18 @@ class Coherence:
         self._entries = entries
         self._render = render
         self._last_seen = last_seen
-        # How many reads an entry answered that came while they waited, for metrics.
+        # Reads answered by an entry that another reader filled meanwhile, for metrics.
         self.from_redis = 0
         self._fills: set[asyncio.Task[None]] = set()
 
     def kind(self, item_id: bytes, value: bytes | None) -> int:
-        """0 for nothing, and for a value from before a failover or a move."""
+        """The value's kind; 0 for no value, and for one from before a failover or a move."""
         return 0 if value is None else kind_of(value, self._epoch_of(item_id))
 
     def has_read_lease(self, item_id: bytes) -> bool:
-        """Whether owners may believe the reply to a GET that is written now.
+        """Whether owners may trust the reply to a GET that is sent now.
 
-        To be asked before it is written, because a lease that was renewed while the reply was on
-        its way says nothing about it.
+        Call it before the GET is sent, because a lease renewed afterwards does not cover the reply.
         """
         shard = self._shards.owner_of(item_id)
         return shard is not None and self._outbox.has_read_lease(shard)
@@ -116,7 +115,7 @@ class Coherence:
     async def get_and_fill(
         self, seen: bytes | None, item_id: bytes, waiters: Waiters
     ) -> Stored | None:
-        """After ``seen``, which is no entry: read as the protocol says, and fill if it allows."""
+        """After ``seen``, which is not an entry: read by the protocol, and fill if allowed."""
         try:
             held, owners_too = await self._hold(seen, item_id)
         except (CacheUnavailable, Overloaded):
@@ -137,10 +136,10 @@ class Coherence:
         return stored
 
     async def _hold(self, seen: bytes | None, item_id: bytes) -> tuple[bytes | None, bool]:
-        """An invalidation that is there, or a fill lease of ours: either gives the right to fill.
+        """A present invalidation, or a fill lease of ours: either gives the right to fill.
 
-        Else an entry that came in between, and whether owners may believe it, or None after
-        waiting in vain for another's fill lease.
+        Otherwise an entry stored meanwhile, and whether owners may trust it, or None after waiting
+        in vain for another reader's fill.
         """
         assert self._entries is not None
         owners_too = False
@@ -166,8 +165,8 @@ class Coherence:
     ) -> Stored | None:
         """Read after ``held`` was seen; the answer does not wait for the fill.
 
-        A reading of another timeline than was known then fills nothing, because a failover came
-        between, and its node may be behind.
+        A reading of another timeline than expected fills nothing, because after a failover its node
+        may be behind.
         """
         assert self._entries is not None
         known = numbers_of(held)[0] if held[KIND_AT] == FILL_LEASE else self._epoch_of(item_id)
@@ -185,11 +184,11 @@ class Coherence:
         return self._noted(item_id, reading, value)
 
     async def get_from_primary(self, item_id: bytes, _: Waiters) -> Stored | None:
-        """What was acknowledged last."""
+        """The last acknowledged version."""
         return self._noted(item_id, await self._read(self._reads.read_primary, item_id))
 
     async def get_without_redis(self, item_id: bytes, waiters: Waiters) -> Stored | None:
-        """A replica within the lag limit; the owner's answer is the primary's."""
+        """From a replica within the lag limit; for the owner from the primary."""
         reading = await self._read(self._reads.read_any, item_id)
         owned = reading.item is not None and any(w[0] == reading.item.owner_id for w in waiters)
         behind = self._last_seen.is_behind(item_id, _epoch(reading), _version(reading))
@@ -198,7 +197,7 @@ class Coherence:
         return self._noted(item_id, reading)
 
     async def _for_owners(self, item_id: bytes, reading: Reading, waiters: Waiters) -> Reading:
-        """What is not proved is no answer to the item's owner while its primary can be reached."""
+        """Replace an unproved reading by the primary's for owners while it can be reached."""
         item = reading.item
         if reading.proved or item is None or all(w[0] != item.owner_id for w in waiters):
             return reading
@@ -216,7 +215,7 @@ class Coherence:
             raise ShardUnavailable(moving, retry_after_s=1) from None
 
     def _value(self, reading: Reading) -> bytes:
-        """The entry that would be stored."""
+        """The entry to be stored."""
         item, epoch = reading.item, _epoch(reading)
         if item is None or item.data is None:
             return encode_missing(epoch, item)
@@ -241,7 +240,7 @@ class Coherence:
 
 
 def owners(stored: Stored | None, waiters: Waiters) -> Waiters:
-    """Those who may own the item; of a missing one, all of them."""
+    """The waiters that may own the item; all of them if it is missing."""
     return [w for w in waiters if stored is None or w[0] == stored.entry.owner_id]
 
 
@@ -254,6 +253,6 @@ def _version(reading: Reading) -> int:
 
 
 async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
-    """A fill that Redis does not take does no harm, because its lease ends by itself."""
+    """Ignore a failed fill, because its lease expires by itself."""
     with contextlib.suppress(CacheUnavailable, Overloaded):
         await work

@@ -1,7 +1,7 @@
-"""Cursors: positions in a list that clients hand back to us.
+"""Cursors: authenticated positions in a list, which clients send back.
 
-A cursor is the position with a message authentication code over it, the list and the caller; one
-of another list or caller is refused like a forged one. Its form must not change between releases,
+A cursor is a position and a message authentication code over position, list and caller, so a cursor
+of another list or caller is refused like a forged one. The format must not change between releases,
 because clients keep cursors across deploys.
 """
 
@@ -24,19 +24,19 @@ _BACKWARDS, _INCLUSIVE, _HAS_KEY = 1, 2, 4
 
 
 class Cursors:
-    """Makes and reads cursors. ``load_secret`` is asked once, when the first one is needed."""
+    """Encodes and decodes cursors. ``load_secret`` is called once, at the first use."""
 
     def __init__(self, load_secret: Callable[[], Awaitable[bytes]]) -> None:
         self._load_secret = load_secret
         self._secret: bytes | None = None
 
     async def open(self) -> None:
-        """Be ready to encode and decode. Raises ShardUnavailable, DatabaseTimeout."""
+        """Load the secret; call it first. Raises ShardUnavailable, DatabaseTimeout."""
         if self._secret is None:
             self._secret = await self._load_secret()
 
     def encode(self, position: Position, query: Query, subject: str) -> str:
-        """The cursor of a position in the list that ``subject`` asked for."""
+        """The cursor of a position in a list of ``subject``'s."""
         flags = _BACKWARDS * position.backwards | _INCLUSIVE * position.inclusive
         key = b""
         if position.key is not None:
@@ -46,13 +46,11 @@ class Cursors:
         return _text(self._code(payload, query, subject) + payload)
 
     def decode(self, cursor: str, query: Query, subject: str, where: Location) -> Position:
-        """The position. Raises InvalidCursor, at ``where``, for anything but our own cursor."""
+        """The position. Raises InvalidCursor, at ``where``, for any other text."""
         content = _content(cursor)
         code, payload = content[:_CODE_BYTES], content[_CODE_BYTES:]
         if not hmac.compare_digest(code, self._code(payload, query, subject)) or not payload:
-            raise InvalidCursor(
-                "The cursor is not one that was made for this list and this caller.", where
-            )
+            raise InvalidCursor("The cursor was not made for this list and this caller.", where)
         flags, item_id, key = payload[0], payload[1 : 1 + _ID_BYTES], payload[1 + _ID_BYTES :]
         return Position(
             key.decode() if flags & _HAS_KEY else None,
@@ -85,9 +83,9 @@ def _text(content: bytes) -> str:
 
 
 def _content(cursor: str) -> bytes:
-    """The bytes of a cursor; empty unless it is spelled exactly as ``_text`` does."""
+    """The bytes of a cursor; empty unless its text is exactly that of ``_text``."""
     if len(cursor) > _MAX_CHARACTERS or not _ALPHABET.fullmatch(cursor) or len(cursor) % 4 == 1:
         return b""
     content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    # Unused bits of the last character would allow several spellings of one cursor.
+    # Because unused bits of the last character would allow several texts of one cursor.
     return content if _text(content) == cursor else b""

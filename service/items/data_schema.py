@@ -1,7 +1,7 @@
-"""A JSON Schema (draft 2020-12) that an installation may set for the data of its items.
+"""An installation's optional JSON Schema (draft 2020-12) for the data of its items.
 
-It is checked on every write over HTTP and every line of an import, on the value digit for digit;
-items that are there already are not looked at.
+It is checked on every write over HTTP and every line of an import, with exact numbers; existing
+items are not checked.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from service.model.locations import MAX_LOCATIONS, Locations
 
 
 class DataSchema:
-    """The rules for data. ``validator`` None: any object will do.
+    """The schema of data. ``validator`` None: any object is valid.
 
     ``max_bytes`` is of its JSON text; None for no rule.
     """
@@ -39,14 +39,14 @@ class DataSchema:
 
     @classmethod
     def of(cls, schema: Any, max_bytes: int | None = None) -> "DataSchema":
-        """For a JSON Schema, or None for no rules. Raises ValueError if it is not a schema.
+        """For a JSON Schema, or None for no schema. Raises ValueError if it is not a schema.
 
-        References lead nowhere but into the schema itself.
+        References must be within the schema itself.
         """
         if schema is None:
             return cls(None, max_bytes)
         try:
-            # The caller knows the values; messages that repeat them would have no bound.
+            # Shortened, because messages that repeat the value would have no bound.
             validator = jsonschema_rs.Draft202012Validator(schema, mask="the value", offline=True)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
@@ -62,20 +62,20 @@ class DataSchema:
         return self._validator is not None or self._max_bytes is not None
 
     def first_violation(self, data: bytes, at: str) -> Location | None:
-        """The first location where data that is at the pointer ``at`` breaks the rules."""
+        """The first violation in data at the pointer ``at``."""
         if self._is_too_large(data):
             return Location(f"has more than {self._max_bytes} bytes", pointer=at)
         return next(self._violations(data, at), None)
 
     def check_sent(self, data: bytes, at: str) -> None:
-        """Raises InvalidContent and BodyTooLarge for data that was sent at the pointer ``at``."""
+        """Raises InvalidContent and BodyTooLarge for data at the pointer ``at`` of a body."""
         if self._is_too_large(data):
             detail = f"Data in this collection has at most {self._max_bytes} bytes."
             raise BodyTooLarge(detail, extra={"max_bytes": self._max_bytes or 0})
         self._check(data, at, InvalidContent, "The data does not match its schema.")
 
     def check_patched(self, data: bytes, at: str) -> bytes:
-        """The data as it is. Raises PatchResultInvalid, with locations in the patched item."""
+        """The data, unchanged. Raises PatchResultInvalid, with locations in the patched item."""
         if self._is_too_large(data):
             location = Location(f"would have more than {self._max_bytes} bytes", pointer=at)
             raise PatchResultInvalid("The patched data would be too large.", location)
@@ -95,7 +95,7 @@ class DataSchema:
         if self._validator is not None:
             for found in self._validator.iter_errors(value_of(data)):
                 yield Location(
-                    f"breaks the schema: {found.message[:300]}",
+                    f"violates the schema: {found.message[:300]}",
                     pointer=_pointer(at, found.instance_path),
                 )
 

@@ -1,9 +1,9 @@
-"""What becomes of an item, decided on its locked row: existence, owner, If-Match, If-None-Match.
+"""Decides a change on the item's locked row: existence, owner, If-Match, If-None-Match.
 
-Each function makes the decision of one request; the order of the checks is that of docs/api.md. A
-deleted item's id stays its owner's, because links to it would otherwise lead to another's data,
-and its collection's. What the caller may not know of is decided about as if it were not there,
-but for one thing: its id cannot be used.
+Each function returns the decision of one request; docs/api.md has the order of the checks. A
+deleted item's id stays reserved for its owner, because links to it would otherwise lead to
+another's data, and for its collection. An item that is hidden from the caller is treated as
+absent, except that its id cannot be used.
 """
 
 import time
@@ -20,14 +20,14 @@ from service.model.item import Item
 
 
 class Conditions(NamedTuple):
-    """The preconditions of one request; None where the header was not sent."""
+    """The preconditions of one request; None if the header was not sent."""
 
     if_match: TagCondition | None = None
     if_none_match: TagCondition | None = None
 
 
 def creating(caller: Caller, data: bytes) -> Decide:
-    """A new item under an id that was minted for it."""
+    """A new item with a newly minted id."""
     return lambda _: Change("created", data, caller.subject)
 
 
@@ -37,9 +37,9 @@ def replacing(
     conditions: Conditions,
     collection: Collection = ITEMS_BY_DEFAULT,
 ) -> Decide:
-    """The item with other data; a new one where there is none, or the caller's own tombstone.
+    """The item with new data; a new item if there is none, or only the caller's own tombstone.
 
-    It raises ItemNotFound for an id that is another collection's, or one of a hidden item.
+    It raises ItemNotFound for an id of another collection's, or of a hidden item.
     """
 
     def decide(row: Item | None) -> Change:
@@ -63,7 +63,7 @@ def patching(
     conditions: Conditions,
     collection: Collection = ITEMS_BY_DEFAULT,
 ) -> Decide:
-    """The item with the data that ``patched`` makes of it."""
+    """The item with the data that ``patched`` returns."""
 
     def decide(row: Item | None) -> Change:
         current = _existing(caller, collection, row)
@@ -76,7 +76,7 @@ def patching(
 def deleting(
     caller: Caller, conditions: Conditions, collection: Collection = ITEMS_BY_DEFAULT
 ) -> Decide:
-    """A tombstone instead of the item."""
+    """A tombstone in place of the item."""
 
     def decide(row: Item | None) -> Change:
         current = _existing(caller, collection, row)
@@ -96,7 +96,7 @@ def _existing(caller: Caller, collection: Collection, row: Item | None) -> Item:
 
 
 def _check_owner(caller: Caller, collection: Collection, row: Item | None) -> None:
-    """Raises NotOwner, for another's tombstone as well."""
+    """Raises NotOwner, even for another owner's tombstone."""
     if row is None or collection.definition.write is WriteRule.ANY:
         return
     if row.owner_id != caller.subject and not caller.is_admin:
@@ -104,7 +104,7 @@ def _check_owner(caller: Caller, collection: Collection, row: Item | None) -> No
 
 
 def _check(current: Item | None, conditions: Conditions) -> None:
-    """If-Match, If-None-Match, in that order. Raises PreconditionFailed."""
+    """Check If-Match, then If-None-Match. Raises PreconditionFailed."""
     if conditions.if_match is not None and not conditions.if_match.matches_strongly(current):
         raise precondition_failed("if-match", current)
     if conditions.if_none_match is not None and conditions.if_none_match.matches_weakly(current):

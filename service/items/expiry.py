@@ -1,6 +1,6 @@
-"""Removing idempotency records, tombstones and items whose time is over.
+"""Deletes idempotency records, tombstones and items after their time.
 
-Every worker does it, each shard one at a time. What it costs is in docs/operations.md.
+Every worker runs it; per shard only one does at a time. docs/operations.md has the cost.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 BATCH = 500
-# Between two batches, so that requests of the shard are not held up.
+# Pause between two batches, so that they do not delay requests of the shard.
 _PAUSE_S = 0.2
 _TIMEOUT_S = 5.0
-# Whether a record counts is decided by its age alone. Records are deleted an hour later, so that
-# none is deleted while it counts.
+# A record is valid by its age alone. It is deleted an hour later, so that no valid record is
+# deleted.
 MARGIN_S = 3600.0
 
 
 class Expiry:
-    """The background task of one worker. ``margin_s`` is how much longer records are kept."""
+    """The background task of one worker. ``margin_s`` is how much longer records are stored."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Expiry:
             await asyncio.wait({self._task})
 
     async def sweep(self, shard: Shard) -> int:
-        """Delete everything that is due in a shard; the number of rows."""
+        """Delete everything that is due in a shard; returns the number of rows."""
         removed = 0
         for remove in (
             partial(expire_records, older_than_s=self._records_s),
@@ -69,7 +69,7 @@ class Expiry:
 
     async def _run(self) -> None:
         while True:
-            # Random, because workers are started together and would all try at once.
+            # Random, because workers that start together would otherwise all try at once.
             await asyncio.sleep(random.uniform(0.5, 1.5) * self._interval_s)  # noqa: S311
             for shard in self._shards.all:
                 try:

@@ -1,9 +1,9 @@
 """Which lists are allowed: those that an index can answer.
 
 A list sorted by id may be filtered by any index, because the matches are sorted afterwards. In any
-other order only the index that gives the order can filter as well, or the index of owners; with
-another one a page would read the whole list. Operators that no index supports are residual
-filters: they are allowed beside a filter that an index answers.
+other order only the index that gives the order, or the index of owners, can filter; with another
+one a page would read the whole list. Operators that no index supports are residual filters: they
+are allowed together with a filter that an index supports.
 """
 
 from collections.abc import Iterable
@@ -27,11 +27,11 @@ from service.model.query import (
 
 
 def check_allowed(query: Query, declared: frozenset[Path], sort_location: Location) -> None:
-    """Raises UnindexedQuery, which names each filter that is not allowed here, and what is."""
+    """Raises UnindexedQuery, with the location of each refused filter, and what is allowed."""
     sortable = {ID, CREATED_AT} | declared
     if query.sort.path not in sortable:
         location = replace(sort_location, detail="is not a sort key; declare the attribute")
-        raise _unindexed("No index gives this order.", [location], declared)
+        raise _unindexed("No index supports this order.", [location], declared)
     refused = [
         replace(one.where, detail=reason)
         for one in query.conditions
@@ -39,17 +39,17 @@ def check_allowed(query: Query, declared: frozenset[Path], sort_location: Locati
     ]
     if not refused and not any(one.operator in INDEXED for one in query.conditions):
         refused = [
-            replace(one.where, detail="needs another filter beside it that an index can answer")
+            replace(one.where, detail="needs another filter that an index supports")
             for one in query.conditions
         ]
     if refused:
-        raise _unindexed("No index answers this filter.", refused, declared)
+        raise _unindexed("No index supports this filter.", refused, declared)
 
 
 def _why_not(one: Condition, sort: Sort, declared: frozenset[Path]) -> str | None:
     indexed = one.path in declared or one.path in FIELDS
     if one.operator != "eq" and not indexed:
-        return "needs a declared attribute; others can be filtered by equality only"
+        return "needs a declared attribute; others support only equality"
     if not indexed and not _has_scalar(value_of(str(one.values[0]).encode())):
         return "contains no scalar, so no index can find it; declare the attribute"
     if sort.path not in (ID, one.path) and one.path != OWNER_ID:

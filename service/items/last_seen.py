@@ -1,4 +1,4 @@
-"""The versions that databases gave this worker lately, so that it answers with none older."""
+"""The versions that databases recently returned, so that this worker never answers older ones."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -8,14 +8,14 @@ _MAX_IDS = 50_000
 
 
 class LastSeen:
-    """id to (epoch, version), for 15 s and for the 50,000 latest ids."""
+    """id to (epoch, version), for 15 s and at most the 50,000 latest ids."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._versions: OrderedDict[bytes, tuple[tuple[int, int], float]] = OrderedDict()
 
     def note(self, item_id: bytes, epoch: int, version: int) -> None:
-        """A database said that the item is at this version (0: that it is not there)."""
+        """Record that a database returned this version (0: no item)."""
         now = self._clock()
         before = self._versions.pop(item_id, None)
         newest = max((epoch, version), before[0] if before is not None else (0, 0))
@@ -23,7 +23,7 @@ class LastSeen:
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Drop up to two expired ones for each one noted, so that they do not pile up."""
+        """Drop up to two expired ids per recorded one, so that they do not accumulate."""
         for _ in range(2):
             _, ends = self._versions[next(iter(self._versions))]
             if ends > now and len(self._versions) <= _MAX_IDS:
@@ -34,6 +34,6 @@ class LastSeen:
         return len(self._versions)
 
     def is_behind(self, item_id: bytes, epoch: int, version: int) -> bool:
-        """Whether a cached version is older than what a database has said."""
+        """Whether a cached version is older than one that a database returned."""
         known = self._versions.get(item_id)
         return known is not None and known[1] > self._clock() and (epoch, version) < known[0]

@@ -1,9 +1,9 @@
-"""Invalidating caches after a COMMIT: at once by the writer, or later by any worker's relay.
+"""Invalidates caches after a COMMIT: at once by the writer, or later by any worker's relay.
 
 The writer's side of the cache protocol (docs/cache-protocol.md). A change is acknowledged when
-Redis has taken its invalidation, or ``ACKNOWLEDGE_LATE_S`` after its COMMIT, because all read
-leases have ended by then: they are renewed only by polls of the outbox that found it relayed.
-Without a lease, owners are answered from the primary.
+Redis has confirmed its invalidation, or ``ACKNOWLEDGE_LATE_S`` after its COMMIT, because all read
+leases have expired by then: a poll of the outbox renews them only if all rows it found were
+relayed. Without a read lease, owners are answered from the primary.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ LEASE_S = 0.3
 ACKNOWLEDGE_LATE_S = 0.31
 _CLEAR_S = 0.05
 _STEP_TIMEOUT_S = 1.0
-# Rows of one poll; after a full one the next begins without a pause.
+# Rows per poll; after a full one the next begins without a pause.
 _BATCH = 1000
 
 
@@ -42,7 +42,7 @@ class Outbox:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to relay what dead writers left, and to delete rows of announced changes."""
+        """Begin to relay rows that dead writers left, and to delete rows of announced changes."""
         for shard in self._shards:
             self._tasks += [
                 asyncio.create_task(_every(POLL_S, partial(self._relay, shard))),
@@ -57,9 +57,10 @@ class Outbox:
         await asyncio.gather(*map(self._clear, self._shards), return_exceptions=True)
 
     def has_read_lease(self, shard: Shard) -> bool:
-        """Whether this worker has a read lease: Redis holds nothing older than acknowledged.
+        """Whether this worker has a read lease: Redis has no entry older than an acknowledged
+        write.
 
-        A poll gives one, for ``LEASE_S`` from when it was sent, if all it found was relayed.
+        A poll grants it for ``LEASE_S`` from its sending, if all rows it found were relayed.
         """
         return self._clock() < self._lease_until_s[shard.number]
 
@@ -68,7 +69,7 @@ class Outbox:
         return self._epochs.get(bucket, 0)
 
     async def announce(self, shard: Shard, change: Committed) -> None:
-        """Return when the change, whose COMMIT has just returned, may be acknowledged."""
+        """Invalidate; returns when the change, just committed, may be acknowledged."""
         if self._entries is None:
             return
         acknowledge_at_s = self._clock() + ACKNOWLEDGE_LATE_S
@@ -80,7 +81,7 @@ class Outbox:
             self._announced[shard.number].append(change)
 
     async def _relay(self, shard: Shard) -> None:
-        """One poll, and more at once while there is more than a poll takes on."""
+        """One poll, and further ones at once while polls are full."""
         while True:
             sent_s = self._clock()
             left, epochs = await read_outbox(shard, _BATCH)
@@ -101,7 +102,7 @@ class Outbox:
     async def _clear(self, shard: Shard) -> None:
         announced, self._announced[shard.number] = self._announced[shard.number], []
         if announced:
-            # Where this fails, a relay finds the rows and announces the changes again.
+            # If this fails, a relay finds the rows and announces the changes again.
             await clear_outbox(shard, announced)
 
 

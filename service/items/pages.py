@@ -1,9 +1,9 @@
 """Pages of a list over all shards.
 
-Every shard is asked at the same time for as many items as the whole page has room for; the results
-are merged by sort key and id, and the page ends where it is full. A page is found by its position
-alone (keyset pagination): it costs the same wherever it lies in the list, and items that are
-created or deleted elsewhere do not shift it.
+Every shard is queried concurrently for as many items as the whole page may have; the results are
+merged by sort key and id, and the page ends where it is full. A page is found by its position alone
+(keyset pagination): it costs the same anywhere in the list, and items that are created or deleted
+elsewhere do not shift it.
 """
 
 import asyncio
@@ -38,20 +38,20 @@ T = TypeVar("T")
 
 PAGE_MAX_BYTES = 4 << 20
 
-# So many lists of a caller may wait for each that may be under way.
+# A caller's waiting lists per running one.
 _WAITING_A_TURN = 50
 
-# Added to our deadline, because the server's statement timeout has to come first: it tells that
-# the list is too expensive, and not that a server hangs.
+# Added to our deadline, because the server's statement timeout must come first: it means that the
+# list is too expensive, not that the server hangs.
 _GRACE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items in the order of the list, and the positions before and behind them.
+    """Items in the order of the list, and the positions before and after them.
 
-    A position is None where the list is known to end. ``early``: the page ended before it had
-    as many items as it might, because of their size.
+    A position is None where the list is known to end. ``early``: the page has fewer items than its
+    limit, because of their size.
     """
 
     items: list[Item]
@@ -63,7 +63,7 @@ class Page:
 class Pages:
     """Reads lists.
 
-    One caller has at most ``per_caller`` lists under way; more wait their turn.
+    One caller has at most ``per_caller`` lists running; further ones wait.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Pages:
         self._turns = Bulkhead("lists of yours", per_caller, per_caller * _WAITING_A_TURN)
 
     def turn(self, caller: str) -> AbstractAsyncContextManager[None]:
-        """A block in which to read and count one list for a caller.
+        """A context in which to read and count one list for a caller.
 
-        Entering it raises Overloaded where too many of the caller's lists wait, or this one has
-        waited too long.
+        Entering it raises Overloaded if too many of the caller's lists wait, or this one waits too
+        long.
         """
         return self._turns.entered(caller, self._timeout_s)
 
@@ -97,7 +97,7 @@ class Pages:
         QueryTooExpensive, DatabaseTimeout, ShardUnavailable and Overloaded.
         """
         scans = traversal(query.sort, position)
-        # One item more than asked for tells whether there is a next page.
+        # One item more than requested shows whether there is a next page.
         statement = page_statement(query, scans, declared, limit + 1, PAGE_MAX_BYTES)
         of = query.extent.collection
         pages = [shard_page(rows, of) for rows in await self._from_all(statement)]
@@ -106,10 +106,10 @@ class Pages:
         return replace(_page(found, more, query.sort, position), early=early)
 
     async def count(self, query: Query, declared: frozenset[Path], *, exactly: bool) -> int | None:
-        """How many items the whole list has; None if counting takes longer than it may.
+        """How many items the whole list has; None if counting exceeds the timeout.
 
-        If not ``exactly``, what the database's statistics say; of one owner's items they would tell
-        something of the others', so those are always counted. Raises as ``read`` does.
+        If not ``exactly``, the planner's estimate. Items of one owner are always counted, because
+        the estimate would disclose something of the others'. Raises as ``read`` does.
         """
         exactly |= query.extent.owner_id is not None
         make = exact_count_statement if exactly else rough_count_statement
@@ -147,7 +147,7 @@ async def _together(reading: Sequence[Awaitable[T]]) -> list[T]:
 
 
 def traversal(sort: Sort, position: Position | None) -> list[Scan]:
-    """The scans that lead from a position to the end of the list, in order."""
+    """The scans from a position to the end of the list, in order."""
     backwards = position is not None and position.backwards
     way = sort.descending != backwards
     halves = [False, True] if sort.by_attribute else [False]
@@ -165,8 +165,8 @@ def traversal(sort: Sort, position: Position | None) -> list[Scan]:
 def cut(
     pages: Sequence[ShardPage], sort: Sort, scans: Sequence[Scan], limit: int
 ) -> tuple[list[ListedItem], bool]:
-    """The items of the page in the order of the scans, and whether there are more behind it."""
-    # A page must end here, because more items of such a shard may belong behind its last one.
+    """The items of the page in the order of the scans, and whether more follow."""
+    # The page must end here, because further items of such a shard may follow its last one.
     frontier = {one.items[-1].item.id for one in pages if one.cut}
     page: list[ListedItem] = []
     size = 0
@@ -182,7 +182,7 @@ def cut(
 def _merged(pages: Sequence[ShardPage], sort: Sort, scans: Sequence[Scan]) -> Iterator[ListedItem]:
     for scan in scans:
         found = [one for page in pages for one in page.items if one.absent == scan.absent]
-        # Each shard's items are sorted already, which makes this sort a merge.
+        # Linear, because each shard's items are already sorted (Timsort merges runs).
         yield from sorted(found, key=partial(_order, sort), reverse=scan.descending)
 
 
@@ -197,7 +197,7 @@ def _order(sort: Sort, listed: ListedItem) -> tuple[Any, ...]:
 def _page(found: list[ListedItem], more: bool, sort: Sort, position: Position | None) -> Page:
     backwards = position is not None and position.backwards
     if not found:
-        # The item at the position is deleted, and so are all beyond it.
+        # The item at the position and all after it have been deleted.
         turned = None
         if position is not None:
             turned = Position(position.key, position.item_id, not backwards, inclusive=True)

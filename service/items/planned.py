@@ -1,4 +1,4 @@
-"""One change as a request asks for it, before it is known what the item is like."""
+"""One requested change, before the item's state is known."""
 
 import time
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from service.store.write.request import ItemRequest, Write
 
 
 class IdempotencyKey(NamedTuple):
-    """A key as the client sent it, and the hash of all that makes a request the same again."""
+    """A key as sent by the client, and the fingerprint of its request."""
 
     key: str
     fingerprint: bytes
 
 
 class Planned(NamedTuple):
-    """One change. ``item_id`` None is a creation, whose id is minted; it has a key then.
+    """One change. ``item_id`` None is a create, whose id is minted; it always has a key.
 
     ``collection`` is the item's, with the definition that the change was checked with.
 
@@ -46,7 +46,7 @@ def shown(caller: Caller, planned: Planned, outcome: Outcome) -> Outcome:
 def write_of(caller: Caller, planned: Planned, buckets: int) -> Write:
     """The change with its claim to the idempotency key.
 
-    The id of a creation is minted into the bucket that the key chooses, so that all requests with
+    The id of a create is minted in the bucket that the key determines, so that all requests with
     the key find the same record.
     """
     item_id, decide, key, data, patch_bytes, collection = planned

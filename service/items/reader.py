@@ -1,7 +1,7 @@
-"""Where the bytes of an item are: in the near cache, in Redis, or in a database.
+"""Reads an item from the near cache, Redis, or a database.
 
-A read is plain function calls as far as one reply of Redis is all there is to wait for; only
-what needs more (items/coherence.py) becomes a task.
+A read that waits only for one reply of Redis is plain function calls; only a longer one
+(items/coherence.py) becomes a task.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ LARGE_BYTES = 1024
 
 
 class _SharedGet:
-    """One GET command, gathered but not written yet, and the reads that wait for its reply.
+    """One GET command that is not sent yet, and the reads that wait for its reply.
 
-    ``owners_too``: a read lease held when it was made, so that owners may believe the reply.
+    ``owners_too``: there was a read lease when it was made, so owners may trust the reply.
     """
 
     __slots__ = ("context", "owners_too", "ticket", "waiters")
@@ -34,15 +34,15 @@ class _SharedGet:
         self.ticket = ticket
         self.owners_too = owners_too
         self.waiters: Waiters = []
-        # Of the first of them whose request is traced.
+        # That of the first traced request among them.
         self.context: Context | None = None
 
 
 class Reader:
     """Gets items for one worker; belongs to its event loop.
 
-    ``entries`` None: there is no Redis, and every read asks a database. ``tick`` is the
-    pipeline's number of the write being gathered.
+    ``entries`` None: there is no Redis, and every read queries a database. ``tick`` is the
+    pipeline's number of the write being collected.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Reader:
         self._gets: dict[bytes, _SharedGet] = {}
         self._gets_tick = -1
         self._tasks: set[asyncio.Task[None]] = set()
-        # How many reads ended where, for metrics.
+        # Reads by their source, for metrics.
         self.from_near = self.not_near = self._from_redis = 0
 
     @property
     def from_redis(self) -> int:
-        """How many reads an entry in Redis answered."""
+        """Reads that an entry in Redis answered."""
         return self._from_redis + self._coherence.from_redis
 
     async def get(self, item_id: bytes, subject: str) -> Stored | None:
-        """The item, or None where there is none; ``subject`` is who asks.
+        """The item, or None if there is none; ``subject`` is the caller's.
 
         Raises ShardUnavailable, DatabaseTimeout, Overloaded.
         """
         return (await self.get_where(item_id, subject))[0]
 
     async def get_where(self, item_id: bytes, subject: str) -> tuple[Stored | None, str]:
-        """As ``get``, and what answered: near, redis, replica, primary; empty for no item."""
+        """As ``get``, and the source: near, redis, replica, primary; empty for no item."""
         stored = self.get_near(item_id, subject)
         if stored is not None:
             return stored, "near"
@@ -87,9 +87,9 @@ class Reader:
         return stored, "" if stored is None else stored.source
 
     def get_near(self, item_id: bytes, subject: str) -> Stored | None:
-        """What the near cache has for ``subject``; each read asks once, and is counted here.
+        """The near cache's item for ``subject``; call it once per read, because it counts reads.
 
-        An item's owner is never answered from it, because it may be behind what was acknowledged.
+        An item's owner is never answered from it, because it may be behind an acknowledged write.
         """
         stored = self._near.get(item_id)
         if stored is not None:
@@ -143,7 +143,7 @@ class Reader:
             self._start(self._coherence.get_without_redis, item_id, get.waiters, get.context)
 
     def _replied(self, item_id: bytes, get: _SharedGet, reply: Any) -> None:
-        """Answer with the entry, or go on where it is none or may not be believed."""
+        """Answer with the entry, or continue if it is not one or may not be trusted."""
         if isinstance(reply, CacheUnavailable):
             self._start(self._coherence.get_without_redis, item_id, get.waiters, get.context)
             return
@@ -158,9 +158,9 @@ class Reader:
             self._answer(item_id, stored, get)
 
     def _keep(self, item_id: bytes, value: bytes, ticket: int) -> Stored:
-        """The entry, which the near cache keeps unless an invalidation came in between."""
+        """The entry, also stored in the near cache unless it was invalidated meanwhile."""
         stored = Stored(ItemEntry(value), "redis")
-        # A large body will be kept compressed as well.
+        # A large body will be kept compressed too.
         size = len(value) if len(value) < LARGE_BYTES else 2 * len(value)
         self._near.store(item_id, ticket, stored, size)
         assert self._entries is not None
@@ -168,7 +168,7 @@ class Reader:
         return stored
 
     def _answer(self, item_id: bytes, stored: Stored | None, get: _SharedGet) -> None:
-        """Answer all but owners without a read lease, who ask the primary."""
+        """Answer all waiters but owners without a read lease, which read from the primary."""
         doubtful = [] if get.owners_too else owners(stored, get.waiters)
         if doubtful:
             self._start(self._coherence.get_from_primary, item_id, doubtful, get.context)

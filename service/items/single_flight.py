@@ -10,12 +10,12 @@ from service.model.errors import RequestInProgress
 class SingleFlight:
     """Runs the first of several concurrent requests and gives the others its outcome.
 
-    Of one worker only. It spares waiting requests a database connection each; requests in other
-    workers are kept apart by the database.
+    Only within one worker, so that waiting requests need no database connection each; the database
+    separates requests of different workers.
     """
 
     def __init__(self) -> None:
-        # By the claim's identity; None while no other request waits for the outcome.
+        # Keyed by the claim's identity; None while no other request waits for the outcome.
         self._running: dict[tuple[str, bytes, str], asyncio.Future[Outcome | None] | None] = {}
 
     async def run(

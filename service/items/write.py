@@ -1,7 +1,7 @@
-"""Writing one item: created, replaced, patched or deleted, once for each idempotency key.
+"""Creates, replaces, patches or deletes one item, once per idempotency key.
 
-A change is decided inside the transaction that makes it, on the locked row (``decision``), so
-that no other writer can come between. Writes of one event-loop tick share a transaction.
+A change is decided inside its transaction, on the locked row (``decision``), so that no other
+writer can interfere. Writes of one event-loop tick share a transaction.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from service.store.write.change import change_alone, change_group
 from service.store.write.create import create_items
 from service.store.write.request import LargePatch, LeftOut, Result, Write, raised
 
-# Bounds of one transaction, and how many of a shard may be under way before the next one gathers.
-# 1 MiB of nothing but numbers takes PostgreSQL about two seconds (jsonb, GIN).
+# Bounds of one transaction, and how many of a shard may run before further writes are collected. 1
+# MiB of only numbers takes PostgreSQL about two seconds (jsonb, GIN).
 _BATCH_ITEMS = 64
 _BATCH_BYTES = 1 << 20
 _BATCHES = 4
-# Larger payloads go alone, few at a time, because their time would be that of a group's others.
+# Larger payloads are written alone, few at a time, because they would delay their group.
 _LARGE_BYTES = 128 << 10
 _LARGE_AT_ONCE = 2
 _LARGE_WAITING = 32
@@ -55,7 +55,7 @@ class ItemWriter:
         self._changes = self._groups(self._change_group)
 
     async def write(self, caller: Caller, planned: Planned) -> Outcome:
-        """The outcome, once it is committed and may be acknowledged.
+        """The outcome, once the change is committed and may be acknowledged.
 
         Raises what the decision raises, InvalidContent, DefinitionChanged, ShardUnavailable,
         Overloaded and DatabaseTimeout; with a key also RequestInProgress and
@@ -142,11 +142,11 @@ class ItemWriter:
     async def _in_halves(
         self, work: _Work, shard: Shard, writes: Sequence[Write], until_s: float
     ) -> Sequence[Result]:
-        """The results of a group; one that the server cut short runs again as two halves.
+        """The results of a group; if its statement timed out, it is repeated as two halves.
 
-        Each statement gets half of the time that is left, so that one slow write does not fail
-        those that came with it; it goes alone at last. All this is safe, because a statement that
-        PostgreSQL has cancelled took its transaction with it.
+        Each statement gets half of the remaining time, so that one slow write does not fail the
+        others of its group; it ends up alone. Repeating is safe, because a cancelled statement
+        rolls back its transaction.
         """
         try:
             return await work(shard, writes, (until_s - self._clock()) / 2)

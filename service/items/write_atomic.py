@@ -1,4 +1,4 @@
-"""Writing several items of one shard in one transaction: all are changed, or none."""
+"""Writes several items of one shard in one transaction: all are changed, or none."""
 
 import asyncio
 from collections import Counter

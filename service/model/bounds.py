@@ -1,8 +1,8 @@
-"""How long the texts may be that strangers send, and which functions read them.
+"""Bounds of text from clients, and the functions that parse it.
 
 Every function that reads a header field, a query string or a member of a body is registered with
 ``bounded``; a test doubles the input of each up to its bound and counts the work. A longer field
-is answered 431 (RFC 6585 section 5, which asks for the field's name; RFC 9110 section 5.4).
+is answered with 431 (RFC 6585 section 5, which requires the field's name; RFC 9110 section 5.4).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Parser(NamedTuple):
-    """``function`` refuses what is longer than ``max_bytes``, or reads no more of it than that."""
+    """``function`` refuses text longer than ``max_bytes``, or reads at most so much of it."""
 
     function: Callable[..., Any]
     max_bytes: int
@@ -32,7 +32,7 @@ PARSERS: Final[list[Parser]] = []
 
 
 def bounded(max_bytes: int) -> Callable[[F], F]:
-    """Register a function that reads text from outside. It enforces the bound itself."""
+    """Register a function that parses text from clients; it enforces the bound itself."""
 
     def register(function: F) -> F:
         PARSERS.append(Parser(function, max_bytes))

@@ -1,4 +1,4 @@
-"""Who a request acts for, as authentication found it."""
+"""The authenticated caller of a request."""
 
 from dataclasses import dataclass, field
 
@@ -11,10 +11,10 @@ _OF_ALL = {"read": "*:read", "write": "*:write"}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request acts for. ``subject`` owns what it creates; ``scopes`` are whole words.
+    """The authenticated caller. ``subject`` owns the items it creates; ``scopes`` are whole words.
 
-    ``account`` is whose allowance a request uses up, ``limit_key`` its name at the limiter;
-    ``rate`` None means the default.
+    ``account`` is what requests count against, ``limit_key`` its key in the limiter; ``rate`` None
+    means the default.
     """
 
     subject: str

@@ -1,8 +1,8 @@
-"""A change of an item: what is decided, under which idempotency key, and how it ended.
+"""A change of an item: the decision, its idempotency key, and its outcome.
 
 The record of a request with a key is committed together with its change, in the item's shard. It
-holds no body of a POST or PUT, because the same payload makes the same jsonb text again; a hash
-tells whether it still does.
+has no body for a POST or PUT, because the same payload makes the same jsonb text again; a hash
+verifies that.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ _RECORDED = {
 
 
 class Change(NamedTuple):
-    """What was decided. ``owner_id`` is that of a creation.
+    """A decision. ``owner_id`` is set for a create.
 
-    ``keeps_result``: the idempotency record has to hold the data, because a replay cannot make it
+    ``keeps_result``: the idempotency record must contain the data, because a replay cannot make it
     from the request alone.
     """
 
@@ -52,8 +52,8 @@ class Claim(NamedTuple):
     """A request's claim to be the only one under its idempotency key.
 
     ``caller``, ``scope`` and ``key`` identify the record: ``scope`` is empty for POST, else the
-    item's id. ``bucket`` is the item's, so that its record moves with it. ``fingerprint`` tells a
-    repetition from another request under the same key.
+    item's id. ``bucket`` is the item's, so that its record moves with it. ``fingerprint``
+    distinguishes a retry from another request with the same key.
     """
 
     bucket: int
@@ -64,12 +64,12 @@ class Claim(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, bytes, str]:
-        """What two requests have in common that share a record."""
+        """Equal for requests that share a record."""
         return self.caller, self.scope, self.key
 
     @property
     def lock(self) -> int:
-        """The number (``bigint``) of the advisory lock that is held while the request runs."""
+        """The key (``bigint``) of the advisory lock that is held while the request runs."""
         digest = native.hash_bytes([self.caller.encode(), self.scope, self.key.encode()])
         return digest - (1 << 64) if digest >> 63 else digest
 
@@ -83,11 +83,11 @@ class Committed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of a write: the item as it was written, None after a deletion, or ``error``.
+    """The result of a write: the item as written, None after a deletion, or ``error``.
 
-    ``fingerprint`` is that of the request it was recorded for, if it was. Before a client gets
-    the outcome, caches have to drop what is older than ``invalidation``; None where they can hold
-    nothing, because the id is new.
+    ``fingerprint`` is that of the recorded request, if there is a record. Before the client gets
+    the outcome, caches must drop entries older than ``invalidation``; None if they cannot have any,
+    because the id is new.
     """
 
     kind: Kind
@@ -114,30 +114,30 @@ def key_reused() -> IdempotencyKeyReused:
 
 
 def not_rebuilt() -> InternalError:
-    """For a payload that no longer makes the text whose hash was recorded.
+    """The error for a payload that no longer makes the text whose hash was recorded.
 
-    That takes another release of PostgreSQL that writes jsonb in another way.
+    That happens only if another PostgreSQL release writes jsonb differently.
     """
     return InternalError("The first answer cannot be made again.")
 
 
 def is_recorded(error: HotshelfError) -> bool:
-    """Whether an error is recorded: those that the item's state decided.
+    """Whether an error is recorded, that is, depends on the item's state.
 
-    A repetition gets the same answer although the state may be another by then. What the request
-    alone decides needs no record, because it is decided the same way again.
+    A retry gets the same answer even if the state has changed. Errors that depend on the request
+    alone need no record, because they occur again.
     """
     return type(error) in _RECORDED.values()
 
 
 def problem_of(error: HotshelfError) -> dict[str, Any]:
-    """What a record keeps of an error, fit for JSON."""
+    """The JSON value by which a record stores an error."""
     locations = [[p.detail, p.pointer, p.parameter, p.header] for p in error.locations]
     return {"detail": error.detail, "places": locations, "extra": dict(error.extra)}
 
 
 def problem_again(code: str, problem: Any) -> HotshelfError:
-    """The error that a record keeps, marked as a replay."""
+    """The error from a record, marked as a replay."""
     locations: Sequence[Any] = problem["places"]
     error = _RECORDED[code](
         problem["detail"], *(Location(*one) for one in locations), extra=problem["extra"]

@@ -3,7 +3,7 @@
 An item's tags are all ``"<version>-<8 hex of content hash><suffix>"``. The suffix distinguishes
 stored representations (``.v2`` for the representation, ``.f`` and a hash for a choice of fields,
 ``-br``, ``-gzip``, ``-zstd`` for the coding), so that each is strong. A condition is met by any
-current tag of the item, whichever representation it came with.
+current tag of the item, of any representation.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Location, PreconditionFailed
 
-# A tag and the comma or the end behind it; possessive, so that each character is read once.
+# A tag and the comma or end after it; possessive, so that matching is linear.
 _ENTITY_TAG = re.compile(
     r'[ \t,]*+(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e]*+)"[ \t]*+(?:,[ \t,]*+|\Z)'
 )
@@ -23,7 +23,7 @@ _OURS = re.compile(
 
 
 class Tagged(Protocol):
-    """An item in whatever shape, as far as its tags go."""
+    """Anything that has the tag of an item."""
 
     @property
     def tag(self) -> tuple[int, str]:
@@ -32,7 +32,7 @@ class Tagged(Protocol):
 
 
 def entity_tag(item: Tagged, suffix: str = "") -> str:
-    """The strong tag, quoted, of one stored form of an item."""
+    """The quoted strong tag of one representation of an item."""
     version, digest = item.tag
     return f'"{version}-{digest}{suffix}"'
 
@@ -41,7 +41,7 @@ def entity_tag(item: Tagged, suffix: str = "") -> str:
 class TagCondition:
     """The value of If-Match or If-None-Match: ``*``, or (version, hash) pairs of our tags.
 
-    Tags that we never made are valid and match nothing, so they are not kept.
+    Tags in a foreign format are valid and match nothing, so they are not kept.
     """
 
     any: bool
@@ -49,7 +49,7 @@ class TagCondition:
     weak: frozenset[tuple[int, str]]
 
     def matches_strongly(self, item: Tagged | None) -> bool:
-        """Strong comparison, for If-Match: a weak tag never matches. None is no item."""
+        """Strong comparison, for If-Match: a weak tag never matches. None: there is no item."""
         return item is not None and (self.any or item.tag in self.strong)
 
     def matches_weakly(self, item: Tagged | None) -> bool:
@@ -57,7 +57,7 @@ class TagCondition:
         return item is not None and (self.any or item.tag in self.strong or item.tag in self.weak)
 
 
-# A request without the field.
+# For a request without the field.
 NO_TAGS: Final = TagCondition(False, frozenset(), frozenset())
 
 
@@ -68,7 +68,7 @@ def parse_tag_condition(value: str) -> TagCondition:
     Raises ValueError if it is malformed or longer than FIELD_MAX_BYTES.
     """
     if len(value) > FIELD_MAX_BYTES:
-        raise ValueError("too long a list of entity tags")
+        raise ValueError("the list of entity tags is too long")
     if value.strip(" \t") == "*":
         return TagCondition(True, frozenset(), frozenset())
     strong: set[tuple[int, str]] = set()
@@ -86,7 +86,7 @@ def parse_tag_condition(value: str) -> TagCondition:
 
 
 def precondition_failed(header: str, current: Tagged | None) -> PreconditionFailed:
-    """The error of a condition that does not hold, with the state that it met."""
+    """The error of a failed condition, with the item's state."""
     state: dict[str, str | int]
     state = {} if current is None else {"version": current.tag[0], "etag": entity_tag(current)}
     detail = f"The item is not in a state that {header} allows."

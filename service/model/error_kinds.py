@@ -26,11 +26,11 @@ class Location:
 class HotshelfError(Exception):
     """An answer other than success.
 
-    ``detail`` is one sentence for the caller and never holds a secret, a token or SQL;
+    ``detail`` is one sentence for the caller and never contains a secret, a token or SQL;
     ``locations`` become ``errors[]``; ``extra`` are further members of the problem document.
-    ``run_again``: nothing happened, or running the same statements again is safe and may work
-    now. ``recorded``: kept under the request's idempotency key, and ``replayed`` from there.
-    The defaults of a class count where the constructor is given none.
+    ``run_again``: nothing happened, or repeating the same statements is safe and may succeed.
+    ``recorded``: stored under the request's idempotency key; ``replayed``: read from there. The
+    class has defaults for omitted arguments.
     """
 
     code: ClassVar[str]
@@ -66,6 +66,6 @@ class CapacityError(HotshelfError):
 
 
 class DependencyError(HotshelfError):
-    """Something the service needs is broken or slow; ``retry_after_s`` is our best estimate."""
+    """A dependency is broken or slow; ``retry_after_s`` is our best estimate."""
 
     default_retry_after_s = 1

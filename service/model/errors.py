@@ -1,7 +1,7 @@
-"""Every error the service can answer with, by who can act on it.
+"""Every error the service can answer with, grouped by who can act on it.
 
-Classes carry data and no HTTP: ``api/represent/problem.py`` holds the only table that makes status
-codes of them, and ``docs/errors.md`` explains each ``code`` to callers.
+Classes contain data but no HTTP: ``api/represent/problem.py`` has the only table of their status
+codes, and ``docs/errors.md`` explains each ``code`` to callers.
 """
 
 from service.model.error_kinds import CallerError as CallerError
@@ -10,7 +10,7 @@ from service.model.error_kinds import DependencyError as DependencyError
 from service.model.error_kinds import HotshelfError as HotshelfError
 from service.model.error_kinds import Location as Location
 
-# 400: what the request alone decides
+# 400: the request itself is wrong
 
 
 class InvalidSyntax(CallerError):
@@ -26,7 +26,7 @@ class InvalidParameter(CallerError):
 
 
 class InvalidCursor(CallerError):
-    """Forged, cut off, or made for another list or caller."""
+    """The cursor is forged, truncated, or of another list or caller."""
 
     code = "invalid-cursor"
 
@@ -55,7 +55,7 @@ class IdempotencyKeyMissing(CallerError):
     code = "idempotency-key-missing"
 
 
-# 401, 403: who may
+# 401, 403: the caller must not do this
 
 
 class Unauthenticated(CallerError):
@@ -84,7 +84,7 @@ class ClientIdForbidden(CallerError):
     code = "client-id-forbidden"
 
 
-# 404 to 428: what is asked for, and in which state
+# 404 to 428: the target, or its state
 
 
 class NoSuchRoute(CallerError):
@@ -114,19 +114,19 @@ class BodyTimeout(CallerError):
 
 
 class ResourceMismatch(CallerError):
-    """The resource in a body is of another type, or another one, than the URL's."""
+    """The resource in the body differs from the URL's in type or id."""
 
     code = "resource-mismatch"
 
 
 class PatchTestFailed(CallerError):
-    """A ``test`` operation found another value; the item's state decided."""
+    """A ``test`` operation found another value, so it depends on the item's state."""
 
     code = "patch-test-failed"
 
 
 class PatchConflict(CallerError):
-    """An operation's path is not in the item, so its state decided."""
+    """The item does not have an operation's path, so it depends on the item's state."""
 
     code = "patch-conflict"
 
@@ -157,13 +157,13 @@ class PreconditionFailed(CallerError):
 
 
 class BatchFailed(CallerError):
-    """An operation of an atomic batch cannot be done, so none was."""
+    """An operation of an atomic batch failed, so none took effect."""
 
     code = "batch-failed"
 
 
 class SeveralShards(CallerError):
-    """An atomic batch names items that no single database holds."""
+    """The items of an atomic batch are on different shards."""
 
     code = "several-shards"
 
@@ -181,7 +181,7 @@ class InvalidContent(CallerError):
 
 
 class PatchResultInvalid(CallerError):
-    """The patch is sound, but what it makes of this item could not be stored."""
+    """The patch is valid, but its result for this item cannot be stored."""
 
     code = "patch-result-invalid"
 
@@ -201,7 +201,7 @@ class TooManyHeaders(CallerError):
 
 
 class HeaderTooLarge(CallerError):
-    """One field is longer than it may be; its location names it."""
+    """A header field is too long; its location names it."""
 
     code = "header-too-large"
 
@@ -218,7 +218,7 @@ class Overloaded(CapacityError):
 
 
 class AccessUnavailable(DependencyError):
-    """Neither yes nor no: what the credentials are checked against cannot be reached."""
+    """The credentials cannot be checked, because their database or key set cannot be reached."""
 
     code = "access-unavailable"
 
@@ -235,10 +235,10 @@ class DefinitionChanged(DependencyError):
 
 
 class OutcomeUnknown(DependencyError):
-    """COMMIT was sent and its answer was lost; the write is whole or did not happen."""
+    """COMMIT was sent but its answer was lost; the write happened completely or not at all."""
 
     code = "outcome-unknown"
-    default_detail = "Whether the change was made is not known."
+    default_detail = "It is not known whether the change was made."
 
 
 class DatabaseTimeout(DependencyError):
@@ -247,7 +247,7 @@ class DatabaseTimeout(DependencyError):
 
 
 class QueryTooExpensive(DependencyError):
-    """A list that is allowed, but takes longer than it may on the data as it is."""
+    """An allowed list that takes too long on the present data."""
 
     code = "query-too-expensive"
     default_detail = "No index answers this list in time: narrow its filter."
@@ -257,7 +257,7 @@ class QueryTooExpensive(DependencyError):
 
 
 class InternalError(HotshelfError):
-    """A fault of ours: logged with the request id, told to the caller without any detail."""
+    """A bug of the service: logged with the request id, reported to the caller without details."""
 
     code = "internal-error"
     default_detail = "Something went wrong."

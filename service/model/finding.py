@@ -1,4 +1,4 @@
-"""What a look at a server found, in words for whoever runs it."""
+"""A finding about a server, for its operator."""
 
 import enum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Level(enum.StrEnum):
 
 
 class Finding(NamedTuple):
-    """``server`` never holds a password; ``text`` says what is and, of an error, what to do."""
+    """``server`` never contains a password; ``text`` is the state and, for errors, what to do."""
 
     server: str
     level: Level

@@ -1,18 +1,21 @@
-"""An item as every layer below HTTP sees it."""
+"""An item, as used by all layers below HTTP."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from service import native
+
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Item(NamedTuple):
     """One stored version of an item.
 
     ``id`` is the ULID's 16 bytes. ``data`` is the JSON text as PostgreSQL's jsonb writes it,
-    UTF-8, never parsed on the way (numbers keep every digit); None for a tombstone, the trace
-    a deletion leaves. Times are UTC with microseconds. ``version`` counts from 1. ``collection`` is
-    its collection's number.
+    UTF-8, never parsed (numbers keep every digit); None for a tombstone, which a deletion leaves.
+    Times are UTC with microseconds. ``version`` counts from 1. ``collection`` is its collection's
+    number.
     """
 
     id: bytes
@@ -25,9 +28,14 @@ class Item(NamedTuple):
 
     @property
     def tag(self) -> tuple[int, str]:
-        """What all entity tags of this version have in common: version and content hash."""
+        """What all entity tags of this version have in common: version and content hash.
+
+        The hash depends on the creation too: the versions of another item under the same id,
+        once the tombstone was removed, begin at 1 again.
+        """
         assert self.data is not None
-        return self.version, native.etag_hash(self.data)
+        created_us = (self.created_at - _UNIX) // _MICROSECOND
+        return self.version, native.etag_hash(self.data, created_us % (1 << 64))
 
     @property
     def deleted(self) -> bool:

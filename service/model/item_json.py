@@ -1,4 +1,4 @@
-"""The JSON text of an item: what Redis keeps, version 1 sends and an export writes.
+"""The JSON text of an item, as Redis stores, version 1 sends and an export writes it.
 
 Its ``data`` is the stored text byte for byte, so that no number passes through a float.
 """
@@ -10,7 +10,7 @@ import orjson
 from service import native
 from service.model.item import Item
 
-# Of the data alone; a member of the data's own object is at depth 1.
+# For the data alone; a member of its object is at depth 1.
 DATA_MAX_DEPTH = 64
 MEMBERS = ["id", "owner_id", "version", "created_at", "updated_at", "data"]
 
@@ -44,5 +44,5 @@ def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with microseconds."""
     if not moment.microsecond:
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    # In a sixth of the time, but it leaves out a fraction of nothing.
+    # A sixth of strftime's time, but isoformat omits a fraction of zero.
     return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()

@@ -18,7 +18,7 @@ _load = partial(json.loads, parse_float=Decimal, parse_int=Decimal)
 
 
 def sort_key(text: str) -> SortKey:
-    """What compares as the jsonb value of this text does."""
+    """A key that compares like the jsonb value of this text."""
     value = _load(text)
     return (_EMPTY_ARRAY,) if value == [] else _key(value)
 
@@ -35,6 +35,6 @@ def _key(value: Any) -> SortKey:
             return (_NUMBER, value)
         case list():
             return (_ARRAY, len(value), *map(_key, value))
-    # jsonb keeps members in this order, which is the one it compares them in.
+    # jsonb stores and compares members in this order.
     names = sorted(value, key=lambda name: (len(name.encode()), name))
     return (_OBJECT, len(value), *((name, _key(value[name])) for name in names))

@@ -1,9 +1,9 @@
 """Patches of JSON objects: merge patch (RFC 7396) and JSON Patch (RFC 6902).
 
-Texts go in and a text comes out, every digit of every number kept. The patched text is a new
-one, so a patch that fails has changed nothing. What the patch document alone decides is
-InvalidSyntax or InvalidContent, with pointers into the patch; what the item's state decides is
-PatchTestFailed, PatchConflict or PatchResultInvalid.
+Input and output are texts, and numbers keep every digit. The result is a new text, so a failed
+patch changes nothing. Errors of the patch document itself are InvalidSyntax or InvalidContent, with
+pointers into the patch; errors that depend on the item's state are PatchTestFailed, PatchConflict
+or PatchResultInvalid.
 """
 
 from typing import Any, Protocol
@@ -43,19 +43,19 @@ _OPERANDS = {
 
 
 class Patch(Protocol):
-    """A patch that was found sound, whatever the item."""
+    """A valid patch, for any item."""
 
     def apply(self, data: bytes, max_bytes: int = MAX_BYTES, max_depth: int = _MAX_DEPTH) -> bytes:
         """The text of ``data`` after the patch.
 
-        It is an object that the scanner passes, of at most ``max_bytes`` unless ``data`` is
-        larger already (jsonb writes numbers out). Raises PatchResultInvalid, PatchTestFailed,
+        The result is an object that the scanner accepts, of at most ``max_bytes`` unless ``data``
+        is already larger (jsonb writes numbers out). Raises PatchResultInvalid, PatchTestFailed,
         PatchConflict.
         """
 
 
 class MergePatch:
-    """RFC 7396: null removes, objects merge, all else replaces."""
+    """RFC 7396: null removes, objects merge, other values replace."""
 
     def __init__(self, text: bytes, max_depth: int = _MAX_DEPTH) -> None:
         """Raises InvalidSyntax, InvalidContent."""
@@ -69,11 +69,11 @@ class MergePatch:
 
 
 class JsonPatch:
-    """RFC 6902: operations in turn, of which all copies together add ``max_bytes`` at most.
+    """RFC 6902: operations in order, whose copies together add at most ``max_bytes``.
 
-    Its operations are parsed once. They serve one application only, because the values they add
-    become parts of the document, which later operations change; and those of a long patch serve
-    none, because as objects they take 40 times their text and may have to wait.
+    Operations are parsed once for validation. They are used for one application only, because their
+    values become parts of the document, which later operations change; those of a long patch are
+    parsed again, because objects take 40 times the memory of their text while the patch waits.
     """
 
     def __init__(self, text: bytes, max_depth: int = _MAX_DEPTH) -> None:
@@ -106,7 +106,7 @@ def apply_members(data: bytes, members: bytes, max_bytes: int = MAX_BYTES) -> by
 
 
 def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7396 section 2. Changes ``target``."""
+    """RFC 7396 section 2. Modifies ``target``."""
     if not isinstance(patch, dict):
         return patch
     merged = target if isinstance(target, dict) else {}
@@ -119,7 +119,7 @@ def _merged(target: Any, patch: Any) -> Any:
 
 
 class _Repeating(dict[str, Any]):
-    """An object in whose text a name occurs twice."""
+    """An object whose text has a repeated name."""
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _operations(patch: bytes, max_depth: int) -> list[dict[str, Any]]:
-    """The operations, each known to be whole. Raises InvalidSyntax, naming every location."""
+    """The operations, each validated. Raises InvalidSyntax, with every location."""
     # The array of operations and the operation itself are two levels above the values.
     if found := native.scan_value(patch, max_depth + 2):
         raise problem_of(found)
@@ -151,8 +151,8 @@ def _wrong_locations(pointer: str, operation: Any) -> list[Location]:
     if not isinstance(operation, dict):
         return [Location("is not an operation object", pointer=pointer)]
     if isinstance(operation, _Repeating):
-        # RFC 6902 appendix A.13: it is not defined which of two "op" counts.
-        return [Location("holds a member twice", pointer=pointer)]
+        # RFC 6902 appendix A.13: which of two "op" members counts is undefined.
+        return [Location("has a repeated member", pointer=pointer)]
     name = operation.get("op")
     if not isinstance(name, str) or name not in _OPERANDS:
         return [Location(f"is none of {', '.join(_OPERANDS)}", pointer=f"{pointer}/op")]
@@ -176,7 +176,7 @@ def _is_pointer(value: Any) -> bool:
 
 
 def _copied_bytes(document: Any, operation: dict[str, Any]) -> int:
-    """How much text a copy adds. Raises PatchResultInvalid where it is nested too deep."""
+    """The bytes of text that a copy adds. Raises PatchResultInvalid if it is nested too deep."""
     if operation["op"] != "copy":
         return 0
     try:

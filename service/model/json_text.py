@@ -1,6 +1,6 @@
-"""JSON texts: as values that lose no digit, and what is wrong with them as an error.
+"""JSON texts as values that keep every digit, and scan problems as errors.
 
-All texts that are read here were checked by the scanner, or were written by PostgreSQL.
+All texts parsed here were accepted by the scanner or written by PostgreSQL.
 """
 
 import json
@@ -14,26 +14,26 @@ import orjson
 from service import native
 from service.model.errors import InvalidContent, InvalidSyntax, Location
 
-# What makes the text unreadable, as against readable text that breaks a rule.
+# Problems of syntax, as opposed to valid JSON that violates a rule.
 _SYNTAX = {"syntax", "duplicate-member"}
 
 
-# An int of fewer digits fits in 64 bits, which is as far as orjson writes.
+# An int of fewer digits fits in 64 bits, orjson's limit.
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 
 def value_of(text: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """The text as dict, list, str, bool, None, int and Decimal; the last of equal names wins.
 
-    No number is rounded. ``members`` makes another thing than a dict of an object's names and
-    values.
+    No number is rounded. ``members`` makes an object's value from its names and values; the default
+    is a dict.
     """
     integer = Decimal if _LONG_INTEGER.search(text) else int
     return json.loads(text, parse_float=Decimal, parse_int=integer, object_pairs_hook=members)
 
 
 def text_of(value: Any) -> bytes:
-    """The text of such a value, without blanks.
+    """The text of such a value, without white space.
 
     Raises orjson.JSONEncodeError when it is nested more than 254 deep.
     """
@@ -49,7 +49,7 @@ def problem_of(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidCo
     locations = locations_of(found)
     if any(problem.rule in _SYNTAX for problem in found):
         return InvalidSyntax("The body is not the JSON that is expected here.", *locations)
-    return InvalidContent("The body holds something that cannot be stored.", *locations)
+    return InvalidContent("The body contains something that cannot be stored.", *locations)
 
 
 def locations_of(found: Sequence[native.ScanProblem]) -> list[Location]:
@@ -60,5 +60,5 @@ def locations_of(found: Sequence[native.ScanProblem]) -> list[Location]:
 
 
 def pointer_token(name: str) -> str:
-    """A member's name as it stands in a JSON Pointer (RFC 6901 section 3)."""
+    """A member's name, escaped for a JSON Pointer (RFC 6901 section 3)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""What is wrong with one request, collected to be named in one error."""
+"""Collects the faults of one request for one error."""
 
 from service.model.errors import HotshelfError, Location
 
@@ -8,8 +8,8 @@ MAX_LOCATIONS = 20
 class Locations:
     """The first ``MAX_LOCATIONS`` findings.
 
-    No more are kept, because a body or a query string can be wrong in as many locations as it has
-    bytes, and naming all would cost more than sending the request.
+    No more are kept, because a body or query string can be wrong at nearly every byte, and
+    reporting all would cost more than sending the request.
     """
 
     def __init__(self) -> None:
@@ -20,10 +20,10 @@ class Locations:
 
     @property
     def full(self) -> bool:
-        """Whether looking for more is of no use."""
+        """Whether further findings would be dropped."""
         return len(self._found) == MAX_LOCATIONS
 
     def raise_any(self, error: type[HotshelfError], detail: str) -> None:
-        """Raise ``error`` with what was found; return if nothing was."""
+        """Raise ``error`` with the findings, if there are any."""
         if self._found:
             raise error(detail, *self._found)

@@ -1,4 +1,4 @@
-r"""A list as plain data: which items, in which order, from where on.
+r"""A list as plain data: filters, order and start position.
 
 Names of attributes are paths into an item's data, written with dots between members' names;
 ``\.`` is a dot inside a name, ``\\`` a backslash before one.
@@ -13,7 +13,7 @@ from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Location
 
 Path: TypeAlias = tuple[str, ...]
-# JSON text for what is looked up in data; plain text for owner_id, a time for created_at.
+# JSON text for attributes of data; plain text for owner_id, a time for created_at.
 Value: TypeAlias = str | datetime
 
 ID: Path = ("id",)
@@ -22,25 +22,26 @@ CREATED_AT: Path = ("created_at",)
 FIELDS = (OWNER_ID, CREATED_AT)
 
 RANGES = ("gt", "gte", "lt", "lte")
-# Operators that an index answers, and residual ones, which only filter what another one found.
+# Operators that an index supports, and residual ones, which only filter the rows of another.
 INDEXED = ("eq", *RANGES, "in", "prefix")
 RESIDUAL = ("ne", "nin", "exists", "contains")
 OPERATORS = (*INDEXED, *RESIDUAL)
 
-# Longer values are in no index: a btree entry has to fit into a third of a page.
+# Longer values are in no btree index: a btree entry has to fit into a third of a page.
 VALUE_MAX_BYTES = 1000
-# Items of a page.
+# Items per page.
 DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 
 _NAME_MAX_BYTES = 256
 _PATH_MAX_NAMES = 64
 _PATH_MAX_BYTES = FIELD_MAX_BYTES
+_EXPONENT = re.compile(r"[0-9][eE]")
 _PIECE = re.compile(r"\\[.\\]|\.|[^.\\]++|\\")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One filter. ``values`` holds one, or any number for ``in`` and ``nin``; for ``exists``
+    """One filter. ``values`` has one value, or any number for ``in`` and ``nin``; for ``exists``
     it is the JSON text true or false. ``where`` is its location, with an empty detail.
     """
 
@@ -79,7 +80,7 @@ ALL_ITEMS: Final = Extent()
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a list holds, all conditions together within its extent, and its order."""
+    """The conditions of a list, which all must hold within its extent, and its order."""
 
     conditions: tuple[Condition, ...] = ()
     sort: Sort = Sort()
@@ -88,11 +89,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position between two items of a list, beside the one that has this key and id.
+    """A position in a list, next to the item with this key and id.
 
     ``key`` is the sort key: JSON text of an attribute, None where the item lacks it; an ISO
-    time for created_at; None for id. ``backwards`` tells the way on from there, and
-    ``inclusive`` whether that item itself is on it.
+    time for created_at; None for id. ``backwards`` is the direction of reading, and ``inclusive``
+    whether it includes that item.
     """
 
     key: str | None
@@ -105,9 +106,21 @@ class Position:
         return Position(self.key, self.item_id, not self.backwards)
 
 
+def may_be_too_long(value: Value) -> bool:
+    """Whether the jsonb of a JSON text may have more than VALUE_MAX_BYTES as text.
+
+    It has no more than the text itself and a blank after each comma and colon, but for numbers
+    with an exponent, which are written out.
+    """
+    text = str(value)
+    if text[:1] != '"' and _EXPONENT.search(text):
+        return True
+    return len(text.encode()) + text.count(",") + text.count(":") > VALUE_MAX_BYTES
+
+
 @bounded(_PATH_MAX_BYTES)
 def parse_path(text: str) -> Path:
-    """The names that a dotted path stands for. ValueError, with a clause, if it is none."""
+    """The names in a dotted path. Raises ValueError, with a predicate as its text."""
     if len(text) > _PATH_MAX_BYTES:
         raise ValueError(f"is a path of more than {_PATH_MAX_BYTES} characters")
     names: list[str] = []
@@ -129,12 +142,12 @@ def parse_path(text: str) -> Path:
 
 
 def format_path(path: Path) -> str:
-    """The path as it is written in requests and settings."""
+    """The path in the notation of requests and settings."""
     return ".".join(re.sub(r"\\(?=[.\\]|$)|\.", r"\\\g<0>", name) for name in path)
 
 
 def parse_attributes(names: tuple[str, ...]) -> tuple[Path, ...]:
-    """The declared attributes of the settings. ValueError names one that cannot be declared."""
+    """The declared attributes of the settings. Raises ValueError, which names an invalid one."""
     paths = []
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""What a limit is and what an answer says about it."""
+"""A rate limit, and the admission of a request under it."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """``quota`` tokens drain per ``window_s`` seconds; ``capacity`` (0: the quota) fit at once."""
+    """``quota`` tokens drain per ``window_s`` seconds; the bucket holds ``capacity`` (0: quota)."""
 
     quota: int = 100
     window_s: int = 60
@@ -28,10 +28,10 @@ class Rate:
 
 
 class Admission(NamedTuple):
-    """An answer. ``remaining`` is a lower bound of what would pass now, while nobody else
-    spends; after ``reset_s`` it has grown. ``retry_after_s`` is 0 when allowed, else at least 1:
-    the same cost passes then if the key is left alone until then. ``is_low``: less than half of
-    the capacity is left to all workers together, or it may be.
+    """The result for one request. ``remaining`` is a lower bound of what would pass now if no other
+    request came; it grows within ``reset_s``. ``retry_after_s`` is 0 when allowed, else at least 1:
+    after it the same cost passes if the key is not used meanwhile. ``is_low``: less than half of
+    the capacity may be left to all workers together.
     """
 
     allowed: bool

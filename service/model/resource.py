@@ -1,4 +1,4 @@
-"""The seam of a resource: its name, URLs, scopes and JSON:API type, asked by all other modules.
+"""A resource's name, URLs, scopes and JSON:API type, in one place for all other modules.
 
 URLs are ``/v1/{name}``, ``/v2/{name}`` and, without a version, ``/{name}``, which means version 1.
 Below each are ``/{id}``, ``/search`` and, joined by a colon, ``:batch``.
@@ -16,9 +16,9 @@ _PATH = re.compile(r"(?:/v([12]))?/([a-z][a-z0-9-]{0,62})((?:[/:].*)?)", re.DOTA
 
 
 class Target(NamedTuple):
-    """What a path of a resource names.
+    """The target of a path of a resource.
 
-    ``version`` is None where the path names none. ``below`` is the rest after the resource's
+    ``version`` is None if the path has none. ``below`` is the rest after the resource's
     name: empty for the list, else beginning with ``/`` or ``:``.
     """
 
@@ -27,13 +27,13 @@ class Target(NamedTuple):
 
     @property
     def id_text(self) -> str | None:
-        """What stands in an id's place, 26 characters that may be no ULID; None for other paths."""
+        """The id in the path, 26 characters that may be no ULID; None for other paths."""
         is_id = len(self.below) == _ID_CHARACTERS + 1 and self.below[0] == "/"
         return self.below[1:] if is_id and "/" not in self.below[1:] else None
 
 
 class Resource:
-    """One kind of resource. ``name`` is the plural, as it stands in URLs and scopes."""
+    """One kind of resource. ``name`` is the plural, as in URLs and scopes."""
 
     BATCH: Final = ":batch"
     SEARCH: Final = "/search"
@@ -47,7 +47,7 @@ class Resource:
 
     @property
     def paths(self) -> list[str]:
-        """The list's path without a version, then in each version."""
+        """The list's path without a version, then those with each version."""
         return [self.path(None), *map(self.path, VERSIONS)]
 
     def path(self, version: int | None, item_id: str | None = None) -> str:
@@ -57,13 +57,13 @@ class Resource:
         return f"{prefix}/{self.name}{below}"
 
     def match(self, path: str) -> Target | None:
-        """What the decoded path names, existing or not; None if it is no path of this resource."""
+        """The target of a decoded path, existing or not; None if it is no path of this resource."""
         found = split(path)
         return found[1] if found is not None and found[0] == self.name else None
 
 
 def split(path: str) -> tuple[str, Target] | None:
-    """The name of the resource that a decoded path would be of, and what it names there."""
+    """The name of a decoded path's resource, existing or not, and the target within it."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
@@ -71,7 +71,7 @@ def split(path: str) -> tuple[str, Target] | None:
 
 
 def url_version(path: str) -> int:
-    """The version that a decoded path asks for; 1 where it names none."""
+    """The version of a decoded path; 1 if it has none."""
     return 2 if path.startswith("/v2/") else DEFAULT_VERSION
 
 

@@ -1,4 +1,4 @@
-"""Counters, events and trace context, for whoever operates the service.
+"""Counters, events and trace context for the operators of the service.
 
 It may import the standard library, orjson and, where it is installed, OpenTelemetry. Start with
 ``metrics``.

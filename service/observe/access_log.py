@@ -1,7 +1,7 @@
-"""Which requests are worth a line, and what it says: nothing that a client sent as text.
+"""The access log: which requests get a line, and its fields, none of which is text of a client's.
 
-A share of all is drawn by lot; answers of class 5xx and slow ones are always told, up to a
-bound, since in an outage they are all there is.
+A random share is sampled; answers of class 5xx and slow ones are always logged, up to a bound,
+because in an outage every request is one of these.
 """
 
 import hashlib
@@ -9,19 +9,19 @@ import logging
 import random
 import time
 
-from service.observe.lots import passed_over
+from service.observe.sampling import skips_before_next
 
 _logger = logging.getLogger("hotshelf.access")
 
-# Lines a second beyond those that were drawn.
+# Lines a second beyond the sampled ones.
 _ALWAYS_PER_S = 100
 
 
 class AccessLog:
-    """One worker's. ``share`` of all requests is logged, from 0 to 1; what takes ``slow_s`` or
-    longer, and errors, always. ``salt`` makes the callers' hashes meaningless elsewhere.
+    """The access log of one worker. ``share`` of all requests is logged, from 0 to 1; requests of
+    ``slow_s`` or longer, and errors, always. ``salt`` makes the callers' hashes unusable elsewhere.
 
-    The hot path counts ``left`` down by itself and calls ``write`` where it falls below 0.
+    The hot path counts ``left`` down by itself and calls ``observe`` only where it reaches 0.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class AccessLog:
         self.slow_s = slow_s
         self._salt = salt
         self._rng = rng or random.SystemRandom()
-        self._second, self._told, self._left_out = 0, 0, 0
-        self.left = self._next()
+        self._second, self._unsampled, self._left_out = 0, 0, 0
+        self.left = self._next_skips()
 
     def observe(
         self,
@@ -46,14 +46,14 @@ class AccessLog:
         caller: str,
         sent_bytes: int,
     ) -> None:
-        """An answer was sent; ``caller`` is whose limit it counted against, or empty."""
+        """An answer was sent; ``caller`` is the account it counted against, or empty."""
         self.left -= 1
-        drawn = self.left < 0
-        if drawn:
-            self.left = self._next()
-        if not drawn and not (self.must(status, took_s) and self._may()):
+        sampled = self.left < 0
+        if sampled:
+            self.left = self._next_skips()
+        if not sampled and not (self.always_logs(status, took_s) and self._within_bound()):
             return
-        said: dict[str, object] = {
+        values: dict[str, object] = {
             "request_id": request_id,
             "trace_id": trace_id,
             "method": method,
@@ -65,30 +65,30 @@ class AccessLog:
             "bytes": sent_bytes,
         }
         if self._left_out:
-            said["left_out"], self._left_out = self._left_out, 0
+            values["left_out"], self._left_out = self._left_out, 0
         level = logging.ERROR if status >= 500 else logging.INFO
-        # Made here and not by the logger, which would look through the stack for the caller.
+        # Made here, because the logger would walk the stack to find the calling line.
         record = logging.LogRecord(_logger.name, level, "", 0, "request", (), None)
-        record.fields = {name: value for name, value in said.items() if value != ""}
+        record.fields = {name: value for name, value in values.items() if value != ""}
         if _logger.isEnabledFor(level):
             _logger.handle(record)
 
-    def must(self, status: int, took_s: float) -> bool:
-        """Whether it is told without being drawn."""
+    def always_logs(self, status: int, took_s: float) -> bool:
+        """Whether the request is logged even if it is not sampled."""
         return status >= 500 or took_s >= self.slow_s
 
     def hashed(self, caller: str) -> str:
-        """The same for the same caller, as long as the salt is."""
+        """A hash of the caller, stable for the same salt."""
         text = caller.encode(errors="surrogatepass")
         return hashlib.blake2b(text, key=self._salt, digest_size=8).hexdigest()
 
-    def _may(self) -> bool:
+    def _within_bound(self) -> bool:
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._told = second, 0
-        self._told += 1
-        self._left_out += self._told > _ALWAYS_PER_S
-        return self._told <= _ALWAYS_PER_S
+            self._second, self._unsampled = second, 0
+        self._unsampled += 1
+        self._left_out += self._unsampled > _ALWAYS_PER_S
+        return self._unsampled <= _ALWAYS_PER_S
 
-    def _next(self) -> int:
-        return passed_over(self._share, self._rng)
+    def _next_skips(self) -> int:
+        return skips_before_next(self._share, self._rng)

@@ -1,7 +1,7 @@
 """The host's numbers as text for Prometheus, in its own format or in OpenMetrics.
 
-prometheus-client needs 17 ms for a hundred histograms, during which the worker answers nobody;
-this needs 1.5. Tests read the text with its parsers.
+prometheus-client needs 17 ms for a hundred histograms, during which the worker answers no request;
+this needs 1.5. Tests parse the text with its parsers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,12 +16,12 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def media_type(accept: str) -> str:
-    """OpenMetrics, which alone has exemplars, for who names it."""
+    """OpenMetrics, the only format with exemplars, if Accept names it; else Prometheus' own."""
     return OPENMETRICS if "application/openmetrics-text" in accept else PROMETHEUS
 
 
 def exposition(described: Mapping[str, Described], host: Totals, media: str = PROMETHEUS) -> bytes:
-    """Every metric with its help text, also where nothing was counted yet."""
+    """Every metric with its help text, even if it has no samples yet."""
     is_open = media == OPENMETRICS
     plain: dict[str, list[tuple[Key, float]]] = {}
     for key, value in (*host.counters.items(), *host.gauges.items()):

@@ -1,4 +1,4 @@
-"""The last 15 minutes of a host, for the status page: what Prometheus would know, without it."""
+"""The last 15 minutes of a host for the status page, so that it needs no Prometheus."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from service.observe.totals import Totals
 EVERY_S = 5.0
 MINUTES = 15
 POINTS = int(MINUTES * 60 / EVERY_S) + 1
-# A gap as long means that nobody wrote for a while: no rate goes across it.
+# A longer gap means that worker 0 was away: no rate is computed across it.
 _GAP_S = 3 * EVERY_S
 _CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _SOURCES = ("near", "redis", "replica", "primary")
@@ -20,7 +20,7 @@ _REQUESTS = metrics.REQUEST_SECONDS.described.name
 
 
 class Point(NamedTuple):
-    """Counters since the service started, at a moment of the Unix time in seconds."""
+    """Counters since the service started, at a Unix time in seconds."""
 
     at: float
     classes: Sequence[int]
@@ -46,9 +46,9 @@ def point(totals: Totals, at: float) -> Point:
 
 
 def charts(points: Sequence[Point]) -> dict[str, Any]:
-    """Lists of one value for each pair of points that follow each other, None across a gap.
+    """Series with one value for each pair of consecutive points, None across a gap.
 
-    Rates are a second's, shares of 1, latencies in ms. ``percentiles`` are of all of it.
+    Rates are per second, shares from 0 to 1, latencies in ms. ``percentiles`` cover the whole time.
     """
     steps = [_step(a, b) for a, b in pairwise(points)]
     names = steps[0].keys() if steps else ()
@@ -93,9 +93,9 @@ def _less(now: Iterable[float], before: Iterable[float]) -> list[float]:
 
 
 def _ms(buckets: Sequence[float], share: float) -> float | None:
-    """Where in its bucket the value would be if those in it were spread evenly; in ms.
+    """The percentile in ms, interpolated linearly within its bucket.
 
-    None without any. What is above the last bound is told as that bound.
+    None if there are no values. A value above the last bound is reported as that bound.
     """
     reached, sums = 0.0, []
     for count in buckets:

@@ -1,7 +1,7 @@
-"""What a worker counts and times, without locks: one event loop owns all of it.
+"""Counters and histograms of a worker, without locks, because one event loop owns them all.
 
-prometheus-client's own counters take a lock each, which the hot path has no time for. Here a
-count is an attribute that the caller adds to, ``PASSED.value += 1``, and a distribution is native.
+prometheus-client's counters take a lock each, which is too slow for the hot path. Here a count is
+an attribute that the caller increments, ``PASSED.value += 1``, and a distribution is native.
 """
 
 import enum
@@ -12,21 +12,21 @@ from typing import Generic, TypeVar
 
 from service import native
 
-# 50 µs to 10 s: a near hit is below the first, a request that meets its deadline in the last.
+# 50 µs to 10 s: a near hit is below the first bound, a request near its deadline in the last.
 SECONDS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
-# What labels beyond the most that an instrument keeps apart are counted under.
+# The label value under which combinations beyond an instrument's maximum are counted.
 OTHER = "other"
 _MAX_CHILDREN = 512
-# A newer example replaces an older one at most this often.
+# An example is replaced at most this often.
 _EXAMPLE_EVERY_S = 1.0
 
 
 class Kind(enum.StrEnum):
-    """As Prometheus names them."""
+    """Types of metrics, in Prometheus' words."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
 
 class Merge(enum.StrEnum):
-    """What becomes of a gauge that several workers have; counters and histograms add up."""
+    """How a gauge of several workers is merged; counters and histograms add up."""
 
     SUM = "sum"
     MAX = "max"
@@ -43,7 +43,7 @@ class Merge(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric: ``text`` says what it counts, and ``buckets`` are a histogram's upper bounds."""
+    """A metric: ``text`` is its help text, ``buckets`` are a histogram's upper bounds."""
 
     name: str
     text: str
@@ -64,7 +64,7 @@ class Count:
 
 
 class Distribution(native.Tally):
-    """How many values fell into which bucket; the last bucket has no upper bound.
+    """The number of values in each bucket; the last bucket has no upper bound.
 
     ``examples`` maps a bucket to a trace id, its value and the Unix time in seconds.
     """
@@ -75,7 +75,7 @@ class Distribution(native.Tally):
         self.examples: dict[int, tuple[str, float, float]] = {}
 
     def observe_traced(self, value: float, trace_id: str) -> None:
-        """As ``observe``, and the trace becomes the bucket's example (OpenMetrics: exemplar)."""
+        """As ``observe``; the trace also becomes the bucket's exemplar (OpenMetrics)."""
         self.observe(value)
         bucket, now = self.bucket(value), time.time()
         last = self.examples.get(bucket)
@@ -97,7 +97,7 @@ class _Instrument(Generic[C]):
         raise NotImplementedError
 
     def of(self, *labels: str) -> C:
-        """Labels must be of a fixed set; should there be too many, the rest share ``OTHER``."""
+        """Labels must come from a fixed set; beyond the maximum, further ones share ``OTHER``."""
         child = self.children.get(labels)
         if child is None:
             assert len(labels) == len(self.described.labels)
@@ -122,7 +122,7 @@ class Histogram(_Instrument[Distribution]):
 
 
 class Registry:
-    """The instruments of one process, in the order in which they were made."""
+    """The instruments of one process, in order of their creation."""
 
     def __init__(self) -> None:
         self.described: dict[str, Described] = {}
@@ -154,7 +154,7 @@ class Registry:
     def sampled(
         self, name: str, text: str, labels: tuple[str, ...] = (), merge: Merge = Merge.SUM
     ) -> str:
-        """The name of a metric whose values are read when somebody asks (``Sample``)."""
+        """The name of a metric whose values are read at each scrape (``Sample``)."""
         kind = Kind.COUNTER if name.endswith("_total") else Kind.GAUGE
         self._add(Described(name, text, kind, labels, merge=merge))
         return name

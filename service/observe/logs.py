@@ -1,8 +1,8 @@
 """Log lines: one JSON object each, or text for a terminal.
 
-Fields are named by whoever logs. What an exception says is left out, because a driver's message
-may quote a row, and a parser's the body: a line has its type, its SQLSTATE and the way it took.
-Every character that could end a line or steer a terminal is escaped, so nobody forges a line.
+The caller of the logger names the fields. Exception messages are left out, because a driver's may
+quote a row, and a parser's the body: a line has the exception's type, SQLSTATE and traceback. Line
+ends and control characters are escaped, so that no line can be forged.
 """
 
 import json
@@ -33,7 +33,7 @@ def configure(level: str, form: str, worker: int | None = None) -> None:
     ``form`` is json or text; empty: text where standard error is a terminal. ``worker`` is the
     number that lines carry.
     """
-    # No line names them, and each record would ask for them.
+    # No line contains them, and each record would query them.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(form, worker))
@@ -51,12 +51,12 @@ class _Lines(logging.Formatter):
         self._worker = worker
 
     def said(self, record: logging.LogRecord) -> dict[str, Any]:
-        """The line's fields in their order; ``event`` is what happened."""
+        """The line's fields in order; ``event`` is the message."""
         when = datetime.fromtimestamp(record.created, UTC)
         said: dict[str, Any] = {
             "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            # What asyncio puts on further lines quotes exceptions.
+            # Only the first line, because asyncio's further ones quote exceptions.
             "event": record.getMessage().partition("\n")[0],
         }
         said |= getattr(record, "fields", {})
@@ -77,13 +77,14 @@ class JsonLines(_Lines):
             text = orjson.dumps(said, default=str)
         except TypeError:  # an integer over 64 bits, or half a surrogate pair
             text = b"\x80"
-        if text.isascii():
+        # JSON leaves DEL as it is.
+        if text.isascii() and b"\x7f" not in text:
             return text.decode()
         return json.dumps(said, default=str, separators=(",", ":"))
 
 
 class TextLines(_Lines):
-    """Time, level, event, then ``name=value``; what is no plain word is quoted as in JSON."""
+    """Time, level, event, then ``name=value``; values other than plain words are JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = self.said(record)
@@ -101,7 +102,7 @@ def _safe(text: str) -> str:
 
 
 def described(error: BaseException) -> dict[str, Any]:
-    """Type, SQLSTATE, constraint and way of an exception, and the types of its causes."""
+    """Type, SQLSTATE, constraint and traceback of an exception, and the types of its causes."""
     found: dict[str, Any] = {"error": _kind(error)}
     cause = error.__cause__ or error.__context__
     if cause is not None:
@@ -121,7 +122,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _way(traceback: TracebackType | None) -> list[str]:
-    """The innermost frames, the last one last."""
+    """The innermost frames, innermost last."""
     way = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
@@ -132,7 +133,7 @@ def _way(traceback: TracebackType | None) -> list[str]:
 
 
 def granian_config(form: str) -> dict[str, Any]:
-    """Granian's own lines in the same form (its option ``log_dictconfig``)."""
+    """Granian's own lines in the same format (its option ``log_dictconfig``)."""
     handler = {"formatter": "ours", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
     return {
         "formatters": {"ours": {"()": formatter, "form": form}},

@@ -1,7 +1,7 @@
-"""Every metric the service has. ``make docs`` writes docs/metrics.md from it.
+"""Every metric of the service. ``make docs`` writes docs/metrics.md from it.
 
-Whoever counts imports the instrument and adds to it; what others keep anyway (a pool's size, a
-breaker's state) is read when somebody asks, by api/operator/samples.py.
+A module that counts imports the instrument and increments it; values that exist anyway (a pool's
+size, a breaker's state) are read at each scrape, by api/operator/samples.py.
 """
 
 import sys
@@ -14,25 +14,25 @@ _counter, _histogram, _sampled = REGISTRY.counter, REGISTRY.histogram, REGISTRY.
 REQUEST_SECONDS = _histogram(
     "hotshelf_request_duration_seconds",
     "From the request's head to its answer, by method, route, class of status (2xx) and, for "
-    "reads of one item, what answered: near, redis, replica or primary.",
+    "reads of one item, source: near, redis, replica or primary.",
     ("method", "route", "status", "source"),
 )
 SENT_BYTES = _counter("hotshelf_sent_bytes_total", "Bytes of answers' bodies.")
 LIMITER = _counter(
     "hotshelf_limiter_decisions_total",
-    "Requests (a batch: operations) that the limiter passed or refused, by who decided: shared "
-    "for all workers together through Redis, local for this worker's share of the limit.",
+    "Requests (in a batch: operations) that the limiter admitted or refused, by scope: shared "
+    "(by all workers through Redis) or local (by this worker's share of the limit).",
     ("decision", "scope"),
 )
 IDEMPOTENCY = _counter(
     "hotshelf_idempotency_total",
-    "Writes with an idempotency key: first, replayed, conflict (another was still running) or "
-    "mismatch (the key came with another request before).",
+    "Writes with an idempotency key: first, replayed, conflict (another one is running) or "
+    "mismatch (the key was used for another request).",
     ("result",),
 )
 BATCH_SIZE = _histogram(
     "hotshelf_batch_size",
-    "Requests that one round trip to a database served, by kind: read or write.",
+    "Requests served by one round trip to a database, by kind: read or write.",
     ("kind",),
     SIZES,
 )
@@ -44,15 +44,15 @@ STATEMENT_SECONDS = _histogram(
 CACHE_EVENTS = _counter(
     "hotshelf_cache_events_total",
     "Steps of the cache protocol: mark and mark_failed (an invalidation, or a failed one), permit "
-    "and permit_lost (a fill lease, or one that another reader had), fill, fill_refused (something "
-    "newer was there) and fill_given_back (a lease released, because nothing could be stored).",
+    "and permit_lost (a fill lease, or one held by another reader), fill, fill_refused (a newer value "
+    "was present) and fill_given_back (a lease released, because nothing could be stored).",
     ("event",),
 )
 REDIS_COMMANDS = _counter(
-    "hotshelf_redis_commands_total", "Commands sent, by name; of scripts their own.", ("command",)
+    "hotshelf_redis_commands_total", "Commands sent, by name; scripts by their own.", ("command",)
 )
 REDIS_SECONDS = _histogram(
-    "hotshelf_redis_reply_seconds", "From a write of commands to the last of their replies."
+    "hotshelf_redis_reply_seconds", "Time from a write of commands to the last of their replies."
 )
 COMPRESSED_BYTES = _counter(
     "hotshelf_compressed_bytes_total",
@@ -61,25 +61,25 @@ COMPRESSED_BYTES = _counter(
 )
 LOOP_LAG_SECONDS = _histogram(
     "hotshelf_event_loop_lag_seconds",
-    "How much later than asked for the event loop woke a task, ten times a second.",
+    "Delay of the event loop in waking a task, measured ten times a second.",
 )
 GC_SECONDS = _histogram(
-    "hotshelf_gc_pause_seconds", "Pauses for Python's garbage collector, by generation.", ("gen",)
+    "hotshelf_gc_pause_seconds", "Pauses of Python's garbage collector, by generation.", ("gen",)
 )
 READS = _sampled(
     "hotshelf_reads_total",
-    "Items read by id, by what answered: near, redis, replica or primary.",
+    "Items read by id, by source: near, redis, replica or primary.",
     ("source",),
 )
 NEAR_HITS = _sampled("hotshelf_near_cache_hits_total", "Reads that the near cache answered.")
-NEAR_MISSES = _sampled(
-    "hotshelf_near_cache_misses_total", "Reads that had to ask Redis or a database."
+NEAR_MISSES = _sampled("hotshelf_near_cache_misses_total", "Reads that needed Redis or a database.")
+NEAR_BYTES = _sampled(
+    "hotshelf_near_cache_bytes", "Bytes held by the near caches, as they count them."
 )
-NEAR_BYTES = _sampled("hotshelf_near_cache_bytes", "Bytes that the near caches count as held.")
 NEAR_ENTRIES = _sampled("hotshelf_near_cache_entries", "Items that the near caches hold.")
 NEAR_ON = _sampled(
     "hotshelf_near_cache_on",
-    "1 while messages arrive and it may hold anything.",
+    "1 while its subscription is alive, so that it may hold entries.",
     merge=Merge.EACH,
 )
 BREAKER_STATE = _sampled(
@@ -90,13 +90,13 @@ BREAKER_OPENINGS = _sampled(
 )
 PRIMARIES_IGNORED = _sampled(
     "hotshelf_primaries_ignored",
-    "Nodes that take writes and are not the primary: former ones that came back.",
+    "Nodes that take writes but are not the primary: former primaries that came back.",
     ("shard",),
     Merge.MAX,
 )
 COMMITS_HANGING = _sampled(
     "hotshelf_commits_hanging",
-    "Writes that were given up and that the primary has not ended: a missing standby, mostly.",
+    "Abandoned writes that are still running on the primary; usually a standby is missing.",
     ("shard",),
 )
 REDIS_CONNECTED = _sampled(
@@ -108,7 +108,7 @@ REDIS_REFUSED = _sampled(
     merge=Merge.MAX,
 )
 LIMITER_LOCAL = _sampled(
-    "hotshelf_limiter_local", "Workers whose limits are their own share of them."
+    "hotshelf_limiter_local", "Workers that enforce only their share of the limits, without Redis."
 )
 LIMITER_WORKERS = _sampled(
     "hotshelf_limiter_workers", "How many workers share the limits.", merge=Merge.MAX
@@ -116,7 +116,7 @@ LIMITER_WORKERS = _sampled(
 LIMITER_KEYS = _sampled("hotshelf_limiter_keys", "Keys that the limiter keeps in memory.")
 POOL_CONNECTIONS = _sampled(
     "hotshelf_pool_connections",
-    "Connections to a node, by state: used, idle, or max, the most there may be.",
+    "Connections to a node, by state: used, idle, or max (the limit).",
     ("node", "state"),
 )
 POOL_WAITING = _sampled(
@@ -142,13 +142,13 @@ NODE_TIMELINE = _sampled(
 )
 LAG_BYTES = _sampled(
     "hotshelf_replica_lag_bytes",
-    "Log that the primary has flushed and the replica has not replayed.",
+    "WAL that the primary has flushed and the replica has not replayed.",
     ("node",),
     Merge.MAX,
 )
 LAG_SECONDS = _sampled(
     "hotshelf_replica_lag_seconds",
-    "Age of the last replayed transaction, 0 where nothing is left to replay.",
+    "Age of the last replayed transaction; 0 if nothing is left to replay.",
     ("node",),
     Merge.MAX,
 )
@@ -167,7 +167,9 @@ OPEN_FILES = _sampled(
     "hotshelf_worker_open_files", "File descriptors of the worker.", merge=Merge.EACH
 )
 HELD_BYTES = _sampled(
-    "hotshelf_memory_bytes", "Bytes held: bodies, batches, answers, tokens.", ("kind",)
+    "hotshelf_memory_bytes",
+    "Bytes held: bodies, batches, answers, patches, tokens, limiter.",
+    ("kind",),
 )
 HELD_REFUSED = _sampled(
     "hotshelf_memory_refused_total", "Requests answered 503 because of that.", ("kind",)
@@ -179,7 +181,7 @@ MEMORY = _sampled(
 WORKERS = _sampled("hotshelf_workers", "Worker processes that are alive.")
 BUILD = _sampled(
     "hotshelf_build_info",
-    "1; the labels say what runs.",
+    "Always 1; the labels are the running versions.",
     ("version", "python", "granian"),
     Merge.MAX,
 )
@@ -187,18 +189,19 @@ BUILD = _sampled(
 
 _PAGE = """# Metrics
 
-`GET /metrics` shows one host: the worker that answers adds up the numbers of all workers of its service,
-its own of this moment, those of the others at most a second old. A worker that takes the place of one that
-ended goes on from its numbers, so a counter falls only when the service starts anew. Where it matters which
-worker it is, the label `worker` is its number, from 0 to `http.workers` less one, never a process id.
+`GET /metrics` covers one host: the worker that answers adds up the metrics of all workers of its
+service, its own current ones and those of the others, which are at most a second old. A worker that
+replaces one that ended continues its numbers, so a counter decreases only when the service
+restarts. Where it matters, the label `worker` is the worker's number, from 0 to `http.workers` - 1,
+never a process id.
 
-It is open to this machine itself; a request that a proxy has passed on, or that comes from elsewhere, needs the
-scope `items:admin`. `Accept: application/openmetrics-text` gets OpenMetrics, with the id of a trace as exemplar
-for the buckets of request durations; everyone else gets Prometheus' own text format.
+It is open to this machine itself; a request through a proxy, or from another machine, needs the
+scope `items:admin`. `Accept: application/openmetrics-text` gets OpenMetrics, with trace ids as
+exemplars of the buckets of request durations; otherwise the format is Prometheus' own.
 
-No label holds what a client sent: a route is its template (`/v1/items/{id}`), and a path or method that no
-route has is `other`. Buckets of durations reach from 50 µs to 10 s. A hit in the near cache pays less than a
-microsecond for all of it (decision 0061).
+No label contains text from a client: a route is its template (`/v1/items/{id}`), and an unknown
+path or method is `other`. Buckets of durations reach from 50 µs to 10 s. All of this costs a hit in
+the near cache less than a microsecond (decision 0061).
 
 """
 
@@ -213,7 +216,7 @@ def _markdown_table() -> str:
         f"| `{m.name}` | {m.kind} | {', '.join(_labels(m.labels, m.merge))} | {m.text} |"
         for m in REGISTRY.described.values()
     ]
-    return "\n".join(["| metric | kind | labels | what it says |", "|---|---|---|---|", *rows])
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
 
 
 def _labels(labels: tuple[str, ...], merge: Merge) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Traces, metrics and logs to a collector, by OpenTelemetry's SDK and OTLP over HTTP.
+"""Sends traces, metrics and logs to a collector by OpenTelemetry's SDK and OTLP over HTTP.
 
-Imported only where settings ask for one of them; ``pip install hotshelf[otel]`` brings the SDK.
-It reads the standard ``OTEL_*`` variables itself. Exports run in threads of the SDK or in one of
-ours; a collector that is away costs nothing but what could not be told.
+Imported only where settings enable one of them; ``pip install hotshelf[otel]`` installs the SDK,
+which reads the standard ``OTEL_*`` variables. Exports run in threads of the SDK or in one of ours;
+while a collector is unreachable, only telemetry is lost.
 """
 
 import logging
@@ -44,7 +44,7 @@ _SEVERITY = {
 
 
 def resource(worker: int) -> Resource:
-    """Who tells: ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` come before ours."""
+    """The resource of all telemetry; ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win."""
     named = Resource.create({"hotshelf.worker": worker})
     if str(named.attributes.get("service.name", "")).startswith("unknown_service"):
         named = named.merge(Resource({"service.name": "hotshelf"}))
@@ -52,10 +52,10 @@ def resource(worker: int) -> Resource:
 
 
 class RecordedSpan:
-    """A span as observe/tracing.py wants it, and the SDK's once it has ended.
+    """A span for observe/tracing.py; it becomes one of the SDK's when it ends.
 
-    The SDK's own recording span locks and copies at every step, which took as long as all else
-    that a sampled read does.
+    Because the SDK's recording span locks and copies at every step, which took as long as the rest
+    of a sampled read.
     """
 
     __slots__ = (
@@ -72,7 +72,7 @@ class RecordedSpan:
         parent_id: int,
         attributes: Attributes,
     ) -> None:
-        """``parent_id`` 0: it has none."""
+        """``parent_id`` 0: a root span."""
         self._export = export
         self._kind = kind
         self._name = name
@@ -93,7 +93,7 @@ class RecordedSpan:
     def end(
         self, attributes: Attributes, error: BaseException | None = None, name: str = ""
     ) -> None:
-        """What the error says is left out, as in the log."""
+        """The error's message is left out, as in the log."""
         said = self._attributes
         said.update(attributes)
         if error is not None:
@@ -118,7 +118,7 @@ class RecordedSpan:
 
 
 class SpanExport:
-    """Begins spans and sends those that have ended."""
+    """Begins spans, and sends them once they have ended."""
 
     def __init__(self, endpoint: str, of: Resource) -> None:
         """``endpoint`` empty: as ``OTEL_EXPORTER_OTLP_ENDPOINT`` says."""
@@ -133,7 +133,7 @@ class SpanExport:
         return RecordedSpan(self, api.SpanKind.SERVER, name, trace_id, parent_id, attributes)
 
     def close(self) -> None:
-        """Send what is left, waiting as long as an export may take; to be called in a thread."""
+        """Send what is left, waiting as long as an export may take; call it in a thread."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]
 
 
@@ -153,7 +153,7 @@ class LogExport(logging.Handler):
         self._logger = self._provider.get_logger(_SCOPE)
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Of the SDK's own lines about an export that failed each would make another.
+        # Because a log line of the SDK about a failed export would cause a further export.
         if record.name.startswith(("opentelemetry", "urllib3")):
             return
         said = self._lines.said(record)
@@ -175,7 +175,7 @@ class LogExport(logging.Handler):
 
 
 class MetricExport:
-    """The host's numbers, cumulative since ``since`` of the Unix time in seconds."""
+    """The host's metrics, cumulative since ``since``, a Unix time in seconds."""
 
     def __init__(self, endpoint: str, of: Resource) -> None:
         self._exporter = OTLPMetricExporter(_at(endpoint, "metrics"))
@@ -183,7 +183,7 @@ class MetricExport:
         self._since_ns = time.time_ns()
 
     def send(self, metrics: Mapping[str, Described], host: Totals) -> None:
-        """To be called in a thread; what cannot be sent is left out."""
+        """Call it in a thread; what cannot be sent is dropped."""
         scope = export.ScopeMetrics(
             InstrumentationScope(_SCOPE), list(self._metrics(metrics, host)), ""
         )
@@ -200,18 +200,20 @@ class MetricExport:
             labels = (*metric.labels, "worker") if metric.merge is Merge.EACH else metric.labels
             data: export.Histogram | export.Sum | export.Gauge
             if metric.kind is Kind.HISTOGRAM:
-                spreads = _of(name, labels, host.spreads)
-                histograms = [self._histogram(metric, a, spread, now) for a, spread in spreads]
+                found = _of(name, labels, host.spreads)
+                histograms = [self._histogram(metric, said, spread, now) for said, spread in found]
                 data = export.Histogram(histograms, cumulative)
+            elif metric.kind is Kind.COUNTER:
+                points = self._points(_of(name, labels, host.counters), now)
+                data = export.Sum(points, cumulative, True)
             else:
-                values = host.counters if metric.kind is Kind.COUNTER else host.gauges
-                points = [
-                    export.NumberDataPoint(attributes, self._since_ns, now, value)
-                    for attributes, value in _of(name, labels, values)
-                ]
-                is_counter = metric.kind is Kind.COUNTER
-                data = export.Sum(points, cumulative, True) if is_counter else export.Gauge(points)
+                data = export.Gauge(self._points(_of(name, labels, host.gauges), now))
             yield export.Metric(name, metric.text, "", data)
+
+    def _points(
+        self, found: Iterable[tuple[dict[str, str], float]], now: int
+    ) -> list[export.NumberDataPoint]:
+        return [export.NumberDataPoint(said, self._since_ns, now, value) for said, value in found]
 
     def _histogram(
         self, metric: Described, attributes: dict[str, str], spread: Spread, now: int

@@ -1,4 +1,4 @@
-"""When the worker answered nobody: the garbage collector's pauses, and a loop that comes late."""
+"""Times when the worker answers no request: garbage collector pauses and event loop lag."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ _LOOK_EVERY_S = 0.1
 
 
 class Pauses:
-    """Times both until it is closed; belongs to the running event loop."""
+    """Measures both until it is closed; belongs to the running event loop."""
 
     def __init__(self) -> None:
         self._lag = LOOP_LAG_SECONDS.of()

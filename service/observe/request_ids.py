@@ -1,4 +1,4 @@
-"""Ids of requests that brought none of their own."""
+"""Ids for requests that arrive without one."""
 
 from collections.abc import Callable
 from itertools import count
@@ -6,9 +6,9 @@ from secrets import token_hex
 
 
 def request_ids() -> Callable[[], str]:
-    """Makes ids of 32 hexadecimal digits, no two alike, nor any other maker's.
+    """A function that makes ids of 32 hexadecimal digits, unique across all workers.
 
-    They need not be secret: random digits for each would be a system call for each.
+    Only the prefix is random, because ids need not be secret and random bytes cost a system call.
     """
     prefix, numbers = token_hex(10), count(1)
     return lambda: f"{prefix}{next(numbers):012x}"

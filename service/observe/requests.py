@@ -1,4 +1,4 @@
-"""How long answers took, under labels of which there are few whatever is asked for."""
+"""Durations of requests, under a bounded set of labels whatever clients send."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ SOURCES = ("near", "redis", "replica", "primary")
 
 
 class RequestTimes:
-    """One worker's. ``paths`` are those of the routes, with parameters as ``:name``."""
+    """One worker's durations. ``paths`` are the routes', with parameters as ``:name``."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         templates = dict.fromkeys(map(_template, paths))
@@ -39,11 +39,11 @@ class RequestTimes:
             spread.observe(took_s)
 
     def known(self, method: str, path: str) -> tuple[str, str]:
-        """Method and route, as far as they are ours."""
+        """Method and route, each ``OTHER`` if the service has no such one."""
         return (method if method in METHODS else OTHER, self.route(path))
 
     def route(self, path: str) -> str:
-        """The template of the route that the path would reach, or ``OTHER``."""
+        """The template of the route that the path matches, or ``OTHER``."""
         if path in self._fixed:
             return path
         found = self._pattern.fullmatch(path)
@@ -53,7 +53,7 @@ class RequestTimes:
 
 
 def of_route(method: str, route: str, source: str) -> list[Distribution]:
-    """One route's by the first digit of the status: the hot path does without looking it up."""
+    """One route's, by the first digit of the status, so that the hot path needs no look-up."""
     return [REQUEST_SECONDS.of(method, route, _class(digit * 100), source) for digit in range(6)]
 
 

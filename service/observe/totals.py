@@ -1,7 +1,7 @@
-"""The numbers of one worker as they are handed around, and the sum over several.
+"""The metrics of one worker in the form that workers exchange, and the sum over several.
 
-A worker that takes over the place of one that ended goes on from its numbers: a counter of the
-host falls only when the whole service starts anew.
+A worker that takes the slot of one that ended continues its numbers, so a counter of the host
+decreases only when the whole service restarts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ Key: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 class Sample(NamedTuple):
-    """A value read when somebody asked; ``labels`` in the order of the metric's own."""
+    """A value read at a scrape; ``labels`` in the order of the metric's own."""
 
     name: str
     value: float
@@ -57,8 +57,8 @@ class Totals:
 
     @classmethod
     def taken(cls, registry: Registry, samples: Iterable[Sample]) -> "Totals":
-        """Everything that the registry counts now, and the samples. Raises KeyError for one
-        whose metric the registry does not know.
+        """The registry's current values and the samples. Raises KeyError for a sample whose metric
+        the registry does not have.
         """
         totals = cls()
         for counter in registry.counters:
@@ -122,8 +122,8 @@ def _examples(pairs: list[Any]) -> dict[int, tuple[str, float, float]]:
 def merged(
     described: Mapping[str, Described], living: Mapping[int, Totals], ended: Iterable[Totals]
 ) -> Totals:
-    """What the host shows: ``living`` are by their workers' numbers; those that ended still
-    count, but have no gauges. A gauge of each worker gets its number as a further label.
+    """The host's totals. ``living`` maps workers' numbers to theirs; workers that ended still
+    count, but have no gauges. A gauge per worker gets the number as a further label.
     """
     host = Totals()
     for number, totals in living.items():

@@ -8,7 +8,7 @@ from service.model.bounds import bounded
 
 # Later versions may append fields, version 00 may not (section 3.2.4).
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-# Nine times as long as version 00.
+# A bound for later versions: nine times the length of version 00.
 _MAX_BYTES = 512
 
 
@@ -28,7 +28,7 @@ class TraceContext(NamedTuple):
 
 @bounded(_MAX_BYTES)
 def continued(traceparent: str) -> TraceContext | None:
-    """A new span in the trace that the field value names; None if it is not valid."""
+    """A new span in the trace of that field value; None if the value is invalid."""
     if len(traceparent) > _MAX_BYTES:
         return None
     match = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
@@ -39,5 +39,5 @@ def continued(traceparent: str) -> TraceContext | None:
         return None
     if not trace_id.strip("0") or not parent_id.strip("0"):
         return None
-    # Of the flags only "sampled" is known to version 00, which is what goes on.
+    # Only "sampled" is passed on, because version 00 defines no other flag.
     return TraceContext(trace_id, secrets.token_hex(8), f"{int(flags, 16) & 1:02x}", parent_id)

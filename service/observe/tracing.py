@@ -1,7 +1,7 @@
-"""Spans of requests that are sampled; all others make no object for it.
+"""Spans of sampled requests; other requests create no object for tracing.
 
-Whoever does something worth a span asks for ``current()``, which is None nearly always. What a
-span is made of is another's business (observe/otlp.py): here is only who gets one.
+Code that wants a span calls ``current()``, which is nearly always None. This module decides which
+requests are sampled; observe/otlp.py implements the spans.
 """
 
 import contextvars
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-from service.observe.lots import passed_over
+from service.observe.sampling import skips_before_next
 from service.observe.trace_context import TraceContext
 
 Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 
 class Span(Protocol):
-    """One that is being recorded. ``trace`` names it to others (``traceparent``)."""
+    """A span being recorded. ``trace`` identifies it to other services (``traceparent``)."""
 
     @property
     def trace(self) -> TraceContext: ...
@@ -39,8 +39,8 @@ leave = _current.reset
 class Traces:
     """Which requests of a worker are sampled.
 
-    ``share`` of those that say nothing are, and all whose caller says so; of both together
-    ``per_s`` a second at most, since anybody can say so.
+    ``share`` of those without traceparent are, and all whose traceparent says "sampled"; together
+    at most ``per_s`` a second, because any client can send one.
     """
 
     def __init__(
@@ -56,22 +56,22 @@ class Traces:
         self._per_s = per_s
         self._clock = clock
         self._rng = rng or random.SystemRandom()
-        self._passing = passed_over(share, self._rng)
+        self._skips = skips_before_next(share, self._rng)
         self._left, self._at = float(per_s), clock()
 
-    def draws(self) -> bool:
-        """Whether a request that says nothing is sampled."""
-        if self._passing:
-            self._passing -= 1
+    def samples_new(self) -> bool:
+        """Whether a request without traceparent is sampled; call it once for each."""
+        if self._skips:
+            self._skips -= 1
             return False
-        self._passing = passed_over(self._share, self._rng)
-        return self._may()
+        self._skips = skips_before_next(self._share, self._rng)
+        return self._within_rate()
 
-    def follows(self, trace: TraceContext) -> bool:
-        """Whether one with a traceparent is: never where its caller says that it is not."""
-        return trace.flags == "01" and self._may()
+    def samples_caller(self, trace: TraceContext) -> bool:
+        """Whether a request with this traceparent is sampled; never where its flag is unset."""
+        return trace.flags == "01" and self._within_rate()
 
-    def _may(self) -> bool:
+    def _within_rate(self) -> bool:
         now = self._clock()
         self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
         self._at = now
@@ -81,12 +81,12 @@ class Traces:
         return True
 
 
-# The worker's; None where traces are off.
+# This worker's; None where traces are off.
 _traces: list[Traces | None] = [None]
 
 
 def use(traces: Traces | None) -> None:
-    """Sample by these from now on; None: not at all."""
+    """Set how requests are sampled from now on; None: not at all."""
     _traces[0] = traces
 
 
@@ -117,12 +117,12 @@ class Work:
 
 
 class Root(Work):
-    """``Work`` that no request asked for, sampled as a request that says nothing is."""
+    """``Work`` outside of any request, sampled like a request without traceparent."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
         sampling = traces()
-        if sampling is not None and sampling.draws():
+        if sampling is not None and sampling.samples_new():
             self._span = sampling.begin(self._name, None, self._attributes)
             self._token = enter(self._span)

@@ -1,4 +1,4 @@
-"""How many connections the service's port has: Granian does not tell its workers."""
+"""Counts the connections of the service's port, because Granian does not report them."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ _ESTABLISHED = "01"
 
 
 class OpenConnections:
-    """Counts until it is closed, in a thread, since the kernel's table may be long.
+    """Counts until it is closed, in a thread, because the kernel's table may be long.
 
     ``number`` is None in a worker that does not count.
     """
@@ -36,7 +36,7 @@ class OpenConnections:
 
 
 def count_connections(port: int) -> int:
-    """Established connections whose end on this side is the port."""
+    """The number of established connections with this local port."""
     suffix, found = f":{port:04X}", 0
     for table in _TABLES:
         if not table.exists():

@@ -1,6 +1,6 @@
-"""Tells every worker that the service is about to stop: one byte in memory they all map.
+"""Signals every worker that the service is about to stop: one byte of shared memory.
 
-A worker looks at it for each answer, so looking must cost no system call.
+A worker reads it for each answer, so reading must cost no system call.
 """
 
 import mmap
@@ -13,18 +13,18 @@ ENV_NAME = "HOTSHELF_DRAIN_FILE"
 class DrainFlag:
     """Whether the service drains; set once by the parent process, read by its workers.
 
-    The memory has no file of its own that a killed parent could leave behind: workers find it
-    among the parent's open files under /proc, named in their environment.
+    The memory is anonymous, so a killed parent leaves no file behind: the workers' environment
+    names the parent's descriptor under /proc.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """``descriptor`` is the shared memory's, ours to close."""
+        """``descriptor`` is the shared memory's; this object closes it."""
         self._descriptor = descriptor
         self._byte = mmap.mmap(descriptor, 1)
 
     @classmethod
     def create(cls) -> "DrainFlag":
-        """A cleared flag, whose ``path`` holds as long as this process has it open."""
+        """A cleared flag; its ``path`` is valid as long as this process keeps it open."""
         descriptor = os.memfd_create("hotshelf-drain")
         os.truncate(descriptor, 1)
         return cls(descriptor)
@@ -35,7 +35,7 @@ class DrainFlag:
 
     @classmethod
     def inherited(cls, env: Mapping[str, str]) -> "DrainFlag":
-        """The flag that the parent process named in the environment, else one never set."""
+        """The flag that the parent named in the environment, else a new one that is never set."""
         if ENV_NAME not in env:
             return cls.create()
         return cls(os.open(env[ENV_NAME], os.O_RDWR))

@@ -1,4 +1,4 @@
-"""Keeps the host's last minutes on the board, so that every worker can show them."""
+"""Keeps the host's last minutes on the worker board, so that every worker can show them."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from service.process.worker_board import WorkerBoard
 
 
 class HostHistory:
-    """Worker 0 writes it once started, all read it; belongs to the event loop."""
+    """Written by worker 0 once started, read by all; belongs to the event loop."""
 
     def __init__(self, board: WorkerBoard, numbers: HostNumbers) -> None:
         self._board = board
@@ -20,7 +20,7 @@ class HostHistory:
         self._writing: asyncio.Task[None] | None = None
 
     def points(self) -> list[Point]:
-        """The oldest first; those of a worker 0 that has ended are still there."""
+        """The points, oldest first; those of a former worker 0 are included."""
         text = self._board.shared()
         return [] if text is None else [Point(*values) for values in orjson.loads(text)]
 

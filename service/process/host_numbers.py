@@ -1,4 +1,4 @@
-"""One worker's numbers on the board, and with those of the others what the host shows."""
+"""Publishes one worker's metrics on the worker board, and sums those of all workers."""
 
 import asyncio
 import itertools
@@ -14,16 +14,16 @@ _KEYS_EVERY = 5
 
 
 class HostNumbers:
-    """Belongs to a worker's event loop, and so does the place on the board that it has taken.
+    """The metrics of a worker and its host; belongs to the worker's event loop.
 
-    ``left`` is what was found there, ``samples`` reads what the registry does not count, and
-    ``busiest`` the limiter's keys, which is dear and so is asked for less often.
+    ``previous`` is what the last worker in its slot wrote, ``samples`` reads what the registry does
+    not count, and ``busiest`` the limiter's keys; it is expensive, so it is called less often.
     """
 
     def __init__(
         self,
         board: WorkerBoard,
-        left: bytes | None,
+        previous: bytes | None,
         registry: Registry,
         samples: Callable[[], Iterable[Sample]],
         busiest: Callable[[], dict[str, list[float]]] = dict,
@@ -31,7 +31,7 @@ class HostNumbers:
         self._board = board
         self._registry = registry
         self._samples = samples
-        self._before = Totals() if left is None else Totals.decoded(left)
+        self._before = Totals() if previous is None else Totals.decoded(previous)
         self._busiest = busiest
         self._keys: dict[str, list[float]] = {}
         self._writer: asyncio.Task[None] | None = None
@@ -41,7 +41,7 @@ class HostNumbers:
         self._writer = asyncio.create_task(self._write())
 
     async def close(self) -> None:
-        """Write a last time: whoever takes the place goes on from there."""
+        """Write a last time, because the next worker in the slot continues from it."""
         if self._writer is not None:
             self._writer.cancel()
             with suppress(asyncio.CancelledError):
@@ -49,16 +49,16 @@ class HostNumbers:
             self._publish()
 
     def read(self) -> Totals:
-        """All workers' numbers: this one's of this moment, the others' a second old at most.
+        """All workers' metrics: this one's current ones, the others' at most a second old.
 
-        What is shown here is what others show from now on: counters never seem to go back.
+        It publishes its own first, so that no other worker shows a lower counter afterwards.
         """
         living, ended = {self._board.number: self._publish()}, []
-        for number, notice in self._board.notices().items():
+        for number, snapshot in self._board.snapshots().items():
             if number == self._board.number:
                 continue
-            totals = Totals.decoded(notice.text)
-            if notice.alive:
+            totals = Totals.decoded(snapshot.text)
+            if snapshot.alive:
                 living[number] = totals
             else:
                 ended.append(totals)

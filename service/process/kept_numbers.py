@@ -1,4 +1,4 @@
-"""Numbers that all workers share and that outlive each of them, in memory of the parent's."""
+"""Numbers in the parent's memory that all workers share and that outlive each of them."""
 
 import mmap
 import os
@@ -9,10 +9,10 @@ _COUNT, _BYTES = 1024, 8
 
 
 class KeptNumbers:
-    """``values`` are unsigned and 0 at first. Workers find them as they do the DrainFlag."""
+    """``values`` are unsigned, initially 0. Workers find them in the same way as the DrainFlag."""
 
     def __init__(self, descriptor: int) -> None:
-        """``descriptor`` is the shared memory's, ours to close."""
+        """``descriptor`` is the shared memory's; this object closes it."""
         self._descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _COUNT * _BYTES)
         self.values = memoryview(self._memory).cast("Q")
@@ -29,7 +29,7 @@ class KeptNumbers:
 
     @classmethod
     def inherited(cls, env: Mapping[str, str]) -> "KeptNumbers":
-        """Those that the parent process named in the environment, else some of our own."""
+        """Those that the parent named in the environment, else new ones of this process."""
         if ENV_NAME not in env:
             return cls.create()
         return cls(os.open(env[ENV_NAME], os.O_RDWR))

@@ -1,4 +1,4 @@
-"""How processes end together: no orphans, even of a parent that was killed (Linux)."""
+"""Ends a process with its parent, so that even a killed parent leaves no orphans (Linux)."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int, how: signal.Signals) -> None:
-    """Have the kernel send ``how`` to this process when its ``parent`` (a pid) ends.
+    """Make the kernel send ``how`` to this process when its ``parent`` (a pid) ends.
 
     Lasts until the next exec of a set-uid program and is not inherited by children. The
     kernel watches the *thread* that started this process, so parents start us from their
@@ -19,6 +19,6 @@ def die_with_parent(parent: int, how: signal.Signals) -> None:
     if libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    # It may have ended before the kernel was asked.
+    # Because the parent may have ended before the prctl.
     if os.getppid() != parent:
         raise SystemExit(1)

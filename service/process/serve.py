@@ -1,8 +1,8 @@
-"""``hotshelf serve``: the parent of Granian, which drains, restarts and counts what was cut.
+"""``hotshelf serve``: the parent of Granian, which drains, stops and restarts it.
 
-Granian alone closes its listener the moment SIGTERM arrives, and ends for good when a worker
-dies twice within seconds. This process stays in between: it tells the workers to drain before
-it passes SIGTERM on, and starts Granian again when that ends by itself.
+Granian alone closes its listener the moment SIGTERM arrives, and ends for good when a worker dies
+twice within seconds. This process sets the drain flag before it passes SIGTERM on, and restarts
+Granian when that ends by itself.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from service.process.worker_board import WorkerBoard
 
 logger = logging.getLogger(__name__)
 
-# Endings in a row, each within _QUICK_S of the start, after which restarting is given up.
+# After so many ends in a row, each within _QUICK_S of the start, it is not restarted.
 _MAX_QUICK_ENDINGS = 5
 _QUICK_S = 30.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 _POLL_S = 0.05
-# `-P`: neither the working directory nor a module in it may stand in for ours.
+# `-P`, because a module in the working directory must not shadow ours.
 _GRANIAN = [
     sys.executable,
     "-P",
@@ -48,7 +48,7 @@ _GRANIAN = [
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where and how to serve. ``port`` 0 is not supported: workers would each get their own.
+    """Where and how to serve. ``port`` 0 is not supported, because each worker would get its own.
 
     ``drain_s`` is how long answers carry ``Connection: close`` before the listener closes,
     ``grace_s`` how long running requests may take after that. ``app_target`` is
@@ -66,17 +66,24 @@ class ServeOptions:
     log_format: str = ""
 
 
+class AddressUnusable(OSError):
+    """The address cannot be used; the message says why."""
+
+
 def serve(options: ServeOptions, on_listening: Callable[[], None] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; a second one ends the waiting and kills what still runs.
+    """Serve until SIGTERM or SIGINT; a second signal ends the wait and kills running requests.
 
     Returns the exit status: 0, or 1 when a request had to be cut or Granian kept ending by
     itself. ``on_listening`` is called once connections are accepted. To be called from the
-    main thread; the workers get this process's environment. Raises OSError if the address
-    cannot be used.
+    main thread; the workers get this process's environment. Raises AddressUnusable.
     """
-    # Granian shares a port with whoever else has it; find that out before it does.
+    # Bound here first, because Granian (SO_REUSEPORT) would share the port with another process.
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    socket.create_server((options.host, options.port), family=family).close()
+    try:
+        socket.create_server((options.host, options.port), family=family).close()
+    except OSError as error:
+        where = f"{options.host} port {options.port}"
+        raise AddressUnusable(f"cannot listen on {where}: {error.strerror or error}") from None
     with (
         contextlib.closing(DrainFlag.create()) as flag,
         contextlib.closing(WorkerBoard.create()) as board,
@@ -110,7 +117,7 @@ class _Parent:
     ) -> None:
         self._options = options
         self._flag = flag
-        # What tells workers where the memory is that they share.
+        # The environment variables that name the workers' shared memory.
         self._shared = shared
         self._signals = signals
         self._on_listening = on_listening
@@ -140,7 +147,7 @@ class _Parent:
                 return 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A session of its own keeps the terminal's Ctrl-C for us to turn into a drain."""
+        """In a session of its own, so that the terminal's Ctrl-C reaches only this process."""
         arguments = json.dumps(dataclasses.asdict(self._options))
         return subprocess.Popen(
             [*_GRANIAN, arguments, str(os.getpid())],
@@ -150,7 +157,7 @@ class _Parent:
         )
 
     def _announce(self, child: subprocess.Popen[bytes]) -> _Event:
-        """Calls ``on_listening``, once in a run; TIMEOUT if nothing else happened."""
+        """Call ``on_listening`` once per run; TIMEOUT if nothing else happened."""
         while self._on_listening is not None:
             event = self._wait(child, _POLL_S)
             if event is not _Event.TIMEOUT:
@@ -169,8 +176,8 @@ class _Parent:
         child.terminate()
         event = self._wait(child, self._options.grace_s)
         if event is not _Event.ENDED:
-            logger.warning("requests still run and are cut")
-        # -SIGTERM: Granian had not come as far as minding signals, so nothing ran yet.
+            logger.warning("requests still run and are cut off")
+        # -SIGTERM: Granian had not installed its handlers, so no request was running.
         harmless = _reap(child) in (0, -signal.SIGTERM)
         return 0 if event is _Event.ENDED and harmless else 1
 
@@ -190,7 +197,7 @@ class _Parent:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """SIGTERM and SIGINT as bytes to read, so that none is lost between two waits."""
+    """SIGTERM and SIGINT as bytes on a socket, so that none is lost between two waits."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     previous_fd = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
@@ -206,9 +213,9 @@ def _signals() -> Iterator[socket.socket]:
 
 
 def _reap(child: subprocess.Popen[bytes]) -> int:
-    """Ends whatever is left of Granian's session, then its exit status as Popen gives it.
+    """Kill the rest of Granian's session; returns its exit status as Popen gives it.
 
-    The group is addressed while its leader is not waited for, so its number cannot be another's.
+    The group is killed before its leader is waited for, because its id could be reused afterwards.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
@@ -234,13 +241,13 @@ def run_granian() -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=4096,
-        # Counts open connections, idle ones too: a low one lets them starve health checks.
+        # It counts idle connections too, so with a low value they would starve health checks.
         backpressure=16384,
         http1_settings=HTTP1Settings(
             header_read_timeout=int(options.idle_timeout_s * 1000), max_buffer_size=65536
         ),
         respawn_failed_workers=True,
-        # Longer than our own patience: only then do we know that something was cut.
+        # Longer than our grace time, because otherwise Granian would cut requests off unnoticed.
         workers_kill_timeout=int(options.grace_s) + 5,
         log_level=LogLevels(options.log_level),
         log_dictconfig=granian_config(options.log_format),
@@ -249,10 +256,10 @@ def run_granian() -> None:
 
 
 def _load(target: str) -> Any:
-    """What ``module:attribute`` names, without Granian's own search of the working directory.
+    """The object ``module:attribute``, without Granian's own search of the working directory.
 
-    Granian calls it first thing in each worker. From then until the event loop runs for good
-    a signal would be lost; ``Application.__rsgi_init__`` lets them through again.
+    Granian calls it first in each worker. Signals would be lost from then until the event loop
+    runs, so they are blocked; ``Application.__rsgi_init__`` unblocks them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     module, _, attribute = target.partition(":")

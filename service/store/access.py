@@ -1,7 +1,7 @@
 """API keys, OAuth clients and signing keys: the control tables on the first shard.
 
-Secrets come in and go out as hashes only, signing keys apart. Every method raises
-ShardUnavailable, DatabaseTimeout or Overloaded; reads ask a replica while there is no primary.
+All secrets except signing keys are hashes here. Every method raises ShardUnavailable,
+DatabaseTimeout or Overloaded; reads use a replica while there is no primary.
 """
 
 import json
@@ -24,7 +24,8 @@ _SIGNING_COLUMNS = "jwk, created_at, signs_from, verifies_until, signs_from <= n
 
 _FIND_API_KEY = f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE secret_hash = %s AND revoked_at IS NULL"
 _FIND_CLIENT = f"SELECT {_CLIENT_COLUMNS} FROM oauth_clients WHERE id = %s AND revoked_at IS NULL"
-# A token from /oauth2/token lives a day at most (auth.token_ttl_s), and a leeway.
+# Two days, because a token from /oauth2/token is valid for at most one (auth.token_ttl_s) and a
+# leeway.
 _REVOKED_CLIENTS = "SELECT id FROM oauth_clients WHERE revoked_at > now() - interval '2 days'"
 _SIGNING_KEYS = f"""
     SELECT {_SIGNING_COLUMNS} FROM signing_keys
@@ -44,7 +45,7 @@ _NEXT_SIGNING_KEY = """
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """``scope`` is blank-separated; ``quota`` and ``window_s`` None mean the default rate."""
+    """``scope`` is space-separated; ``quota`` and ``window_s`` None mean the default rate."""
 
     id: str
     owner_id: str
@@ -57,7 +58,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """``secret_hash`` is the secret's SHA-256; ``scope`` the most that it may ask for."""
+    """``secret_hash`` is the secret's SHA-256; ``scope`` is the maximum that it may request."""
 
     id: str
     secret_hash: bytes
@@ -69,7 +70,7 @@ class OAuthClient:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """``jwk`` is private. ``signs`` is by the database's clock when it was read."""
+    """``jwk`` is private. ``signs`` was evaluated on the database's clock at the read."""
 
     jwk: dict[str, str]
     created_at: datetime
@@ -79,7 +80,7 @@ class SigningKey:
 
 
 class AccessRecords:
-    """The control tables, by the shard that holds them."""
+    """The control tables on their shard."""
 
     def __init__(self, first_shard: Shard) -> None:
         self._shard = first_shard
@@ -109,7 +110,7 @@ class AccessRecords:
         )
 
     async def revoke_api_key(self, key_id: str) -> bool:
-        """False if there is no such key; a second time changes nothing."""
+        """Revoke a key; False if there is none. Repeating it has no effect."""
         return await self._change(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (key_id,)
         )
@@ -132,30 +133,30 @@ class AccessRecords:
         )
 
     async def revoke_client(self, client_id: str) -> bool:
-        """False if there is no such client; a second time changes nothing."""
+        """Revoke a client; False if there is none. Repeating it has no effect."""
         return await self._change(
             "UPDATE oauth_clients SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s",
             (client_id,),
         )
 
     async def revoked_clients(self) -> frozenset[str]:
-        """Ids of the clients whose last token may not have run out by itself."""
+        """Ids of revoked clients whose last token may not have expired yet."""
         rows = await self._read(_REVOKED_CLIENTS)
         return frozenset(row[0] for row in rows)
 
     async def signing_keys(self) -> list[SigningKey]:
-        """Every key that still verifies, the one to sign with first among those that do."""
+        """Every key that still verifies; the first one with ``signs`` is the one to sign with."""
         rows = await self._read(_SIGNING_KEYS)
         return [SigningKey(json.loads(row[0]), *row[1:]) for row in rows]
 
     async def add_first_signing_key(self, jwk: dict[str, str]) -> None:
-        """Keep it unless there is a current key: of workers that start together one wins."""
+        """Store it unless there is a current key: of several starting workers one wins."""
         await self._change(_FIRST_SIGNING_KEY, (jwk["kid"], json.dumps(jwk)))
 
     async def rotate_signing_key(
         self, jwk: dict[str, str], signs_in_s: int, old_verify_s: int
     ) -> None:
-        """Make this the current key from ``signs_in_s`` on; the others verify that much longer."""
+        """Make this the current key after ``signs_in_s``; old ones verify for ``old_verify_s``."""
         async with self._shard.primary() as connection, connection.transaction():
             await connection.execute("DELETE FROM signing_keys WHERE verifies_until <= now()")
             await connection.execute(_RETIRE_SIGNING_KEYS, (old_verify_s,))

@@ -1,7 +1,7 @@
-"""Columns of values as PostgreSQL's binary arrays (array_send), made in one go.
+"""Encodes columns of values as PostgreSQL's binary arrays (array_send).
 
-psycopg looks at every element of a list several times to find out what it is; here the caller
-says so. Statements have to cast such a parameter, since no type is sent with it.
+psycopg inspects every element of a list several times to find its type; here the caller gives it.
+Statements have to cast such a parameter, because it is sent without a type.
 """
 
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ from psycopg.pq import Format
 _BOOL, _BYTEA, _INT2, _INT4, _INT8, _TEXT, _UUID = (
     types[name].oid for name in ("bool", "bytea", "int2", "int4", "int8", "text", "uuid")
 )
-# Dimensions, whether there are nulls, the elements' type; length and lower bound of the first.
+# Number of dimensions, null flag, element type; length and lower bound of the first dimension.
 _HEAD = Struct("!iiIii")
 
 
 class Array(bytes):
-    """An array as it is sent."""
+    """An array in its wire format."""
 
     __slots__ = ()
 
 
 class ArrayDumper(Dumper):
-    """To be registered for Array."""
+    """psycopg's dumper for Array."""
 
     format = Format.BINARY
 

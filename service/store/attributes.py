@@ -1,4 +1,4 @@
-"""SQL for what is looked up in an item's data, the same in the indexes and in the lists."""
+"""SQL expressions for attributes of an item's data, the same in indexes and lists."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,9 +10,9 @@ from service.model.query import VALUE_MAX_BYTES, Path
 
 @lru_cache(maxsize=1024)
 def indexed(path: Path) -> sql.Composable:
-    """The value of a declared attribute, its names written out so that the index is found.
+    """The value of a declared attribute, with literal names, so that the planner finds the index.
 
-    For statements with parameters, in which the driver reads two percent signs as one.
+    For statements with parameters, in which the driver unescapes ``%%``.
     """
     text = declared(tuple(name.replace("%", "%%") for name in path)).as_string(None)
     return sql.SQL(text)
@@ -26,8 +26,8 @@ def declared(path: Path) -> sql.Composed:
 def value_at(names: Sequence[sql.Composable]) -> sql.Composed:
     """The jsonb under these names (expressions of type text); NULL where it is absent.
 
-    A value that is too long for an index counts as absent, with or without an index: so what a
-    list holds does not depend on what is declared. ``->`` by text never looks into an array.
+    A value that is too long for an index counts as absent there. ``->`` with text never indexes an
+    array.
     """
     value = sql.SQL("(data -> {})").format(sql.SQL(" -> ").join(names))
     return sql.SQL("(CASE WHEN octet_length({0}::text) <= {1} THEN {0} END)").format(

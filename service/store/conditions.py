@@ -1,6 +1,6 @@
 """Filters as SQL: every name and value of a request is a parameter.
 
-A filter means less than the PostgreSQL operator that an index supports: containment (``@>``) is
+A filter is narrower than the PostgreSQL operator that an index supports: containment (``@>``) is
 narrowed to equality, and comparisons of jsonb, which order all types, to values of one type.
 """
 
@@ -9,12 +9,20 @@ from typing import Any
 import orjson
 from psycopg import sql
 
-from service.model.query import CREATED_AT, FIELDS, VALUE_MAX_BYTES, Condition, Path, Value
-from service.store.attributes import indexed, value_at
+from service.model.query import (
+    CREATED_AT,
+    FIELDS,
+    RESIDUAL,
+    Condition,
+    Path,
+    Value,
+    may_be_too_long,
+)
+from service.store.attributes import indexed
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
-# Below every number that can be stored, and above every text.
+# A lower bound of all numbers that can be stored, above every text.
 _BELOW_NUMBERS = "-1e1001"
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -33,36 +41,38 @@ class Parameters:
 
 
 def condition(one: Condition, declared: frozenset[Path], parameters: Parameters) -> sql.Composed:
-    """The SQL expression that is true for the items which meet the condition."""
+    """The SQL expression that is true for the items that match the condition."""
     if one.path in FIELDS:
         return _on_field(one, parameters)
-    if one.path in declared:
-        return _on_value(one, indexed(one.path), parameters)
-    if one.operator == "eq":
+    is_declared = one.path in declared
+    if one.operator == "eq" and (not is_declared or may_be_too_long(one.values[0])):
         return _by_containment(one, parameters)
-    return _on_value(one, _looked_up(one.path, parameters), parameters)
+    # No index answers a residual filter, so none has to hold its value, however long it is.
+    by_index = is_declared and one.operator not in RESIDUAL
+    by = indexed(one.path) if by_index else _looked_up(one.path, parameters)
+    return _on_value(one, by, parameters)
 
 
 def _looked_up(path: Path, parameters: Parameters) -> sql.Composed:
-    return value_at([parameters.add(name, "text") for name in path])
+    names = (parameters.add(name, "text") for name in path)
+    return sql.SQL("(data -> {})").format(sql.SQL(" -> ").join(names))
 
 
 def _by_containment(one: Condition, parameters: Parameters) -> sql.Composed:
-    """By the GIN index, which finds what contains the value: an equal scalar, for a scalar."""
+    """By the GIN index, which finds what contains the value: an equal scalar, for a scalar.
+
+    It holds hashes, so that values may have any length.
+    """
     (value,) = one.values
     document = str(value)
     for name in reversed(one.path):
         document = f"{{{orjson.dumps(name).decode()}: {document}}}"
     contains = sql.SQL("data @> {}").format(parameters.add(document, "jsonb"))
-    names = sql.SQL(" -> ").join(parameters.add(name, "text") for name in one.path)
-    if _is(value, "[{"):
-        same = sql.SQL("{} = {}").format(
-            _looked_up(one.path, parameters), parameters.add(value, "jsonb")
-        )
-    else:
-        same = sql.SQL("octet_length((data -> {})::text) <= {}").format(
-            names, sql.SQL(str(VALUE_MAX_BYTES))
-        )
+    if not _is(value, "[{"):
+        return contains
+    same = sql.SQL("{} = {}").format(
+        _looked_up(one.path, parameters), parameters.add(value, "jsonb")
+    )
     return sql.SQL("({} AND {})").format(contains, same)
 
 
@@ -109,7 +119,7 @@ def _equalities(
 ) -> sql.Composed:
     if one.operator in ("in", "nin"):
         listed = list(one.values)
-        # An array of jsonb has no driver type of its own: it travels as text.
+        # Sent as text, because the driver has no type for an array of jsonb.
         values = parameters.add(listed, f"text[]::{kind}[]" if kind == "jsonb" else f"{kind}[]")
         shape = "{} = ANY({})" if one.operator == "in" else "({0} IS NOT NULL AND {0} <> ALL({1}))"
         return sql.SQL(shape).format(by, values)
@@ -123,7 +133,7 @@ def _equalities(
 
 
 def _contains(value: str, by: sql.Composable, parameters: Parameters) -> sql.Composed:
-    """A part of a text, or an element of an array."""
+    """A substring of a text, or an element of an array."""
     element = parameters.add(f"[{value}]", "jsonb")
     found = sql.SQL("jsonb_typeof({0}) = 'array' AND {0} @> {1}").format(by, element)
     if _is(value, '"'):
@@ -138,7 +148,7 @@ def _range(operator: str, value: str, by: sql.Composable, parameters: Parameters
     upwards = operator in ("gt", "gte")
     comparison = _COMPARISONS[operator]
     if _is(value, "n"):
-        # There is only one null, so none is less or greater.
+        # Because there is only one null, none is less or greater.
         shape = "{} = {}" if comparison.endswith("=") else "false"
         return sql.SQL(shape).format(by, parameters.add(value, "jsonb"))
     if _is(value, '"'):
@@ -165,15 +175,15 @@ def _between(
 
 
 def _following(prefix: str) -> str | None:
-    """The least text that is greater than all with this prefix; None where there is none."""
+    """The smallest text greater than all texts with this prefix; None if there is none."""
     kept = prefix.rstrip(_LAST_CHARACTER)
     if not kept:
         return None
     last = ord(kept[-1]) + 1
-    # U+D800 to U+DFFF are no characters: they are halves of surrogate pairs.
+    # Skipped, because U+D800 to U+DFFF are surrogates, not characters.
     return kept[:-1] + chr(0xE000 if last == 0xD800 else last)
 
 
 def _is(value: Value, first: str) -> bool:
-    """Whether a JSON text begins with one of these characters, which tell its type."""
+    """Whether a JSON text begins with one of these characters, which determine its type."""
     return str(value)[0] in first

@@ -1,7 +1,7 @@
-"""One connection to a PostgreSQL server: its deadlines, and what its failures mean.
+"""One connection to a PostgreSQL server: deadlines, and translation of its errors.
 
-Connections are autocommit (a read is one round trip; transactions are asked for), give jsonb
-back as its UTF-8 text, and carry statement, lock and idle-in-transaction timeouts.
+Connections are autocommit (a read is one round trip; transactions are explicit), return jsonb as
+its UTF-8 text, and have statement, lock and idle-in-transaction timeouts.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from service.store.arrays import Array, ArrayDumper
 
 Row: TypeAlias = tuple[Any, ...]
 
-# How often psycopg looks whether it was interrupted while it waits.
+# How often psycopg checks for an interrupt while it waits.
 WAIT_INTERVAL_S = 0.1
 
-# Of what a server still says to who has left.
+# Size of reads from a server that still sends to an abandoned connection.
 _READ_BYTES = 1 << 16
 
-# What of a server says that another may be the primary now, or that this connection cannot go
-# on. None of these statements was executed.
+# SQLSTATEs that mean that another server may be the primary now, or that this connection is
+# unusable. The statement was not executed.
 _ELSEWHERE = {
     "0A000",  # feature_not_supported: a cached plan whose result type a migration changed
     "25006",  # read_only_sql_transaction: a primary that became a replica
@@ -45,8 +45,8 @@ _ELSEWHERE = {
 }
 
 
-# With it off a commit that was acknowledged is not yet in the flushed log, which is what proves a
-# replica fresh. Set always, because a session's own value outlasts a reload of the server's.
+# With it off an acknowledged commit may not be in the flushed WAL, by which replicas are proved
+# fresh. Always set, because a session's own value survives a reload of the server's.
 KEEP_COMMITS_SYNCHRONOUS = """
     SELECT was, set_config('synchronous_commit',
                            CASE was WHEN 'off' THEN 'on' ELSE was END, false)
@@ -56,11 +56,11 @@ KEEP_COMMITS_SYNCHRONOUS = """
 class Connection(AsyncConnection[Row]):
     """A connection that knows whether its last COMMIT waited for the synchronous replicas.
 
-    ``unconfirmed`` is set when the server warns that the wait was cut short (SQLSTATE 01000);
-    who commits sets it back. ``prepared`` are the statements that
-    ``round_trip`` prepared; ``shard`` is its number, for metrics.
-    ``left`` is set when a statement was cancelled while it was ``lent`` by the pool: nothing more
-    is said to its server process, and its place in the pool stays taken until that ends.
+    ``unconfirmed`` is set when the server warns that the wait was cancelled (SQLSTATE 01000); the
+    committing code resets it. ``prepared`` are the statements that ``round_trip`` prepared;
+    ``shard`` is its number, for metrics. ``left`` is set when a statement was cancelled while the
+    pool had ``lent`` the connection: nothing more is sent to its server process, and it counts
+    against the pool until that ends.
     """
 
     unconfirmed = False
@@ -85,13 +85,13 @@ class Connection(AsyncConnection[Row]):
     async def wait(
         self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_S, timeout: float | None = None
     ) -> RV:
-        """As psycopg's, but cancelling a statement costs its connection.
+        """As psycopg's, but cancelling a statement abandons its connection.
 
-        psycopg would ask the server to cancel, with libpq before 17 from a thread that keeps
-        the interpreter's lock until the server answers: a stopped one would stop this worker.
-        Half of the connection is closed: a server process that runs a statement finds that within
-        client_connection_check_interval and ends, but one whose COMMIT waits for a synchronous
-        standby does not look.
+        Because psycopg sends a cancel request, with libpq before 17 from a thread that holds the
+        GIL until the server answers, so a frozen server would stop this worker. Instead the socket
+        is shut down for writing: a server process that runs a statement detects that within
+        client_connection_check_interval and ends, but not one whose COMMIT waits for a synchronous
+        standby.
         """
         try:
             return await waiting.wait_async(
@@ -107,10 +107,10 @@ class Connection(AsyncConnection[Row]):
             raise
 
     async def close(self) -> None:
-        """As psycopg's, after the event loop has stopped watching the socket.
+        """As psycopg's, but first remove the socket from the event loop.
 
-        Another task may still wait for it, if only to find itself cancelled, and libuv aborts the
-        whole process when a socket is closed that it has just been told to watch.
+        Another task may still wait for it, even if cancelled, and libuv aborts the process when a
+        socket is closed that was just registered.
         """
         if not self.closed:
             loop, fd = asyncio.get_running_loop(), self.fileno()
@@ -119,7 +119,7 @@ class Connection(AsyncConnection[Row]):
         await super().close()
 
     async def ended(self) -> None:
-        """Return when the server process has ended, after it was ``left``."""
+        """Wait until the server process has ended, after the connection was ``left``."""
         fd, readable = self.fileno(), asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(fd, readable.set)
@@ -137,7 +137,7 @@ class Connection(AsyncConnection[Row]):
 
     @property
     def idle(self) -> bool:
-        """Outside of any transaction, nothing sent that was not answered."""
+        """Whether it is outside of any transaction with no unanswered command."""
         return (
             self.pgconn.transaction_status == TransactionStatus.IDLE
             and self.pgconn.pipeline_status == PipelineStatus.OFF
@@ -145,17 +145,17 @@ class Connection(AsyncConnection[Row]):
 
 
 def conninfo(url: str, settings: Database) -> str:
-    """The node's URL with the timeouts every one of our connections carries."""
+    """The node's URL with the timeouts and options of all our connections."""
     timeout_ms = round(settings.timeout_s * 1000)
     options = (
         f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
         " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC"
         " -c client_connection_check_interval=500"
-        # Each statement with a snapshot of its own: what proves a replica fresh relies on it.
+        # A new snapshot per statement, because the proof of a replica's freshness relies on it.
         r" -c default_transaction_isolation=read\ committed"
-        # Compiling, or starting helpers, takes longer than our longest good statement.
+        # Because JIT compilation and parallel workers start slower than our longest statement runs.
         " -c jit=off -c max_parallel_workers_per_gather=0"
-        # A plan made while a table was small is kept for minutes: none may read it from end to end.
+        # Because a plan made for a small table is kept for minutes, and must not scan a large one.
         " -c enable_seqscan=off"
     )
     return make_conninfo(
@@ -163,7 +163,7 @@ def conninfo(url: str, settings: Database) -> str:
         client_encoding="UTF8",
         connect_timeout=max(2, round(settings.connect_timeout_s)),
         tcp_user_timeout=timeout_ms,
-        # A server whose machine is gone ends a wait for it, too.
+        # So that a wait for a server whose machine is gone ends too.
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
@@ -177,9 +177,9 @@ def spoils(error: BaseException) -> bool:
 
 
 def our_error(error: psycopg.Error) -> HotshelfError | psycopg.Error:
-    """What a driver's error means here; one that can only be a fault of ours stays as it is.
+    """The translation of a driver's error; one that can only be a bug of ours is returned as is.
 
-    A driver error's text may quote a row, so none of it goes on to the caller.
+    A driver error's text may quote a row, so none of it is passed on to the caller.
     """
     state = error.sqlstate or ""
     if isinstance(error, TooManyRequests):
@@ -189,7 +189,7 @@ def our_error(error: psycopg.Error) -> HotshelfError | psycopg.Error:
     if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
         return DatabaseTimeout("The database took too long.", retry_after_s=1)
     if state.startswith("40"):
-        # Serialization failure and deadlock: the other one won.
+        # Serialization failure and deadlock: the other transaction won.
         return Overloaded("Too many writers want this at once.", retry_after_s=1, run_again=True)
     if state in _ELSEWHERE or is_lost(error):
         lost = "The database connection was lost."
@@ -200,7 +200,7 @@ def our_error(error: psycopg.Error) -> HotshelfError | psycopg.Error:
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection broke, so that what the server did with the last words is unknown."""
+    """Whether the connection broke, so that the effect of the last statement is unknown."""
     state = error.sqlstate or ""
     if isinstance(error, psycopg.OperationalError):
         return not state or state.startswith(("08", "57P"))
@@ -208,5 +208,5 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def _text_as_it_is(text: str | bytes) -> bytes:
-    """Jsonb stays the bytes PostgreSQL wrote: a parser would cost time, a float its digits."""
+    """The bytes of jsonb as sent, because parsing costs time and floats lose digits."""
     return text.encode() if isinstance(text, str) else bytes(text)

@@ -1,6 +1,6 @@
-"""Many items at once: COPY into one shard, over a blocking connection of its own.
+"""Bulk transfer: COPY into one shard, over a blocking connection of its own.
 
-Rows travel in PostgreSQL's binary COPY format: JSON text goes through unescaped, byte for byte.
+Rows are in PostgreSQL's binary COPY format, which transfers JSON text unescaped, byte for byte.
 """
 
 import struct
@@ -19,14 +19,14 @@ from service.store.item_rows import ITEM_COLUMNS
 from service.store.migrate import connect_primary
 from service.store.statements import SHARD_MAP
 
-# Rows whose ids may be taken, numbered from 1 in the order in which they arrive.
+# Rows whose ids may exist, numbered from 1 in order of arrival.
 MAKE_INCOMING = f"""
     CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
     SELECT {ITEM_COLUMNS} FROM items WITH NO DATA;
     ALTER TABLE incoming ADD n bigint GENERATED ALWAYS AS IDENTITY"""
 
 # Store rows whose id is free and return the numbers of the others. A tombstone's id is free, and
-# its version goes on counting, because an entity tag of the deleted item must never be valid again.
+# its version continues, because an entity tag of the deleted item must never be valid again.
 MERGE_INCOMING = f"""
     WITH first AS (SELECT DISTINCT ON (id) * FROM incoming ORDER BY id, n),
     stored AS (
@@ -53,11 +53,11 @@ _TRAILER = b"\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _JSONB_FORMAT = 1
-# How long a cut-off run's last transaction may take to end before we say that it still runs.
+# How long to wait for the last transaction of an interrupted run before we report it as running.
 _LOCK_TIMEOUT_MS = 10_000
 
 
-# Array of ids. Outbox rows for rows that are there, each looked up in its own partition, as in
+# Array of ids. Outbox rows for existing rows, each looked up in its own partition, as in
 # READ_MANY_OWNED.
 ANNOUNCE_NAMED = """
     INSERT INTO cache_outbox (item_id, version, epoch)
@@ -80,7 +80,7 @@ OF_ITEMS: Final = Checked()
 
 
 class CopyFailed(Exception):
-    """What PostgreSQL has against a batch, in one line; the transaction was rolled back."""
+    """PostgreSQL refused a batch; the text is one line. The transaction was rolled back."""
 
 
 class ImportRefused(Exception):
@@ -89,7 +89,7 @@ class ImportRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an import stands in one shard; ``line`` is the last input line dealt with."""
+    """An import's position in one shard; ``line`` is the last processed input line."""
 
     first_id: bytes
     line: int
@@ -99,7 +99,7 @@ class Position:
 def row_head(
     owner_id: bytes, version: int, created_at: datetime, updated_at: datetime, collection: int = 0
 ) -> bytes:
-    """Everything of an encoded row that stands between the id and the data."""
+    """The part of an encoded row between the id and the data."""
     return struct.pack(
         f">i{len(owner_id)}siqiqiqih",
         len(owner_id),
@@ -137,7 +137,7 @@ def copy_rows_into(connection: Connection[Row], table: str, rows: bytes | bytear
 
 
 class ShardWriter:
-    """One import's way into one shard. Not for use by two threads at once."""
+    """Writes an import's rows into one shard. Not thread-safe."""
 
     def __init__(
         self,
@@ -157,10 +157,10 @@ class ShardWriter:
         self._connection.close()
 
     def begin(self, source_hash: str, first_id: bytes) -> Position:
-        """The import's position in this shard, begun now if it is new. Raises ImportRefused.
+        """The import's position in this shard; a new import begins now. Raises ImportRefused.
 
         Locks the import's name until the connection ends, so that no earlier run can commit
-        after this. ``first_id`` counts only if the import is new.
+        afterwards. ``first_id`` is used only if the import is new.
         """
         self._lock()
         with self._connection.transaction():
@@ -176,13 +176,11 @@ class ShardWriter:
             ).fetchone()
         assert row is not None
         if row[0] != source_hash:
-            raise ImportRefused(
-                f"import {self._import_id} was begun with other input or other options"
-            )
+            raise ImportRefused(f"import {self._import_id} was started with other input or options")
         return Position(row[1].bytes, row[2], row[3])
 
     def read_map(self) -> list[int]:
-        """The owning shard of each bucket."""
+        """The shard of each bucket."""
         rows = self._connection.execute(SHARD_MAP).fetchall()
         return [int(shard) for _, shard, _ in rows]
 
@@ -193,7 +191,7 @@ class ShardWriter:
                 "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (self._import_id,)
             )
         except psycopg.errors.LockNotAvailable:
-            raise ImportRefused(f"import {self._import_id} is running already") from None
+            raise ImportRefused(f"import {self._import_id} is already running") from None
         self._connection.execute("SET lock_timeout = 0")
 
     def store(
@@ -206,10 +204,10 @@ class ShardWriter:
     ) -> int:
         """Store encoded rows and move the position to ``line``, in one transaction.
 
-        ``lines`` are the rows' input lines. Those whose id is taken, by an item or by an earlier
-        row, are left out, handed to ``on_duplicates`` before the commit, and counted. ``named``
-        are the ids that the input chose: they get outbox rows, because caches may hold that there
-        is no such item. Raises CopyFailed.
+        ``lines`` are the rows' input lines. Those whose id exists, as an item or in an earlier row,
+        are skipped, passed to ``on_duplicates`` before the commit, and counted. ``named`` are ids
+        that the input names itself; they get outbox rows, because caches may have "not found" for
+        them. Raises CopyFailed.
         """
         try:
             return self._store(rows, lines, named, line, on_duplicates)
@@ -224,7 +222,7 @@ class ShardWriter:
         line: int,
         on_duplicates: Callable[[list[int]], None],
     ) -> int:
-        # Looking for duplicates costs about as much as storing, so it is done only after some.
+        # Only after a duplicate was seen, because checking costs about as much as storing.
         if not self._careful and lines:
             try:
                 with self._connection.transaction():
@@ -252,14 +250,14 @@ class ShardWriter:
             )
 
     def finish(self) -> None:
-        """Note that the whole input is dealt with in every shard."""
+        """Record that every shard has processed the whole input."""
         self._connection.execute(
             "UPDATE import_positions SET finished = true, updated_at = now() WHERE import_id = %s",
             (self._import_id,),
         )
 
     def _merge(self, rows: bytes | bytearray) -> list[int]:
-        """Store rows whose id is free, with outbox rows; the numbers of the others, from 1."""
+        """Store rows whose id is free, with outbox rows; returns the others' numbers, from 1."""
         self._connection.execute(MAKE_INCOMING)
         copy_rows_into(self._connection, "incoming", rows)
         taken = self._connection.execute(MERGE_INCOMING).fetchall()

@@ -29,13 +29,13 @@ class _RawJson(Loader):
 def copy_items(
     connection: Connection[Row], after: bytes | None, collection: int = 0
 ) -> Generator[Item, None, None]:
-    """A collection's items in a shard, in the order of ids; only greater ones than ``after``.
+    """A collection's items in a shard, or those with an id above ``after``, by ascending id.
 
-    One snapshot, streamed: neither side holds more than a few rows. To be closed by the caller.
+    One streamed snapshot: neither side has more than a few rows in memory. The caller closes it.
     """
     connection.adapters.register_loader("uuid", _RawUuid)
     connection.adapters.register_loader("jsonb", _RawJson)
-    # Merging the partitions' primary keys needs no space; a sort would fill temporary files.
+    # Merges the partitions' primary keys, because a sort would fill temporary files.
     connection.execute("SET enable_sort = off")
     beyond = sql.SQL("AND id > {}").format(UUID(bytes=after)) if after else sql.SQL("")
     query = sql.SQL(

@@ -1,4 +1,4 @@
-"""What rows take on a shard's disk, and how much room the nodes' disks have."""
+"""The space that rows need on a shard's disk, and the free space of the nodes' disks."""
 
 import os
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The disk below one node. ``device`` tells disks of this machine apart, ``free_bytes`` is
-    what an ordinary user may still fill, ``wal_bytes`` what the node keeps for its log.
+    """The disk of a node. ``device`` identifies a disk of this machine, ``free_bytes`` is what an
+    ordinary user may still use, ``wal_bytes`` what the node keeps as WAL.
     """
 
     device: int
@@ -28,9 +28,9 @@ class Disk:
 
 
 def measure_row_bytes(connection: Connection[Row], rows: bytes | bytearray, count: int) -> float:
-    """Bytes on disk per row, indexes included, found by storing ``count`` encoded rows for a try.
+    """Bytes on disk per row, with indexes, measured by storing ``count`` encoded sample rows.
 
-    They go into a temporary table made like a partition of items; nothing of it stays.
+    They are stored in a temporary table like a partition of items, which is dropped.
     """
     with connection.transaction(force_rollback=True):
         found = connection.execute(
@@ -50,7 +50,7 @@ def measure_row_bytes(connection: Connection[Row], rows: bytes | bytearray, coun
 
 
 def disk_of(url: str, settings: Database) -> Disk | None:
-    """The disk of a node; None when it is not on this machine, or does not tell."""
+    """The disk of a node; None if it is on another machine, or cannot be determined."""
     host = str(conninfo_to_dict(url).get("host") or "/")
     if host not in _LOOPBACK and not host.startswith("/"):
         return None
@@ -71,7 +71,7 @@ def _disk(directory: Path, wal_bytes: int) -> Disk | None:
         try:
             device = place.stat().st_dev
         except PermissionError:
-            # Closed to us: the directory above is on the same disk, as a rule.
+            # Not accessible to us, but the directory above is usually on the same disk.
             continue
         except OSError:
             return None
@@ -81,7 +81,7 @@ def _disk(directory: Path, wal_bytes: int) -> Disk | None:
 
 
 def missing_bytes(disks: Sequence[tuple[Disk, int]]) -> int:
-    """How much is missing if each disk has to take the bytes beside it; 0 if they fit."""
+    """The bytes missing if each disk must store the bytes paired with it; 0 if they fit."""
     wanted: dict[int, int] = {}
     free: dict[int, int] = {}
     for disk, size in disks:

@@ -1,4 +1,4 @@
-"""What Hotshelf needs of a PostgreSQL server: asked once, before anything is stored there."""
+"""Checks a PostgreSQL server before anything is stored there."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ _TRAITS = """
 
 
 class Traits(NamedTuple):
-    """What a database says of itself. ``tables`` counts those of its schema, ours or not."""
+    """Properties of a database. ``tables`` counts those of its schema, ours or not."""
 
     version: int
     encoding: str
@@ -55,7 +55,7 @@ def migration_names() -> list[str]:
 
 
 def traits_of(connection: Connection[Any]) -> Traits:
-    """Ask; outside of any transaction that the caller goes on with."""
+    """Query them; not within a transaction that the caller continues."""
     new = connection.info.server_version >= 170000
     query = _TRAITS.format(collation=_COLLATION if new else _COLLATION_BEFORE_17)
     with connection.cursor(row_factory=class_row(Traits)) as cursor:
@@ -65,16 +65,17 @@ def traits_of(connection: Connection[Any]) -> Traits:
 
 
 def refusal(traits: Traits) -> str:
-    """Why nothing may be stored there; "" where it may."""
+    """Why nothing may be stored there; "" if it is suitable."""
     if traits.version < _VERSION_MIN:
         return f"PostgreSQL {traits.version // 10000} is too old; 15 or newer is needed"
     if traits.encoding != "UTF8":
         return (
-            f"the database's encoding is {traits.encoding}, which would garble text; create it "
-            "anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            f"the database's encoding is {traits.encoding}, which would garble text; recreate it: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         )
     if traits.collation not in _COLLATIONS:
-        # Text is compared by code point everywhere; another would sort indexes otherwise.
+        # Because text is compared by code point everywhere; another collation would sort indexes
+        # differently.
         return (
             f"the database's default collation is {traits.collation}; create it with C or C.UTF-8"
         )
@@ -82,7 +83,7 @@ def refusal(traits: Traits) -> str:
 
 
 def examine(settings: Database) -> list[Finding]:
-    """All nodes of all shards, several at a time; each takes its connection timeout at most."""
+    """Check all nodes of all shards concurrently; each takes at most its connection timeout."""
     nodes = [
         (f"shard {number}, node {at} ({_where(url)})", url)
         for number, urls in enumerate(settings.shards)
@@ -125,13 +126,13 @@ def _missing_migrations(connection: Connection[Any], traits: Traits) -> Sequence
 
 def _warnings(traits: Traits) -> Iterator[str]:
     if traits.fsync == "off":
-        yield "fsync is off: a crash of the machine loses or corrupts what was acknowledged"
+        yield "fsync is off: a crash of the machine may lose or corrupt acknowledged writes"
     if traits.full_page_writes == "off":
         yield "full_page_writes is off: a crash of the machine may corrupt pages"
     if traits.synchronous_commit == "off":
         yield "synchronous_commit is off by default; Hotshelf's own connections turn it on"
     if traits.tables and not traits.migrated:
-        yield f"the database already holds {traits.tables} tables; give Hotshelf one of its own"
+        yield f"the database already has {traits.tables} tables; give Hotshelf one of its own"
 
 
 def _where(url: str) -> str:

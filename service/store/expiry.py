@@ -1,4 +1,4 @@
-"""Rows whose time is over, removed from one shard in small batches."""
+"""Deletes expired rows from one shard in small batches."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from psycopg.types.numeric import Int4, Int8
 from service.model.errors import InternalError
 from service.store.shards import Shard
 
-# The first number of these advisory locks. They cannot meet those of idempotency keys, because
-# PostgreSQL keeps locks that two numbers name apart from those that one names.
+# The first number of these advisory locks. They cannot collide with those of idempotency keys,
+# because PostgreSQL separates locks with two numbers from those with one.
 _TURN = 0x73776565
 _RECORDS = 1
 _TOMBSTONES = 2
 _ENDED = 3
 
-# Age in seconds, both numbers of the lock, most rows. At most one worker deletes at a time, and
-# SKIP LOCKED leaves rows that a request uses for the next round, so neither waits for the other.
-# `= ANY (ARRAY[x])` is `= x` to indexes, but no condition for a hash or merge join, so that the
-# planner cannot choose to join whole tables.
+# Age in seconds, both numbers of the lock, maximum of rows. At most one worker deletes at a time,
+# and SKIP LOCKED leaves rows in use for the next round, so neither waits for the other. `= ANY
+# (ARRAY[x])` is `= x` to indexes, but no condition for a hash or merge join, so that the planner
+# cannot choose to join whole tables.
 EXPIRE_RECORDS = """
     WITH old AS MATERIALIZED (
         SELECT bucket, caller, scope, key FROM idempotency_keys
@@ -67,10 +67,10 @@ END_ITEMS = """
 
 
 async def expire_records(shard: Shard, older_than_s: float, limit: int) -> int:
-    """Delete up to ``limit`` idempotency records; how many were deleted.
+    """Delete up to ``limit`` idempotency records; returns how many were deleted.
 
     0 while another worker does it. Raises ShardUnavailable, Overloaded, DatabaseTimeout, and
-    InternalError for anything else that PostgreSQL has against it.
+    InternalError for any other error of PostgreSQL.
     """
     return await _delete(shard, EXPIRE_RECORDS, older_than_s, _RECORDS, limit)
 

@@ -1,6 +1,6 @@
-"""What one worker of a host asks the databases for those who look: roles, lag, outboxes.
+"""State of the databases (roles, lag, outboxes), queried by one worker per host for metrics.
 
-The answers are never used to decide anything. A node that does not answer keeps nobody waiting.
+Nothing is decided by these values. A node that does not answer delays no other one.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _NODE = """
            CASE WHEN NOT pg_is_in_recovery()
                 THEN ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::integer
                 ELSE (SELECT timeline_id FROM pg_control_checkpoint()) END"""
-# No row says when it was made, so the oldest are told apart and watched.
+# Rows have no creation time, so the oldest ones are tracked by id and version.
 _OUTBOX = """
     SELECT (SELECT count(*) FROM (SELECT FROM cache_outbox LIMIT 100000) AS waiting),
            ARRAY(SELECT item_id || '/' || version FROM cache_outbox
@@ -39,7 +39,7 @@ _OUTBOX = """
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """``role`` is primary, replica or unknown; ``lag_bytes`` None where nothing is known."""
+    """``role`` is primary, replica or unknown; ``lag_bytes`` None if unknown."""
 
     name: str
     role: str
@@ -50,14 +50,14 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFacts:
-    """Rows that wait, and how long the oldest of them has been seen to wait."""
+    """The number of waiting rows, and how long the oldest of them has been observed."""
 
     rows: int
     oldest_s: float
 
 
 class Facts:
-    """Asks every ``_ASK_EVERY_S`` once started; belongs to the event loop."""
+    """Queries every ``_ASK_EVERY_S`` once started; belongs to the event loop."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = shards
@@ -68,7 +68,7 @@ class Facts:
 
     @property
     def nodes(self) -> Sequence[NodeFacts]:
-        """By name; empty in a worker that does not ask."""
+        """By name; empty in a worker that does not query."""
         return [self._nodes[name] for name in sorted(self._nodes)]
 
     @property
@@ -110,7 +110,7 @@ class Facts:
 
 
 async def _row(node: Node) -> tuple[bool, int, float, int] | None:
-    """None for a node that cannot be asked now."""
+    """None for a node that cannot be queried now."""
 
     async def query() -> tuple[bool, int, float, int] | None:
         async with node.connection() as connection:

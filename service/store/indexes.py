@@ -1,10 +1,10 @@
-"""The indexes that lists are answered from, built without holding up writes.
+"""The indexes for lists, built without blocking writes.
 
-An index of ``items`` is one on the parent table, which every new partition copies, and one on
-each partition, attached to it. The parent's is declared in an instant; on partitions with rows
-the work is done by CREATE INDEX CONCURRENTLY, which may be cut off anywhere: what it leaves is
-an invalid index that is dropped and built anew. Names end in a hash of the definition, so an
-index whose definition changes is another one.
+An index of ``items`` consists of one on the parent table, which every new partition copies, and one
+on each partition, attached to it. Declaring the parent's is instant; on partitions with rows CREATE
+INDEX CONCURRENTLY does the work. If that is interrupted, it leaves an invalid index, which is
+dropped and rebuilt. Names end in a hash of the definition, so that an index with a changed
+definition is a new one.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from service.store.connection import Row
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
-# One for the long work of building, one for each instant of declaring and attaching.
+# One lock for building, which takes long, and one for declaring and attaching.
 BUILDING = 0x696E6478
 _DECLARING = 0x696E6479
 PREFIX = "items_list_"
@@ -30,7 +30,7 @@ PREFIX = "items_list_"
 _ITEMS = sql.SQL("WHERE data IS NOT NULL AND collection = 0")
 _OTHERS = sql.SQL("WHERE data IS NOT NULL AND collection <> 0")
 
-# Taking a table's lock makes every later writer wait, so we rather give up and come back.
+# Short, because waiting for a table's lock blocks every later writer: we retry instead.
 _LOCK_TIMEOUT = "2s"
 _ATTEMPTS = 60
 _PAUSE_S = 0.5
@@ -44,9 +44,9 @@ class Index(NamedTuple):
 
 
 def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
-    """Make the parents of missing indexes.
+    """Create the parents of missing indexes.
 
-    On a shard whose partitions are yet to be made this is all there is to do.
+    On a shard without partitions that is sufficient.
     """
     present = _present(connection)
     for index in _wanted(connection, attributes):
@@ -59,7 +59,7 @@ def declare_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
 def build_indexes(
     connection: Connection, attributes: Iterable[Path], progress: Callable[[str], None]
 ) -> None:
-    """Build and attach what the partitions lack. One process at a time does it in a database."""
+    """Build and attach missing partition indexes, one process per database at a time."""
     missing = [
         (index, partition)
         for index in _wanted(connection, attributes)
@@ -73,14 +73,14 @@ def build_indexes(
             progress(f"index {number} of {len(missing)}: {index.name} on {partition}")
             build_on(connection, index, partition)
         for partition in sorted({partition for _, partition in missing}):
-            # The planner knows an expression's values only from its index's statistics.
+            # Because the planner's statistics of an expression come from its index.
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(partition)))
 
 
 def drop_indexes(connection: Connection, attributes: Iterable[Path]) -> None:
-    """Drop those of attributes no longer declared, and those that others have replaced.
+    """Drop the indexes of attributes no longer declared, and replaced ones.
 
-    To be called last, so that lists are answered from the old ones while the new ones are built.
+    Called last, so that lists use the old indexes while the new ones are built.
     """
     wanted = {index.name for index in _wanted(connection, attributes)}
     for name in sorted(_present(connection) - wanted):
@@ -96,7 +96,7 @@ def _present(connection: Connection) -> set[str]:
 
 
 def _wanted(connection: Connection, attributes: Iterable[Path]) -> list[Index]:
-    # A reader looks through the whole pending list, so it is kept short.
+    # Short pending list, because every read scans the whole of it.
     gin = sql.SQL("USING gin (data jsonb_path_ops) WITH (gin_pending_list_limit = 256)")
     general = {"living": "{}id", "owner": "{}owner_id, id", "created": "{}created_at, id"}
     definitions = [
@@ -149,9 +149,9 @@ def build_on(connection: Connection, index: Index, partition: str) -> None:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """Outside of transactions, holding a lock; asked for again and again, never waited for.
+    """Hold a lock outside of transactions; it is polled, never waited for.
 
-    A statement that waits is a transaction that CREATE INDEX CONCURRENTLY would wait for in turn.
+    Because a waiting statement is a transaction, for which CREATE INDEX CONCURRENTLY would wait.
     """
     connection.commit()
     connection.autocommit = True
@@ -168,7 +168,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def patiently(connection: Connection, statement: sql.Composed) -> None:
-    """Run a statement that locks a whole table for an instant, as soon as its lock is free."""
+    """Run a statement that briefly locks a whole table, as soon as the lock is free."""
     for attempt in range(_ATTEMPTS):
         try:
             with connection.transaction():

@@ -1,4 +1,4 @@
-"""The columns of an item, and the item in a row of them."""
+"""The columns of an item, and the conversion of a row to an Item."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""Which node a shard's part of a list is read from: a replica that is known to be current.
+"""Chooses the node for a shard's part of a list: a replica that is proved to be current.
 
-Every caller's list has all changes that were acknowledged before it was asked for, whichever
-worker made them. So the primary tells its position in the log, and the least loaded replica that
-has replayed as much is read; without one the primary itself. Only while the primary cannot be
-reached, a replica is read without that proof.
+A list has all changes that were acknowledged before its request, whichever worker made them. So the
+primary is queried for its WAL position, and the least loaded replica that has replayed up to it is
+read; without one the primary itself. Only while the primary cannot be reached is a replica read
+without that proof.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ from service.store.shards import Shard
 class Statement:
     """SQL for every shard, and its placeholders' values.
 
-    ``prepare`` False keeps the driver from preparing it, because under conditions the best plan
-    depends on the values.
+    ``prepare`` False: do not prepare it, because with conditions the best plan depends on the
+    values.
     """
 
     text: bytes
@@ -41,15 +41,15 @@ class Statement:
     prepare: bool | None
 
 
-# So many lists may wait for each connection that lists may use.
+# Waiting lists per connection that lists may use.
 _WAITING_A_CONNECTION = 20
 
 
 class ListReads:
-    """One worker's reads of lists. ``bulkheads`` are those of its other reads of the same nodes.
+    """One worker's reads of lists. ``bulkheads`` are shared with its other reads.
 
-    Lists use at most ``connections`` of a node at a time, because a list may take seconds, and
-    reads by id and writes need the same pool.
+    Lists use at most ``connections`` per node, because a list may take seconds, and reads by id and
+    writes need the same pool.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ListReads:
                 proof = await self._proof(shard, until)
                 rows = await self._from_replicas(shard, statement, until, proof)
             if rows is None:
-                # By its number, because the primary may be another node by the next list.
+                # Keyed by the shard, because another node may be the primary at the next list.
                 async with (
                     self._concurrency.entered(shard.number, max(0.0, until - self._clock())),
                     shard.primary(reading=True) as connection,
@@ -89,7 +89,7 @@ class ListReads:
         return rows
 
     async def _proof(self, shard: Shard, until: float) -> Step:
-        """What asks a replica whether it has replayed all that the primary has committed."""
+        """The query whether a replica has replayed everything that the primary has committed."""
         try:
             [[(lsn, timeline)]] = await self._bulkheads.query_primary(
                 shard, 0, lambda: self._left(until, PRIMARY_S)
@@ -102,12 +102,13 @@ class ListReads:
     async def _from_replicas(
         self, shard: Shard, statement: Statement, until: float, proof: Step, last: bool = False
     ) -> list[Row] | None:
-        """None where no replica can be read. Raises DatabaseTimeout where a statement times out.
+        """The rows; None if no replica can be read. Raises DatabaseTimeout if a statement times
+        out.
 
-        ``last``: there is no other node to read.
+        ``last``: there is no other node to try.
         """
         for node, bulkhead in self._bulkheads.of_replicas(shard):
-            # A short statement first, because the list itself may take long on a node that is well.
+            # A short statement first, because the list itself may take long even on a healthy node.
             if not await self._is_fit(node, bulkhead, proof, until, last):
                 continue
             try:
@@ -116,12 +117,13 @@ class ListReads:
                         self._concurrency.entered(node, max(0.0, until - self._clock())),
                         node.connection(reading=True) as connection,
                     ):
-                        # Again, because the node may have restarted meanwhile from an older state.
+                        # Checked again, because the node may have restarted meanwhile from an older
+                        # state.
                         [[(fit,)]] = await round_trip(connection, proof)
                         if fit:
                             return await _rows(connection, statement)
             except (ShardUnavailable, Overloaded):
-                # Lost, or cancelled because replay had to go on.
+                # The connection was lost, or the statement cancelled by a recovery conflict.
                 continue
         return None
 
@@ -132,7 +134,7 @@ class ListReads:
     async def _is_fit(
         self, node: Node, bulkhead: NodeBulkhead, proof: Step, until: float, last: bool
     ) -> bool:
-        """Whether the replica answers and has caught up, or does so in a moment."""
+        """Whether the replica answers and has caught up, or does so within moments."""
         probe = partial(self._caught_up, node, proof)
         try:
             return await bulkhead.attempt(1, self._left(until, REPLICA_S), probe, at_last=last)

@@ -1,8 +1,8 @@
 """One shard's result for a page, in one statement of one round trip.
 
-A page is read by index scans, each in the index's own order: one over the items that have the
-sort key, one over those that lack it. (One scan with NULLS LAST would have to read the whole index
-backwards.) A scan that is not needed to fill the page is not begun.
+A page is read by index scans, each in the index's order: one over the items that have the sort key,
+one over those that lack it, because one scan with NULLS LAST would have to read the whole index
+backwards. A scan that is not needed to fill the page is not started.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from service.store.shards import Shard
 _COLUMNS = sql.SQL("id, owner_id, version, created_at, updated_at")
 _LIVING = sql.SQL("data IS NOT NULL AND collection = {}")
 
-# Sizes are looked at twice: as stored, which costs nothing, so that a page of large items is not
-# decompressed as a whole; then as text, because that is sent and may be far larger.
+# Sizes are checked twice: as stored, which is cheap, so that a page of large items is not
+# decompressed completely; then as text, because the text is sent and may be far larger.
 _SELECT = sql.SQL(
     """
     SELECT {columns}, body, key, absent, found
@@ -55,7 +55,7 @@ _CURSOR_KEY_S = 5.0
 class Scan:
     """One index scan, over the items that have the sort key or those that lack it.
 
-    ``start`` is the position where it begins; None for an end of the index.
+    ``start`` is the position where it begins; None: at the end of the index.
     """
 
     absent: bool
@@ -64,7 +64,7 @@ class Scan:
 
 
 class ListedItem(NamedTuple):
-    """An item with the sort key it was found under, as in Position."""
+    """An item with its sort key, as in Position."""
 
     item: Item
     key: str | None
@@ -72,8 +72,8 @@ class ListedItem(NamedTuple):
 
 
 class _ListedRow(NamedTuple):
-    """A row of ``page_statement``; ``found`` is how many rows the scans gave before sizes were
-    looked at.
+    """A row of ``page_statement``; ``found`` is the number of rows of the scans before sizes were
+    checked.
     """
 
     id: UUID
@@ -93,7 +93,7 @@ class _ListedRow(NamedTuple):
 
 
 class ShardPage(NamedTuple):
-    """A shard's items in the order of the scans; ``cut`` if it has more than these."""
+    """A shard's items in the order of the scans; ``cut`` if it has further ones."""
 
     items: list[ListedItem]
     cut: bool
@@ -102,7 +102,7 @@ class ShardPage(NamedTuple):
 def page_statement(
     query: Query, scans: Sequence[Scan], declared: frozenset[Path], limit: int, max_bytes: int
 ) -> Statement:
-    """Selects up to ``limit`` items, and not much more than ``max_bytes`` of data."""
+    """A statement for up to ``limit`` items, and not much more than ``max_bytes`` of data."""
     shapes = tuple(_Shape.of(scan) for scan in scans)
     values = _start_values(query.sort, scans)
     if not query.conditions:
@@ -116,7 +116,7 @@ def page_statement(
 
 
 def exact_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
-    """Counts the items that meet the conditions."""
+    """A statement that counts the matching items."""
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("SELECT count(*) FROM items WHERE {}").format(where)
@@ -124,7 +124,7 @@ def exact_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
 
 
 def rough_count_statement(query: Query, declared: frozenset[Path]) -> Statement:
-    """Asks for the planner's estimate instead, which reads no rows."""
+    """A statement for the planner's estimate, which reads no rows."""
     parameters = Parameters()
     where = _where(query, declared, parameters)
     statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM items WHERE {}").format(where)
@@ -144,7 +144,7 @@ def shard_page(rows: Sequence[Row], collection: int) -> ShardPage:
 
 
 def count_of(rows: Sequence[Row]) -> int:
-    """The result of either statement of counts."""
+    """The result of either count statement."""
     ((counted,),) = rows
     if isinstance(counted, int):
         return counted
@@ -160,7 +160,7 @@ async def read_cursor_key(reads: ListReads, first_shard: Shard) -> bytes:
 
 
 class _Shape(NamedTuple):
-    """What of a scan is in the statement's text: ``beyond`` is how it compares with its start."""
+    """The part of a scan in the statement's text; ``beyond`` is its comparison with the start."""
 
     absent: bool
     descending: bool
@@ -220,7 +220,7 @@ def _extent_values(extent: Extent) -> dict[str, Any]:
 def _unfiltered(
     sort: Sort, bounds: _Bounds, shapes: tuple[_Shape, ...], limit: int, max_bytes: int
 ) -> bytes:
-    """Cached, because clients repeat these all the time and they take long to put together."""
+    """Cached, because clients repeat these often and composing them is slow."""
     return _page_text(sort, shapes, bounds.condition, limit, max_bytes)
 
 
@@ -245,7 +245,8 @@ def _scan(sort: Sort, shape: _Shape, where: sql.Composable, limit: int) -> sql.C
     if shape.beyond:
         conditions.append(_beyond(sort, shape))
     way = sql.SQL(" DESC" if shape.descending else "")
-    # The key is named even where it is absent, because the planner sees the index's order by it.
+    # The key is in ORDER BY even if absent, because the planner needs it to match the index's
+    # order.
     keys = [by, sql.SQL("id")] if by is not None else [sql.SQL("id")]
     return _SCAN.format(
         columns=_COLUMNS,
@@ -284,7 +285,7 @@ def _beyond(sort: Sort, shape: _Shape) -> sql.Composed:
 
 
 def _start_values(sort: Sort, scans: Sequence[Scan]) -> dict[str, Any]:
-    """What ``_beyond`` compares with. Only the first scan begins at a position."""
+    """The values for ``_beyond``. Only the first scan begins at a position."""
     start = scans[0].start
     if start is None:
         return {}

@@ -1,7 +1,7 @@
-"""Bring every shard's schema up to date: numbered SQL files, indexes, the partitions it owns.
+"""Brings every shard's schema up to date: numbered SQL files, indexes, owned partitions.
 
-Safe to run again at any time and from several machines at once (an advisory lock on each
-shard). Why no migration library: docs/decisions/0003-migrations.md.
+It can be run at any time and from several machines at once, because it holds an advisory lock on
+each shard. docs/decisions/0003-migrations.md says why there is no migration library.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from service.store.timelines import NODE_STATE, REMEMBERED, NodeState
 
 _LOCK = 0x686F7473  # any constant that nothing else in these databases locks
 
-# A server that is busy with a checkpoint or an index does not take what it is sent for a while.
+# Because a server that is busy with a checkpoint or an index may not read for a while.
 _PATIENT: dict[str, Any] = {"options": "-c timezone=UTC", "tcp_user_timeout": 60_000}
 _ASKED_AT_ONCE = 16
 
@@ -35,7 +35,7 @@ _PAUSE_S = 0.5
 
 
 class MigrationError(Exception):
-    """A shard that cannot be brought up to date; the message says which and why."""
+    """A shard cannot be migrated; the message says which and why."""
 
 
 def migrate(
@@ -45,7 +45,7 @@ def migrate(
 ) -> None:
     """Migrate every shard. Raises MigrationError, and ShardMapError for changed settings.
 
-    ``attributes`` are the declared ones: they get their indexes, and no others keep theirs.
+    ``attributes`` are the declared ones, which get indexes; indexes of others are dropped.
     """
     if not settings.shards:
         raise MigrationError("no shards are configured: set database.shards")
@@ -67,7 +67,7 @@ def _migrate_shard(
     applied = _apply_files(connection)
     if number == 0:
         _make_cursor_key(connection)
-    # Before the partitions, since a new one copies what is declared.
+    # Before the partitions, because a new one copies the declared indexes.
     declare_indexes(connection, attributes)
     _own_partitions(connection, number, len(settings.shards), settings.buckets)
     build_indexes(connection, attributes, lambda text: progress(f"shard {number}: {text}"))
@@ -78,8 +78,8 @@ def _migrate_shard(
 def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Connection[Row]:
     """A blocking connection to a shard's primary, without the per-request time limits.
 
-    Of several nodes that take writes it is the one on the highest timeline, and never one below
-    the highest that any node of any shard remembers. Raises MigrationError.
+    Of several nodes that take writes it is the one on the highest timeline, and never one below the
+    highest timeline that any node of any shard has stored. Raises MigrationError.
     """
     others = [url for nodes in settings.shards for url in nodes if url not in urls]
     with ThreadPoolExecutor(min(_ASKED_AT_ONCE, len(urls) + len(others))) as pool:
@@ -99,7 +99,7 @@ def connect_primary(number: int, urls: Sequence[str], settings: Database) -> Con
 
 
 def _state_of(url: str, settings: Database) -> NodeState | str:
-    """What the node says of itself, or why it says nothing."""
+    """The node's state, or why it cannot be queried."""
     try:
         with psycopg.connect(conninfo(url, settings), autocommit=True) as connection:
             [(takes_writes, timeline, fsync)] = connection.execute(NODE_STATE).fetchall()
@@ -151,7 +151,7 @@ def _apply_new(connection: Connection[Row]) -> list[str]:
 
 
 def _make_cursor_key(connection: Connection[Row]) -> None:
-    """What the cursors of all workers are authenticated with; made once, never shown."""
+    """The key that authenticates the cursors of all workers; made once, never shown."""
     connection.execute(
         "INSERT INTO cursor_key (secret) VALUES (%s) ON CONFLICT DO NOTHING",
         (secrets.token_bytes(32),),
@@ -160,7 +160,7 @@ def _make_cursor_key(connection: Connection[Row]) -> None:
 
 
 def _own_partitions(connection: Connection[Row], number: int, shards: int, buckets: int) -> None:
-    """Make the partitions that this shard owns by the map; the first run draws the map."""
+    """Make the partitions that this shard owns by the map; the first run creates the map."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         row = connection.execute("SELECT shard, buckets FROM cluster").fetchone()
@@ -187,7 +187,7 @@ def _own_partitions(connection: Connection[Row], number: int, shards: int, bucke
                     "CREATE TABLE IF NOT EXISTS {} PARTITION OF idempotency_keys FOR VALUES IN ({})"
                 ).format(keys, bucket)
             )
-            # A record with the result of a PATCH is compressed in its row, not moved elsewhere.
+            # So that a record with the result of a PATCH is compressed within its row.
             connection.execute(
                 sql.SQL("ALTER TABLE {} SET (toast_tuple_target = 256)").format(keys)
             )

@@ -1,4 +1,4 @@
-"""A bulkhead and circuit breaker for each node: bounded concurrency, no reads of a failing node."""
+"""A bulkhead and circuit breaker per node: bounded concurrency, no reads of a failing node."""
 
 import math
 import time
@@ -18,12 +18,12 @@ from service.store.shards import Shard
 T = TypeVar("T")
 
 _REPLICA = Policy(window_s=2.0, calls_min=3, slow_s=0.25)
-# A slow primary is not given up: without it nothing is proved. Only one that fails is.
+# Only failures open it, not slowness, because without the primary nothing can be proved.
 _PRIMARY = Policy(window_s=2.0, calls_min=3, slow_s=math.inf)
 
 
 class NodeBulkhead:
-    """One node's limit and breaker. ``in_flight`` counts ids whose reads are under way there."""
+    """One node's limit and breaker. ``in_flight`` counts the ids being read there."""
 
     def __init__(self, name: str, breaker: Breaker, limit: int, clock: Callable[[], float]) -> None:
         self.name = name
@@ -40,11 +40,11 @@ class NodeBulkhead:
         *,
         at_last: bool = False,
     ) -> T:
-        """The result of ``work``, which may take ``seconds``.
+        """The result of ``work``, limited to ``seconds``.
 
         Raises what it raises, DatabaseTimeout, and at once ShardUnavailable while the breaker is
-        open and Overloaded where too much is under way. ``at_last``: no other node is left to
-        read, so an open breaker refuses nothing.
+        open, and Overloaded if too many ids are being read. ``at_last``: this is the last node to
+        try, so an open breaker is ignored.
         """
         if self.in_flight + ids > self._limit:
             raise Overloaded("Too many reads are under way.", retry_after_s=1)
@@ -57,8 +57,8 @@ class NodeBulkhead:
                 result = await within(max(0.0, seconds), work())
             well = True
         except (Overloaded, ShardUnavailable) as error:
-            # Neither counts as a failure of the node: no free connection is this worker's load, and
-            # a lost connection costs no waiting, and the next may work.
+            # Neither counts as a failure of the node, because a full pool is this worker's load,
+            # and a lost connection costs no time and the next one may work.
             well = error.run_again or isinstance(error, Overloaded)
             raise
         except TimeoutError:
@@ -70,7 +70,7 @@ class NodeBulkhead:
 
     @contextmanager
     def counted(self, ids: int) -> Iterator[None]:
-        """Count work that may take long as in flight, without affecting the breaker."""
+        """Count long work as in flight, without affecting the breaker."""
         self.in_flight += ids
         try:
             yield
@@ -79,7 +79,7 @@ class NodeBulkhead:
 
 
 class NodeBulkheads:
-    """The bulkheads of all nodes, made when they are first used."""
+    """The bulkheads of all nodes, made at their first use."""
 
     def __init__(
         self,
@@ -93,11 +93,11 @@ class NodeBulkheads:
         self._by_name: dict[str, NodeBulkhead] = {}
 
     def of_primary(self, shard: Shard) -> NodeBulkhead:
-        """The one of the primary, whichever node that is."""
+        """The primary's, whichever node that is."""
         return self._bulkhead(f"shard-{shard.number}/primary", _PRIMARY)
 
     def of_replicas(self, shard: Shard) -> list[tuple[Node, NodeBulkhead]]:
-        """The replicas with theirs, the least loaded first."""
+        """The replicas and their bulkheads, the least loaded first."""
         numbers = {node: number for number, node in enumerate(shard.nodes)}
         found = [
             (node, self._bulkhead(f"shard-{shard.number}/node-{numbers[node]}", _REPLICA))
@@ -110,7 +110,7 @@ class NodeBulkheads:
     ) -> list[list[Row]]:
         """The rows of the WAL position and ``steps``; a lost connection is retried once.
 
-        ``seconds`` returns how long it may take from now on. Raises as ``attempt`` does.
+        ``seconds`` returns the time left. Raises as ``attempt`` does.
         """
         bulkhead = self.of_primary(shard)
 

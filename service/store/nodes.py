@@ -1,4 +1,4 @@
-"""One PostgreSQL server: its pool, and what it says of itself."""
+"""One PostgreSQL server: its connection pool, and queries of its state."""
 
 import asyncio
 import logging
@@ -23,18 +23,18 @@ from service.store.timelines import NODE_STATE, REMEMBER, REMEMBER_LOCALLY, REME
 
 logger = logging.getLogger(__name__)
 
-# How many requests may wait for each connection; more are turned away at once.
+# Waiting requests per connection; more are refused at once.
 WAITING_A_CONNECTION = 100
 
-# A reconnecting pool pauses twice as long after each failure and for minutes in the end; one
-# that gave up connects as soon as it is asked.
+# A reconnecting pool doubles its pauses up to minutes; one that gave up reconnects at the next
+# request, so it gives up early.
 _RECONNECT_S = 1.0
 
 
 class Node:
-    """One server of a shard. Whether it is the primary is asked, not configured.
+    """One server of a shard. Its role is queried, not configured.
 
-    ``name`` is how metrics and logs call it: shard-0/node-1.
+    ``name`` is its name in metrics and logs: shard-0/node-1.
     """
 
     def __init__(self, url: str, settings: Database, shard: int = 0, number: int = 0) -> None:
@@ -44,7 +44,7 @@ class Node:
         self._conninfo = conninfo(url, settings)
         self._watch: Connection | None = None
         self._is_asynchronous = False
-        # Writes leave some connections to reads, which can be answered while no COMMIT can.
+        # Some connections are reserved for reads, because they work even while COMMITs hang.
         size = settings.pool_size
         self._writes_max = max(1, size - max(1, size // 4))
         self._writes = asyncio.Semaphore(self._writes_max)
@@ -65,7 +65,7 @@ class Node:
         )
 
     async def _configure(self, connection: Connection) -> None:
-        """Before its first use. One that would garble text or lose commits is of no use."""
+        """Prepare a new connection; refuses one that would garble text or lose commits."""
         encoding = connection.pgconn.parameter_status(b"server_encoding")
         if encoding != b"UTF8":
             await connection.close()
@@ -79,12 +79,12 @@ class Node:
         self._is_asynchronous = row[0] == "off"
 
     async def open(self) -> None:
-        """Start the pool; a server that is down now is connected to when it is up."""
+        """Start the pool; it connects to a server that is down once that is up."""
         await self._pool.open(wait=False)
 
     @property
     def hanging(self) -> int:
-        """Writes that were given up and whose server processes have not ended."""
+        """Abandoned writes whose server processes have not ended."""
         return sum(self._leaving.values())
 
     async def close(self) -> None:
@@ -97,13 +97,12 @@ class Node:
 
     @asynccontextmanager
     async def connection(self, *, reading: bool = False) -> AsyncIterator[Connection]:
-        """A pooled connection; it goes back whole, or is closed, whatever happens meanwhile.
+        """A pooled connection; afterwards it is returned clean, or closed.
 
-        Raises ShardUnavailable, Overloaded and DatabaseTimeout for the driver's failures. Those
-        after which running the same again is safe for
-        statements of one transaction say so (``run_again``), an unknown COMMIT included. Who is not
-        ``reading`` is refused at once while as many COMMITs hang as may be under way. The place
-        of a connection that was left is taken until its server process has ended.
+        Raises ShardUnavailable, Overloaded and DatabaseTimeout for the driver's errors, with
+        ``run_again`` where repeating a transaction's statements is safe, even for an unknown
+        COMMIT. A caller that is not ``reading`` is refused at once while the maximum of COMMITs
+        hangs. An abandoned connection counts against the pool until its server process has ended.
         """
         left = False
         if not reading:
@@ -149,7 +148,7 @@ class Node:
             self._writes_waiting -= 1
 
     def _leave(self, connection: Connection, reading: bool) -> None:
-        """Keep its place until its server process has ended."""
+        """Let it count against the pool until its server process has ended."""
 
         def ended(task: asyncio.Task[None]) -> None:
             del self._leaving[task]
@@ -168,18 +167,18 @@ class Node:
             await to_the_end(self._pool.putconn(connection))
 
     def pool_stats(self) -> dict[str, int]:
-        """What psycopg's pool counts (its documentation, "Pool stats")."""
+        """The counters of psycopg's pool (its documentation, "Pool stats")."""
         return self._pool.get_stats()
 
     async def drop_connections(self) -> None:
-        """Replace every connection, those in use when they come back."""
+        """Replace every connection; those in use when they are returned."""
         await self._pool.drain()
 
     async def state(self) -> NodeState | None:
-        """Ask the server over a connection of its own; None when it does not answer."""
+        """Query the server over a separate connection; None if it does not answer."""
         known = self._watch is not None
         state = await self._ask_state()
-        # A connection that was there may have ended with what it stood for, and a new one work.
+        # Retried once, because an old connection may have ended with the server's last run.
         return await self._ask_state() if state is None and known else state
 
     async def _ask_state(self) -> NodeState | None:
@@ -198,7 +197,7 @@ class Node:
         return NodeState(takes_writes, timeline, fsync, known)
 
     async def remember(self, timelines: Mapping[int, int]) -> None:
-        """Keep them beside the shard map. What fails is tried again when the node is asked next."""
+        """Store them next to the shard map. A failure is retried at the node's next query."""
         watch = self._watch
         if watch is None:
             return
@@ -210,7 +209,7 @@ class Node:
             await self.drop_watch()
 
     async def drop_watch(self) -> None:
-        """Ask over a new connection next time: a deadline may have cut a query short."""
+        """Use a new connection next time, because a deadline may have interrupted a query."""
         watch, self._watch = self._watch, None
         if watch is not None:
             await watch.close()

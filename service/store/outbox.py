@@ -9,7 +9,7 @@ from service.model.change import Committed
 from service.store.round_trip import round_trip
 from service.store.shards import Shard
 
-# Most rows. In no order, because sorting would read the whole table.
+# Maximum of rows. Unordered, because sorting would read the whole table.
 READ_OUTBOX = "SELECT item_id, version, epoch FROM cache_outbox LIMIT %b"
 
 EPOCHS = "SELECT bucket, cache_epoch(bucket) FROM owned_buckets"
@@ -21,15 +21,15 @@ CLEAR_OUTBOX = """
        AND cache_outbox.version = ANY (ARRAY[announced.version])"""
 
 
-# A row that comes back in a failover is announced once more, so no standby is waited for.
+# Without waiting for a standby, because a row restored by a failover is merely announced again.
 COMMIT_LOCALLY = "SELECT set_config('synchronous_commit', 'local', true)"
 
 
 async def read_outbox(shard: Shard, at_most: int) -> tuple[list[Committed], dict[int, int]]:
-    """Rows in no order, and the epoch of each bucket that the shard owns.
+    """Unordered rows, and the epoch of each bucket that the shard owns.
 
-    Locked rows too: a relay that stalls must not hide what it holds. Raises ShardUnavailable,
-    Overloaded, DatabaseTimeout.
+    Locked rows are included, because a stalled relay must not hide its rows. Raises
+    ShardUnavailable, Overloaded, DatabaseTimeout.
     """
     async with shard.primary(reading=True) as connection:
         rows, epochs = await round_trip(connection, (READ_OUTBOX, (Int8(at_most),)), (EPOCHS, ()))

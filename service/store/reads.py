@@ -1,12 +1,12 @@
-"""Items read from PostgreSQL: the reads of one tick and shard in one statement.
+"""Reads items from PostgreSQL: the reads of one tick and shard in one statement.
 
-``read_fresh`` asks the primary only where it is in its log, and reads from a replica that has
-replayed as much: whatever was committed when the read was asked for is in the answer.
-``read_any`` is content with a replica that is a little behind. ``read_primary`` needs no proof.
+``read_fresh`` queries the primary only for its WAL position, and reads from a replica that has
+replayed up to it, so that the result has everything committed before the call. ``read_any`` accepts
+a replica that is a little behind. ``read_primary`` needs no proof.
 
-Where the primary does not answer, all three end at a replica without any proof (``proved`` is
-False then), which cannot tell that something is not there: that is ShardUnavailable. Every read
-has one deadline, and a node that fails or is slow is left alone for a while.
+If the primary does not answer, all three read from a replica without proof (``proved`` is False
+then); as such a replica cannot prove that an item is absent, a missing item is ShardUnavailable.
+Every read has one deadline, and a node that fails or is slow is avoided for a while.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ from service.store.nodes import Node
 from service.store.round_trip import Step, round_trip
 from service.store.shards import BucketMoved, Shard
 
-# A primary is asked as patiently as its shard asks whether it lives: while it can be reached,
-# nothing unproved may be answered in its place.
+# As long as the shard's own role query, because nothing unproved may be returned while the primary
+# can be reached.
 PRIMARY_S = 2.0
 REPLICA_S = 0.5
-# How long a replica may take to catch up before the primary is the quicker way.
+# How long to wait for a replica to catch up before the primary is faster.
 CATCH_UP_S = 0.002
 ASK_AGAIN_S = 0.0003
 _IDS_MAX = 64
@@ -45,12 +45,11 @@ _IDS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a database said of one id.
+    """A database's result for one id.
 
-    ``item`` is None where there never was one, and may be a tombstone. ``map_epoch`` is the
-    bucket's in the shard map, ``timeline`` the primary's (0 where nothing is proved). Only what
-    is ``proved`` may enter a cache: it holds everything committed before it was asked for.
-    ``source`` is replica or primary.
+    ``item`` is None if there never was one, and may be a tombstone. ``map_epoch`` is the bucket's
+    in the shard map, ``timeline`` the primary's (0 if unproved). Only a ``proved`` reading may be
+    cached: it has everything committed before the read. ``source`` is replica or primary.
     """
 
     item: Item | None
@@ -61,7 +60,7 @@ class Reading:
 
     @property
     def missing(self) -> bool:
-        """Nothing lives under the id: never did, or was deleted."""
+        """Whether there is no living item with the id."""
         return self.item is None or self.item.deleted
 
 
@@ -76,7 +75,7 @@ class _Way(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Up to where a primary had flushed its log, at least, at ``asked_at`` of our clock."""
+    """A lower bound of the primary's flushed WAL position at ``asked_at`` of our clock."""
 
     lsn: str
     timeline: int
@@ -85,14 +84,14 @@ class _Position:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Distinct ids to be read together before ``until`` of our clock."""
+    """Distinct ids to read together before ``until`` of our clock."""
 
     ids: list[bytes]
     read: Step
     until: float
 
     def found(self, rows: Sequence[Row], timeline: int, *, proved: bool, source: str) -> _Found:
-        """What the rows say of each id; no row, or one without an epoch, is not owned here."""
+        """The reading of each id; no row, or one without an epoch, means not owned here."""
         moved = BucketMoved("The item's bucket is on another shard.")
         found: _Found = dict.fromkeys(self.ids, moved)
         for item_id, *columns, epoch in rows:
@@ -105,11 +104,11 @@ class _Batch:
 
 
 class Reads:
-    """One worker's reads. At most ``settings.reads_in_flight`` ids are under way at a node, and
-    twice as many at a shard, waiting ones included; whoever comes then is told Overloaded.
+    """One worker's reads. At most ``settings.reads_in_flight`` ids are being read at a node, and
+    twice as many at a shard, waiting ones included; further ones get Overloaded.
 
-    ``lag_s`` bounds how old ``read_any`` may be while the primary answers. ``on_breaker`` is told
-    which node's breaker changed to which state. ``bulkheads`` are for other readers of the nodes.
+    ``lag_s`` bounds how old ``read_any`` may be while the primary answers. ``on_breaker`` gets a
+    node's name and its breaker's new state. ``bulkheads`` are shared with other readers.
     """
 
     def __init__(
@@ -139,17 +138,17 @@ class Reads:
         )
 
     async def read_fresh(self, shard: Shard, item_id: bytes) -> Reading:
-        """Proved, while the primary answers; for readers with a fill lease.
+        """A proved reading while the primary answers; for readers with a fill lease.
 
-        The primary is asked after this was called. Raises ShardUnavailable, DatabaseTimeout,
-        Overloaded, and BucketMoved where the shard does not own the id's bucket (any more).
+        The primary is queried after the call. Raises ShardUnavailable, DatabaseTimeout, Overloaded,
+        and BucketMoved if the shard does not own the id's bucket (any more).
         """
         return await self._add(shard, _Way.FRESH, item_id)
 
     async def read_any(self, shard: Shard, item_id: bytes) -> Reading:
-        """At most ``lag_s`` old while the primary answers, and what is missing is its own word.
+        """At most ``lag_s`` old while the primary answers; only the primary reports a missing item.
 
-        Proved only where the primary itself was asked. Raises as ``read_fresh`` does.
+        Proved only if the primary itself was read. Raises as ``read_fresh`` does.
         """
         reading = await self._add(shard, _Way.ANY, item_id)
         if reading.missing and not reading.proved:
@@ -157,15 +156,15 @@ class Reads:
         return reading
 
     async def read_primary(self, shard: Shard, item_id: bytes) -> Reading:
-        """From the primary itself, while it answers: for owners and after an invalidation.
+        """From the primary while it answers; for owners and after an invalidation.
 
-        Raises as ``read_fresh`` does, and DatabaseTimeout rather than go to a replica while the
-        primary says that it lives: who must have its word is not helped by another's.
+        Raises as ``read_fresh`` does, and DatabaseTimeout, without trying a replica, while the
+        primary answers its role query, because the caller needs the primary's state.
         """
         return await self._add(shard, _Way.PRIMARY, item_id)
 
     def statuses(self) -> dict[str, Status]:
-        """The breakers of all nodes asked so far, by name, for /readyz and metrics."""
+        """The breakers of all nodes used so far, by name, for /readyz and metrics."""
         return self.bulkheads.statuses()
 
     async def _add(self, shard: Shard, way: _Way, item_id: bytes) -> Reading:
@@ -199,7 +198,7 @@ class Reads:
         return [found[item_id] for item_id in ids]
 
     async def _from_replicas(self, shard: Shard, batch: _Batch, way: _Way) -> _Found | None:
-        """None where none could answer; the errors of a primary that does not say its position."""
+        """None if no replica could answer. Raises the errors of a primary without a position."""
         fresh = way is _Way.FRESH
         position = self._positions.get(shard)
         if fresh or position is None or self._clock() - position.asked_at >= self._lag_s:
@@ -254,7 +253,7 @@ class Reads:
         )
 
     async def _unproved(self, shard: Shard, batch: _Batch, error: DependencyError) -> _Found:
-        """What some replica says while the primary is away; raises ``error`` where none does."""
+        """A replica's reading while the primary is away. Raises ``error`` if none answers."""
         for node, bulkhead in self.bulkheads.of_replicas(shard):
             try:
                 rows = await bulkhead.attempt(

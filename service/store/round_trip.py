@@ -1,7 +1,7 @@
-"""Several statements sent at once and answered at once: libpq's pipeline mode, one Sync each.
+"""Several statements in one round trip: libpq's pipeline mode, with one Sync each.
 
-psycopg's own pipelines wait for the socket before each statement: with them a PUT took 870 µs of
-CPU time, with this 310 (docs/decisions/0080-writes.md). Statements are prepared on first use.
+psycopg's own pipelines wait for the socket before each statement; with them a PUT took 870 µs of
+CPU time, with this 310 (docs/decisions/0080-writes.md). Statements are prepared at first use.
 """
 
 import time
@@ -27,10 +27,10 @@ Step: TypeAlias = tuple[str, Sequence[Any]]
 
 
 async def round_trip(connection: Connection, *steps: Step) -> list[list[Row]]:
-    """The rows of each statement, given with its parameters.
+    """The rows of each statement; a step is a statement with its parameters.
 
-    Outside of a transaction they make one. Raises what the first that fails raises; those after
-    it were not executed then.
+    Outside of a transaction they form one. Raises the error of the first failing one; later ones
+    were not executed then.
     """
     transformer = Transformer.from_context(connection)
     commands: list[Callable[[], None]] = []
@@ -70,7 +70,7 @@ def _commands(
     parameters: Sequence[Any],
     is_new: bool,
 ) -> list[tuple[Callable[[], None], str | None]]:
-    """What to send, each with the statement that it prepares, if it does."""
+    """The commands to send, each with the statement that it prepares, if any."""
     values = transformer.dump_sequence(parameters, [PyFormat.BINARY] * len(parameters))
     types, formats = transformer.types, transformer.formats
     pgconn = connection.pgconn
@@ -86,7 +86,7 @@ _numbers = count(1)
 
 @cache
 def _named(statement: str) -> tuple[bytes, bytes]:
-    """A name of the statement's own, and its text with numbered parameters."""
+    """A unique name for the statement, and its text with numbered parameters."""
     first, *others = statement.split("%b")
     text = first + "".join(f"${n}{part}" for n, part in enumerate(others, 1))
     return b"hotshelf_%d" % next(_numbers), text.encode()

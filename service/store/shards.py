@@ -1,9 +1,9 @@
 """Shards and the map of buckets to them.
 
-An item's bucket is PostgreSQL's own hash partition of its id (``native.bucket_of``), and the
-map says which shard owns the bucket. A shard is a set of nodes; which one is the primary is
-found by asking them, every second and at once after a failure, so a promotion needs no restart.
-Of several that take writes the highest timeline counts (store/timelines.py).
+An item's bucket is PostgreSQL's own hash partition of its id (``native.bucket_of``), and the map
+says which shard owns the bucket. A shard is a set of nodes, which are queried for their role every
+second and at once after a failure, so a promotion needs no restart. Of several that take writes the
+one on the highest timeline is the primary (store/timelines.py).
 """
 
 import asyncio
@@ -26,15 +26,15 @@ _ASK_TIMEOUT_S = 2.0
 
 
 class ShardMapError(Exception):
-    """The settings and what the databases say of themselves do not fit together."""
+    """The settings and the state of the databases contradict each other."""
 
 
 class BucketMoved(Exception):
-    """This shard does not own the bucket, or not any more; nothing was changed."""
+    """This shard does not own the bucket (any more); nothing was changed."""
 
 
 class Shard:
-    """One primary and its replicas. Every connection of it has a deadline."""
+    """One primary and its replicas. Every use of a connection has a deadline."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Shard:
     ) -> None:
         self.number = number
         self.nodes = [Node(url, settings, number, n) for n, url in enumerate(urls)]
-        # Nodes that say that they take writes and are not believed, with their timelines.
+        # Nodes that take writes but are not the primary, with their timelines.
         self.rivals: dict[int, int] = {}
         # Nodes with fsync off.
         self.unsafe: list[int] = []
@@ -54,7 +54,7 @@ class Shard:
         self._on_promotion = on_promotion
         self._primary: Node | None = None
         self._timeline = 0  # of that primary
-        # Which node the log was told of last.
+        # The last primary that was logged.
         self._told_primary = ""
         self._replicas: list[Node] = []
         self._probe_now = asyncio.Event()
@@ -67,11 +67,11 @@ class Shard:
         await self._ask_roles()
 
     def watch(self) -> None:
-        """Go on asking who is the primary; after ``open``."""
+        """Query the nodes' roles periodically; call it after ``open``."""
         self._watching = asyncio.create_task(self._watch_roles())
 
     def probe_now(self) -> None:
-        """Another shard's database may remember a promotion of this one."""
+        """Query at once, because another shard's database may know of a promotion of this one."""
         if self._timeline < self._timelines.of(self.number):
             self._primary = None
         self._probe_now.set()
@@ -89,27 +89,27 @@ class Shard:
 
     @property
     def hanging(self) -> int:
-        """Writes that were given up, of which the primary still does something."""
+        """Abandoned writes that are still running on the primary."""
         return 0 if self._primary is None else self._primary.hanging
 
     @property
     def replicas(self) -> list[Node]:
-        """The nodes that said they were replicas when last asked."""
+        """The nodes that were replicas at the last query."""
         return self._replicas
 
     @asynccontextmanager
     async def primary(self, *, reading: bool = False) -> AsyncIterator[Connection]:
-        """A connection to the primary. Raises ShardUnavailable at once while there is none, and
-        where as many COMMITs hang as may be under way, unless it is for ``reading``.
+        """A connection to the primary. Raises ShardUnavailable at once while there is none, and,
+        unless for ``reading``, while the maximum of COMMITs hangs.
 
-        Only just after a failure it waits, for the nodes to say who is the primary now.
+        Only right after a failure it waits for the next query of the nodes' roles.
         """
         node = self._primary or await self._new_primary()
         try:
             async with node.connection(reading=reading) as connection:
                 yield connection
         except ShardUnavailable as error:
-            # Not where no connection was free: that says nothing about the server.
+            # Not if no connection was free, because that says nothing about the server.
             if error.run_again and self._primary is node:
                 self._primary = None
                 self._answered.clear()
@@ -125,11 +125,11 @@ class Shard:
                 return self._primary
             if self._answered.is_set():
                 raise ShardUnavailable("This item's shard has no primary.", retry_after_s=1)
-            # Found, and lost again by somebody else before this one got its turn.
+            # Found, but lost again by another task before this one ran.
 
     async def _watch_roles(self) -> None:
         while True:
-            # Not wait_for, which swallows a cancellation that comes just as the event is set.
+            # Not wait_for, because it swallows a cancellation that arrives as the event is set.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_INTERVAL_S):
                     await self._probe_now.wait()
@@ -153,7 +153,7 @@ class Shard:
             await self._remember(self._primary, answered[self._primary])
 
     def _choose(self, answered: Mapping[Node, NodeState]) -> None:
-        """The primary and the replicas, of what the nodes said of themselves."""
+        """Determine the primary and the replicas from the nodes' states."""
         highest = self._timelines.of(self.number)
         primaries = [n for n, s in answered.items() if s.takes_writes and s.timeline == highest]
         if self._primary not in primaries:
@@ -194,14 +194,14 @@ class Shard:
             self._on_promotion()
         highest = self._timelines.of(self.number)
         if state.takes_writes and self._primary is None and 0 < highest <= state.timeline:
-            # A node that hangs keeps nobody waiting for the one that answered.
+            # So that a hanging node does not delay the result of the others.
             self._primary, self._timeline = node, state.timeline
             self._answered.set()
         return state
 
 
 class Shards:
-    """All shards of one installation. ``kept`` is memory for timelines that outlives us."""
+    """All shards of one installation. ``kept`` is memory for timelines that outlives the worker."""
 
     def __init__(self, settings: Database, kept: "memoryview[int] | None" = None) -> None:
         self.timelines = Timelines(len(settings.shards), kept)
@@ -217,18 +217,18 @@ class Shards:
     async def open(self) -> None:
         """Connect, and read the map from any shard that answers.
 
-        Raises ShardMapError where the databases were migrated for other settings. While no
-        shard answers, the map stays empty and every item's shard is unavailable until
-        ``load_map`` succeeds.
+        Raises ShardMapError if the databases were migrated with other settings. If no shard
+        answers, the map stays empty and every item's shard is unavailable until ``load_map``
+        succeeds.
         """
         await self.connect()
         with contextlib.suppress(ShardUnavailable):
             await self.load_map()
 
     async def connect(self) -> None:
-        """``open`` without the map, for whoever asks a shard by its number."""
+        """``open`` without the map, for callers that use a shard by its number."""
         await asyncio.gather(*(shard.open() for shard in self.all))
-        # Now that all databases have told which timelines they remember.
+        # Now that the timelines stored in all databases are known.
         self._promoted()
         for shard in self.all:
             shard.watch()
@@ -247,15 +247,15 @@ class Shards:
         return self._owner[native.bucket_of(item_id, self.buckets)]
 
     def owners(self) -> list[int]:
-        """The number of the shard that owns each bucket; empty before the map was read."""
+        """The number of each bucket's shard; empty before the map was read."""
         return [shard.number for shard in self._owner]
 
     def owner_of(self, item_id: bytes) -> Shard | None:
-        """As ``of``, without waiting: None before the map was ever read."""
+        """As ``of``, without waiting; None until the map was read once."""
         return self._owner[native.bucket_of(item_id, self.buckets)] if self._owner else None
 
     async def load_map(self) -> None:
-        """Read the shard map anew. Raises ShardUnavailable when no shard answers."""
+        """Reload the shard map. Raises ShardUnavailable when no shard answers."""
         for shard in self.all:
             try:
                 rows = await within(self._timeout_s, _read_map(shard))
@@ -263,7 +263,7 @@ class Shards:
                 continue
             if len(rows) != self.buckets or any(owner >= len(self.all) for _, owner, _ in rows):
                 raise ShardMapError(
-                    f"the databases hold {len(rows)} buckets on shards up to "
+                    f"the databases have {len(rows)} buckets on shards up to "
                     f"{max((owner for _, owner, _ in rows), default=0)}; the settings say "
                     f"{self.buckets} buckets on {len(self.all)} shards; has `hotshelf migrate` run?"
                 )
@@ -275,7 +275,7 @@ class Shards:
         raise ShardUnavailable("No shard can be reached.", retry_after_s=1)
 
     async def after_move(self) -> ShardUnavailable:
-        """What to raise instead of BucketMoved, with the map read anew for the next attempt."""
+        """The error to raise for BucketMoved; reloads the map for the next attempt."""
         await self.load_map()
         moving = "This item is moving to another shard."
         return ShardUnavailable(moving, retry_after_s=1, run_again=True)

@@ -1,10 +1,11 @@
-"""What kind of work a round trip is, for metrics: few kinds, whatever the statements are."""
+"""Classifies round trips into a few kinds for metrics."""
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-# What a statement has in it, the first that fits; of a change its COMMIT, which waits for the disk.
+# Substring of a statement to kind; the first match counts. A change counts by its COMMIT, which
+# waits for the disk.
 _KINDS: Final = (
     ("COMMIT", "commit"),
     ("ROLLBACK", "rollback"),

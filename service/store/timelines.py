@@ -1,8 +1,8 @@
-"""Which of several nodes that take writes is a shard's primary: the one on the highest timeline.
+"""Of several nodes that take writes, the one on the highest timeline is the shard's primary.
 
-A promotion begins a new timeline, so a former primary that comes back is below its successor. A
-shard's highest timeline is remembered here, in memory that outlives this worker, and in the
-databases of all shards; a node below it is never written to, even where it alone is reachable.
+A promotion begins a new timeline, so a former primary that returns is below its successor. A
+shard's highest timeline is stored in memory that outlives this worker and in the databases of all
+shards; a node below it is never written to, even if it is the only reachable one.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 
 class NodeState(NamedTuple):
-    """What a node says of itself. ``timeline`` is 0 where a replica receives nothing.
+    """A node's state. ``timeline`` is 0 for a replica that receives nothing.
 
-    ``remembered`` are the timelines that its database remembers, by shard.
+    ``remembered`` are the timelines stored in its database, by shard.
     """
 
     takes_writes: bool
@@ -21,8 +21,8 @@ class NodeState(NamedTuple):
     remembered: Mapping[int, int]
 
 
-# Whether it takes writes as libpq asks it (target_session_attrs=read-write): a server may be up
-# and refuse them. The timeline of a replica is the one that it receives.
+# Whether it takes writes, by libpq's own query for target_session_attrs=read-write, because a
+# server may be up and refuse them. The timeline of a replica is the one that it receives.
 NODE_STATE = """
     SELECT NOT current_setting('transaction_read_only')::boolean,
            CASE WHEN pg_is_in_recovery()
@@ -31,7 +31,7 @@ NODE_STATE = """
            END,
            current_setting('fsync')::boolean"""
 REMEMBERED = "SELECT shard, timeline FROM shard_timelines"
-# By itself: what it says is true whether or not a standby has it, and nothing waits for one.
+# Without waiting for a standby, because the fact is true whether or not a standby has it.
 REMEMBER_LOCALLY = "SET LOCAL synchronous_commit = local"
 REMEMBER = """
     INSERT INTO shard_timelines AS known (shard, timeline)
@@ -41,7 +41,7 @@ REMEMBER = """
 
 
 class Timelines:
-    """The highest timeline seen of each shard; 0 where none was. ``kept`` outlives the worker."""
+    """The highest timeline seen of each shard; 0 if unknown. ``kept`` outlives the worker."""
 
     def __init__(self, shards: int, kept: "memoryview[int] | None" = None) -> None:
         self._highest: list[int] | memoryview[int] = [0] * shards if kept is None else kept
@@ -51,7 +51,7 @@ class Timelines:
         return self._highest[shard]
 
     def learn(self, seen: Mapping[int, int]) -> bool:
-        """Whether one of them is higher than all that was seen of that shard before."""
+        """Record timelines; returns whether one is higher than all seen of its shard before."""
         higher = {
             shard: timeline
             for shard, timeline in seen.items()
@@ -62,7 +62,7 @@ class Timelines:
         return bool(higher)
 
     def unknown_to(self, state: NodeState) -> dict[int, int]:
-        """What the node's database does not remember yet."""
+        """The timelines that the node's database does not have yet."""
         return {
             shard: self._highest[shard]
             for shard in range(self._shards)

@@ -38,7 +38,7 @@ BODY = b'{"data":{"w":"at rest"}}'
 
 
 def _is_left_alone(scene: Scene, trouble: str) -> None:
-    """/readyz, the log and /metrics say so, of both workers; limits are local, reads go on."""
+    """/readyz, the log and /metrics of both workers report it; limits are local, reads continue."""
     before = scrape(scene.running.url)
     scene.sees(trouble)
     after = before
@@ -57,7 +57,7 @@ def _is_left_alone(scene: Scene, trouble: str) -> None:
         - total(before, "hotshelf_reads_total", source=source)
         for source in database
     )
-    assert '"event": "breaker", "node": "redis", "state": "open"' in scene.running.log.read_text()
+    assert '"event":"breaker","node":"redis","state":"open"' in scene.running.log.read_text()
 
 
 def _kill_redis(scene: Scene) -> None:
@@ -153,7 +153,7 @@ REDIS_FAULTS = [
 def test_redis_fails(
     servers: EmbeddedStack, exact: RunningService, fault: Callable[[Scene], None]
 ) -> None:
-    """Reads go on without one 5xx, and soon all is as it was."""
+    """Reads continue without one 5xx, and soon everything is as before."""
     with flowing(servers, exact) as scene:
         with scene.trouble(scene.redis_down):
             fault(scene)
@@ -165,7 +165,7 @@ def test_redis_fails(
 def test_redis_fails_while_the_replica_is_behind(
     servers: EmbeddedStack, exact: RunningService
 ) -> None:
-    """Then owners are told by the primary, and others nothing that is older than the limit."""
+    """Then owners read from the primary, and others nothing older than the limit."""
     with flowing(servers, exact) as scene, paused_replay(servers):
         with scene.trouble(scene.redis_down):
             _kill_redis(scene)
@@ -222,7 +222,7 @@ def test_redis_fails_behind_the_near_cache(
 
 
 def test_the_service_starts_beside_a_hung_redis(servers: EmbeddedStack, tmp_path: Path) -> None:
-    """It serves from the databases, and from Redis as soon as that goes on."""
+    """It serves from the databases, and from Redis as soon as that resumes."""
     servers.redis.pause()
     running = None
     try:

@@ -59,7 +59,7 @@ def _kill_replica(servers: EmbeddedStack) -> None:
 def test_the_replica_fails(
     servers: EmbeddedStack, exact: RunningService, fault: Callable[[EmbeddedStack], None]
 ) -> None:
-    """Nobody but the primary notices, though Redis loses keys all the time."""
+    """Only the primary gets more load, though Redis loses keys all the time."""
     with flowing(servers, exact) as scene, scene.redis() as client:
         client.flushall()
         fault(servers)
@@ -69,7 +69,7 @@ def test_the_replica_fails(
 
 
 def test_the_primary_dies_and_returns(servers: EmbeddedStack, exact: RunningService) -> None:
-    """What the cache and the replica have is read on."""
+    """Reads from the cache and the replica continue."""
     primary = servers.node(0, 0)
     with flowing(servers, exact, deletes=False) as scene:
         with scene.trouble(scene.primary_down):
@@ -91,12 +91,12 @@ def _die_between_commit_and_invalidation(scene: Scene) -> None:
         client.client_pause(30_000, all=False)
         eventually(scene.stack.node(0, 0).url, "SELECT count(*) >= 3 FROM cache_outbox", True)
         _die(scene.running)
-        time.sleep(0.05)  # for Redis to drop what the worker had asked for
+        time.sleep(0.05)  # for Redis to drop the worker's commands
         client.client_unpause()
 
 
 def test_writers_die(servers: EmbeddedStack, exact: RunningService) -> None:
-    """Whatever a worker did not tell Redis any more, another one's relay tells."""
+    """Another worker relays the invalidations that a dead worker did not send."""
     with flowing(servers, exact) as scene:
         with scene.trouble(scene.redis_down):
             _die_between_commit_and_invalidation(scene)

@@ -87,7 +87,7 @@ def test_servers_outlive_the_thread_that_started_them(stack_dir: Path) -> None:
         embedded.stop()
 
 
-def test_a_killed_primary_keeps_what_it_acknowledged(small_stack: EmbeddedStack) -> None:
+def test_a_killed_primary_keeps_acknowledged_writes(small_stack: EmbeddedStack) -> None:
     primary = small_stack.node(0, 0)
     execute(primary.url, "CREATE TABLE kept AS SELECT 7 AS seven")
     primary.kill()

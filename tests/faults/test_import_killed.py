@@ -1,4 +1,4 @@
-"""An import that dies at any moment goes on where it stopped: every line exactly once."""
+"""An import that dies at any moment resumes where it stopped: every line exactly once."""
 
 import random
 import subprocess

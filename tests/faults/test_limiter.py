@@ -35,7 +35,7 @@ async def ask(limiter: Limiter, key: str, times: int) -> list[Admission]:
 
 
 def without_waiting(admission: Coroutine[Any, Any, Admission]) -> Admission:
-    """What the coroutine returns at its first step."""
+    """The result of the coroutine's first step."""
     with pytest.raises(StopIteration) as done:
         admission.send(None)
     answer: Admission = done.value.value
@@ -55,7 +55,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_without_redis_a_reduced_limit_holds_and_nobody_waits(how: signal.Signals) -> None:
+def test_without_redis_a_reduced_limit_holds_and_no_request_waits(how: signal.Signals) -> None:
     async def body(server: RedisServer) -> None:
         async with limiter_on(server) as (limiter, pipeline):
             assert passed(await ask(limiter, "before", 10)) == 10

@@ -1,4 +1,4 @@
-"""Who answers a list: a replica that is known to be current, else the primary, else anybody."""
+"""The node for a list: a replica proved to be current, else the primary, else any replica."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ ALICE = Query((Condition(OWNER_ID, "eq", ("alice",), Location("", parameter="fil
 
 @dataclass
 class Worker:
-    """What one worker process reads lists with."""
+    """The objects by which a worker process reads lists."""
 
     shard: Shard
     bulkheads: NodeBulkheads
@@ -84,7 +84,7 @@ async def until(expected: tuple[bool, int], worker: Worker) -> None:
     pytest.fail(f"still {last!r}")
 
 
-def test_what_was_acknowledged_is_in_a_list_whoever_answers_it(small_stack: EmbeddedStack) -> None:
+def test_acknowledged_writes_are_in_a_list_from_any_node(small_stack: EmbeddedStack) -> None:
     prepared(small_stack)
 
     async def use(worker: Worker) -> None:
@@ -140,7 +140,7 @@ def test_without_its_replica_the_primary_answers(small_stack: EmbeddedStack, har
 
 
 @pytest.mark.parametrize("harm", [kill, freeze])
-def test_without_its_primary_a_replica_goes_on(small_stack: EmbeddedStack, harm: Harm) -> None:
+def test_without_the_primary_a_replica_answers(small_stack: EmbeddedStack, harm: Harm) -> None:
     prepared(small_stack)
     primary = small_stack.node(0, 0)
 
@@ -159,7 +159,7 @@ def test_without_its_primary_a_replica_goes_on(small_stack: EmbeddedStack, harm:
     run(database(small_stack), use)
 
 
-def test_with_nobody_left_it_fails(small_stack: EmbeddedStack) -> None:
+def test_without_any_node_it_fails(small_stack: EmbeddedStack) -> None:
     prepared(small_stack)
 
     async def use(worker: Worker) -> None:
@@ -206,7 +206,7 @@ def test_a_list_that_is_too_hard_is_not_tried_twice(small_stack: EmbeddedStack) 
     run(database(small_stack, timeout_s=0.5), use)
 
 
-def test_a_shard_of_one_node_is_asked_as_it_is(small_stack: EmbeddedStack) -> None:
+def test_a_shard_of_one_node_is_read_directly(small_stack: EmbeddedStack) -> None:
     prepared(small_stack)
 
     async def use(worker: Worker) -> None:

@@ -58,7 +58,7 @@ def test_a_promoted_replica_is_cold() -> None:
         run(second.url, is_cold)
 
 
-def test_a_new_connection_to_the_same_run_keeps_what_is_warm() -> None:
+def test_a_new_connection_to_the_same_run_keeps_entries() -> None:
     """Whatever else was evicted: nothing that a worker must find there says that it is the same."""
     with redis_server() as server:
         run(server.url, fill_version_1)

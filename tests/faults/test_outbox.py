@@ -62,7 +62,7 @@ def _until_none_is_pending(stack: EmbeddedStack) -> int:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a_change_is_told_before_it_is_acknowledged(
+def test_a_change_is_announced_before_it_is_acknowledged(
     small_stack: EmbeddedStack, running: RunningService, method: str
 ) -> None:
     with running.client() as client:
@@ -76,7 +76,7 @@ def test_a_change_is_told_before_it_is_acknowledged(
     assert _until_none_is_pending(small_stack) == 0
 
 
-def test_what_a_dead_writer_left_is_told_by_a_relay(
+def test_rows_of_a_dead_writer_are_relayed(
     small_stack: EmbeddedStack, running: RunningService
 ) -> None:
     with running.client() as client:

@@ -32,7 +32,7 @@ async def until_available(pipeline: RedisPipeline) -> None:
 
 
 async def echo_through_outage(pipeline: RedisPipeline, break_it: Any, mend_it: Any) -> None:
-    """Ask all the time, before, during and after; whoever is answered gets their own answer."""
+    """Send commands before, during and after; every answer belongs to its command."""
     failed = 0
     mended = False
     answered_since = 0
@@ -54,7 +54,7 @@ async def echo_through_outage(pipeline: RedisPipeline, break_it: Any, mend_it: A
     pytest.fail(f"only {answered_since} answers after the outage, {failed} failures")
 
 
-def test_a_hung_redis_costs_one_deadline_and_late_replies_reach_nobody() -> None:
+def test_a_hung_redis_costs_one_deadline_and_late_replies_are_dropped() -> None:
     with redis_server() as server:
 
         async def body() -> None:
@@ -84,7 +84,7 @@ def test_everything_in_flight_fails_together_and_then_asking_fails_at_once() -> 
                     pipeline.send((b"PING",))
                 server.signal(signal.SIGCONT)
                 await until_available(pipeline)
-                # The commands that failed may have run all the same: that is what failing means.
+                # The failed commands may have run all the same.
                 assert await pipeline.send((b"ECHO", b"mine")) == b"mine"
 
         uvloop.run(body())

@@ -110,7 +110,7 @@ def test_without_its_primary_a_replica_answers_unproved_and_denies_nothing(
         read = getattr(reads, way)
         assert (await read(shard, living)).item.version == 1
         harm(primary)
-        # One that hangs is asked, and owners refused, until it has missed a look at its role.
+        # A hanging one is queried, and owners are refused, until it has missed a role query.
         await until(lambda reading: not reading.proved, lambda: read(shard, living))
         for _ in range(3):
             reading = await read(shard, living)
@@ -125,7 +125,7 @@ def test_without_its_primary_a_replica_answers_unproved_and_denies_nothing(
     run(database(small_stack), use)
 
 
-def test_with_nobody_left_it_fails_at_the_deadline_at_the_latest(
+def test_without_any_node_it_fails_by_the_deadline(
     small_stack: EmbeddedStack,
 ) -> None:
     item_id, *_ = prepared(small_stack)
@@ -144,7 +144,7 @@ def test_with_nobody_left_it_fails_at_the_deadline_at_the_latest(
     run(database(small_stack, timeout_s=1.0), use)
 
 
-def test_connections_that_break_do_not_unprove_what_the_primary_can_prove(
+def test_broken_connections_do_not_prevent_a_proof_by_the_primary(
     small_stack: EmbeddedStack,
 ) -> None:
     item_id, *_ = prepared(small_stack)
@@ -162,7 +162,7 @@ def test_connections_that_break_do_not_unprove_what_the_primary_can_prove(
     run(database(small_stack), use)
 
 
-def test_after_a_failover_the_new_timeline_is_told(small_stack: EmbeddedStack) -> None:
+def test_after_a_failover_readings_have_the_new_timeline(small_stack: EmbeddedStack) -> None:
     item_id, *_ = prepared(small_stack)
 
     async def use(shard: Shard, reads: Reads) -> None:
@@ -189,13 +189,13 @@ def test_a_shard_without_replicas_has_only_its_primary(small_stack: EmbeddedStac
 
 
 async def _held_up(shard: Shard, stack: AsyncExitStack) -> None:
-    """All connections to the primary are in use; it lives, and is asked by none of them."""
+    """All connections to the primary are in use; it is alive but gets no query."""
     for _ in range(2):
         await stack.enter_async_context(shard.primary(reading=True))
 
 
 def test_a_slow_primary_is_not_one_that_is_away(small_stack: EmbeddedStack) -> None:
-    """Owners are refused and others told what a replica has, which nothing proves."""
+    """Owners are refused; others are answered by a replica without proof."""
     item_id, *_ = prepared(small_stack)
 
     async def use(shard: Shard, reads: Reads) -> None:

@@ -15,7 +15,7 @@ CHANNEL = b"news"
 
 
 class Listener:
-    """Everything that was told, in order."""
+    """All notifications, in order."""
 
     def __init__(self, url: str) -> None:
         self.heard: asyncio.Queue[bytes | bool] = asyncio.Queue()
@@ -54,7 +54,7 @@ def nothing(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(("harm", "mend"), [(hang, go_on), (restart, nothing), (drop, nothing)])
-def test_a_lost_connection_is_told_and_made_anew(
+def test_a_lost_connection_is_reported_and_renewed(
     harm: Callable[[RedisServer], None], mend: Callable[[RedisServer], None]
 ) -> None:
     with redis_server() as server:

@@ -111,7 +111,7 @@ def test_a_wait_that_never_ends_is_not_acknowledged(
 def test_commits_that_hang_are_bounded_and_leave_connections_to_reads(
     small_stack: EmbeddedStack, settings: Database
 ) -> None:
-    """Their server processes do not notice that nobody waits for them any more."""
+    """Their server processes do not notice that their clients have left."""
     url = settings.shards[0][0]
     few = replace(settings, timeout_s=0.5, pool_size=4)
 

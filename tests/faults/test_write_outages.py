@@ -68,7 +68,7 @@ def test_a_dead_primary_and_its_return(small_stack: EmbeddedStack, running: Runn
 def test_a_frozen_primary_costs_one_wait(
     small_stack: EmbeddedStack, running: RunningService
 ) -> None:
-    """After the first failure nobody waits: no primary is known until it answers again."""
+    """After the first failure no write waits: no primary is known until it answers again."""
     primary = small_stack.node(0, 0)
     with running.client() as client:
         assert _post(client, uuid4().hex).status_code == 201
@@ -86,7 +86,9 @@ def test_a_frozen_primary_costs_one_wait(
         assert _post(client, key).content == made.content
 
 
-def test_fifty_twins_over_a_restart(small_stack: EmbeddedStack, running: RunningService) -> None:
+def test_fifty_duplicates_over_a_restart(
+    small_stack: EmbeddedStack, running: RunningService
+) -> None:
     """The key's primary restarts while they run; Redis is away as well."""
     key = uuid4().hex
     small_stack.redis.kill()

@@ -1,6 +1,6 @@
 """Blind retries through a broken network while workers die: one item a create, none lost.
 
-`make test` does 10,000 creates; `make soak-writes` goes on for hours (HOTSHELF_TEST_CREATES).
+`make test` does 10,000 creates; `make soak-writes` runs for hours (HOTSHELF_TEST_CREATES).
 HOTSHELF_TEST_SEED repeats a run's random choices.
 """
 
@@ -30,7 +30,7 @@ CHANGED = 10
 
 @dataclass
 class History:
-    """What was heard: the answer to each create, and to each change."""
+    """The answers to each create and to each change."""
 
     created: dict[int, Heard] = field(default_factory=dict)
     changed: dict[int, Heard] = field(default_factory=dict)

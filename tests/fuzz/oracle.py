@@ -1,4 +1,4 @@
-"""What the scanner ought to say of any bytes, worked out from Python's json alone."""
+"""The expected findings of the scanner for any bytes, derived from Python's json alone."""
 
 import json
 from decimal import Decimal

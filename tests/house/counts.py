@@ -1,6 +1,6 @@
-"""The counts by which this code is held legible: ``make counts`` prints them.
+"""Counts that keep this code legible; ``make counts`` prints them.
 
-The house tests (test_counts.py) hold each of them at a bound, so that none gets worse unseen.
+The house tests (test_counts.py) have a bound for each, so that none gets worse unnoticed.
 """
 
 import ast
@@ -16,7 +16,7 @@ import grimp
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service"
 
-# What a method that subclasses have to give raises.
+# Raised by abstract methods.
 _ABSTRACT = {"NotImplementedError"}
 _REASON = re.compile(r"\b(because|otherwise|avoid|since|so that|unless|else)\b", re.IGNORECASE)
 _UNIT = re.compile(
@@ -26,7 +26,7 @@ _UNIT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What ``service/`` looks like; lines are counted with blank ones and comments."""
+    """Counts of ``service/``; lines include blank ones and comments."""
 
     files: int
     lines: int
@@ -68,9 +68,9 @@ def count() -> Counts:
             lengths.append((function.end_lineno or 0) - function.lineno + 1)
             if function.returns is None:
                 untyped.append(where)
-        for where, is_told in _raising(name, tree):
+        for where, is_documented in _raising(name, tree):
             raising += 1
-            if not is_told:
+            if not is_documented:
                 silent.append(where)
         said = [line.strip() for line in text.splitlines() if line.strip().startswith("# ")]
         comments += len(said)
@@ -142,8 +142,10 @@ def _raising(name: str, tree: ast.Module) -> Iterator[tuple[str, bool]]:
             raised = _raised(node)
             if raised:
                 words = f"{around} {ast.get_docstring(node) or ''}"
-                told = re.search(r"\b[Rr]aise", words) or any(error in words for error in raised)
-                yield f"{name}:{node.lineno} {node.name}", bool(told)
+                documented = re.search(r"\b[Rr]aise", words) or any(
+                    error in words for error in raised
+                )
+                yield f"{name}:{node.lineno} {node.name}", bool(documented)
 
 
 def _raised(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
@@ -169,7 +171,7 @@ def _numeric_constants(tree: ast.Module) -> Iterator[str]:
 
 
 def report(counted: Counts) -> str:
-    told = counted.functions_that_raise - len(counted.silent_about_errors)
+    documented = counted.functions_that_raise - len(counted.silent_about_errors)
     rows = [
         ("files, lines", f"{counted.files}, {counted.lines}"),
         ("file median, max", f"{counted.file_median:g}, {counted.file_max}"),
@@ -180,7 +182,10 @@ def report(counted: Counts) -> str:
         ("longest chain of imports", str(counted.import_depth)),
         ("modules without a docstring", str(len(counted.undocumented_modules))),
         ("functions without a return type", str(len(counted.untyped_functions))),
-        ("public functions that raise, and say so", f"{counted.functions_that_raise}, {told}"),
+        (
+            "public functions that raise, and say so",
+            f"{counted.functions_that_raise}, {documented}",
+        ),
         ("comment lines, with a reason", f"{counted.comments}, {counted.comments_with_a_reason}"),
         ("numeric constants, with a unit", f"{counted.constants}, {counted.constants_with_a_unit}"),
     ]

@@ -18,7 +18,7 @@ def test_no_chain_of_imports_is_longer_than_today() -> None:
     assert _counts().import_depth <= 16
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert _counts().undocumented_modules == []
 
 
@@ -26,7 +26,7 @@ def test_every_function_has_a_return_type() -> None:
     assert _counts().untyped_functions == []
 
 
-def test_what_raises_says_what() -> None:
+def test_docstrings_name_raised_errors() -> None:
     """Public functions and methods with a ``raise`` of their own name the errors."""
     counts = _counts()
     assert counts.functions_that_raise > 80

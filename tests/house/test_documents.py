@@ -1,4 +1,4 @@
-"""Documents stay true where a program can tell: generated pages, links, the decisions' index."""
+"""Documents are correct where a program can check: generated pages, links, decisions' index."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,9 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
-def test_the_command_line_page_is_what_the_parsers_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_page_is_generated_from_the_parsers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`make docs` writes it."""
     monkeypatch.delenv("HOTSHELF_DATA_DIR", raising=False)
     assert (DOCS / "cli.md").read_text() == reference.page()

@@ -1,4 +1,4 @@
-"""What a new filter operator, kind of credential or resource type has to reach, it reaches."""
+"""A new filter operator, kind of credential or resource type reaches every table it must."""
 
 import ast
 import asyncio

@@ -58,7 +58,7 @@ def test_a_function_fits_on_a_screen(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*PYTHON, *RUST], ids=lambda p: str(p.relative_to(ROOT)))
-def test_names_say_what_a_thing_does(path: Path) -> None:
+def test_no_name_is_generic(path: Path) -> None:
     assert not _words(path.stem) & BANNED
     if path.suffix == ".py":
         classes = [

@@ -1,4 +1,4 @@
-"""What Hotshelf is installed with may be used with it, and no crate is compiled twice.
+"""Licences of dependencies are compatible, and no crate is compiled twice.
 
 Advisories are not looked up: that needs a database from the network.
 """

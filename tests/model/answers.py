@@ -1,4 +1,4 @@
-"""The moment of an answer, and what the promises demand of it and of every state."""
+"""An answer, and the promises' requirements for it and for every state."""
 
 from collections.abc import Iterator
 
@@ -66,7 +66,7 @@ def _verdict(s: State, r: Reader, value: Value) -> str:
 
 
 def answer(case: Case, s: State, i: int, r: Reader, value: Value, *, by: str = "database") -> State:
-    """The reader answers; what it may fill, remember and keep near follows."""
+    """The reader answers; then it may fill, remember and store near."""
     w = s.workers[r.worker]
     if case.scope.memory:
         memory = max(w.memory, value) if by == "database" else w.memory

@@ -1,4 +1,4 @@
-"""What may strike at any moment, and the replica's lag."""
+"""Faults that may happen at any moment, and the replica's lag."""
 
 from collections.abc import Iterator
 

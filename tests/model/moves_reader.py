@@ -1,4 +1,4 @@
-"""What a read does: GET, fill lease, proof, rows, primary, fill; also without Redis or primary.
+"""Steps of a read: GET, fill lease, proof, rows, primary, fill; also without Redis or primary.
 
 GET and acquiring a fill lease are one step (a refused compare-and-set is taken as the answer to
 GET), and so are the last look at a database and the answer. Whatever else may be late is a step of

@@ -1,4 +1,4 @@
-"""What a worker does beside requests: relay passes with its read lease, and its subscription."""
+"""Steps of a worker besides requests: relay passes with its read lease, and its subscription."""
 
 from collections.abc import Iterator
 
@@ -120,7 +120,7 @@ def near_moves(case: Case, s: State) -> Iterator[Move]:
 
 
 def tick(case: Case, s: State) -> Iterator[Move]:
-    """Every clock goes on by one."""
+    """Every clock advances by one."""
     if not case.scope.clock:
         return
     writers = tuple(

@@ -18,7 +18,7 @@ RULES: dict[str, Rule] = {
     "outbox_in_transaction": Rule(
         "core",
         "The transaction that changes a row also writes its outbox row.",
-        "The writer dies after COMMIT and nobody is left who knows that the entry is old.",
+        "The writer dies after COMMIT, and nothing records that the entry is old.",
     ),
     "invalidate_after_commit": Rule(
         "core",
@@ -47,13 +47,13 @@ RULES: dict[str, Rule] = {
     ),
     "known_id_is_invalidated": Rule(
         "absent",
-        "Only an id that nobody can have asked for is created without outbox row and invalidation.",
+        "Only an id that cannot have been read is created without outbox row and invalidation.",
         'A cached "not there" outlives the creation.',
     ),
     "commit_is_flushed": Rule(
         "core",
         "Item writes never use synchronous_commit=off.",
-        "The flush position that readers ask for does not cover the acknowledged write.",
+        "The flush position that readers query does not cover the acknowledged write.",
     ),
     "compare_as_numbers": Rule(
         "core",
@@ -111,7 +111,7 @@ RULES: dict[str, Rule] = {
     "lease_read_before_get": Rule(
         "lease",
         "The read lease that counts is the one live when the GET was sent.",
-        "GET returns the old entry, the relay invalidates and renews, and the reply is believed.",
+        "GET returns the old entry, the relay invalidates and renews, and the reply is trusted.",
     ),
     "invalidation_sends_to_primary": Rule(
         "core",
@@ -246,7 +246,7 @@ RULES: dict[str, Rule] = {
     "owner_never_reads_near": Rule(
         "near_owner",
         "The owner never reads the near cache.",
-        "The write is acknowledged while its message is on the way.",
+        "The write is acknowledged while its message is in flight.",
     ),
 }
 

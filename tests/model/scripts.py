@@ -20,7 +20,7 @@ from tests.model.switches import Rules
 
 
 class Case(NamedTuple):
-    """What one run of the model explores."""
+    """The bounds of one run of the model."""
 
     rules: Rules
     scope: Scope

@@ -32,7 +32,7 @@ from tests.model.switches import Rules
 
 
 class Found(NamedTuple):
-    """What a search saw: states, whether it saw all, and the trace to the first violation."""
+    """A search's result: states, whether it is complete, and the trace to the first violation."""
 
     states: int
     whole: bool

@@ -1,4 +1,4 @@
-"""What the model knows: one item, its database, its place in Redis, and everybody at work on it.
+"""The state of the model: one item, its database, its key in Redis, and all actors.
 
 All states are small tuples. A `Value` is one committed version together with the timeline it was
 committed on (timeline * 8 + version), so values are ordered as clients must see them; 0 is "not
@@ -33,7 +33,7 @@ def entry(epoch: int, value: Value) -> Key:
 
 
 def invalidation(epoch: int, value: Value, nonce: int) -> Key:
-    """What a write leaves so that nothing older is served."""
+    """A write's trace, by which nothing older is served."""
     return (INVALIDATION, epoch, value, nonce)
 
 
@@ -52,7 +52,7 @@ class Writer(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """One GET at a time, through one worker, by the item's owner or somebody else."""
+    """One GET at a time, through one worker, by the item's owner or another caller."""
 
     pc: int = IDLE
     worker: int = 0
@@ -80,7 +80,7 @@ class Poll(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """What the processes of one worker share."""
+    """The state that the actors of one worker share."""
 
     epoch: int = 0
     lease: int = LEASE  # ticks since the poll that renewed it was sent; LEASE: over

@@ -67,7 +67,7 @@ def test_a_trace_can_be_read() -> None:
         ("primary_away", "reader A: no primary, the replica answers v1"),
     ],
 )
-def test_the_model_does_what_it_is_about(scope: str, step: str) -> None:
+def test_the_model_reaches_the_states_of_interest(scope: str, step: str) -> None:
     """A search that never fills, lags or fails would find nothing wrong either."""
     assert step in with_all_rules(scope).labels
 

@@ -87,6 +87,43 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     assert secret not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app@db/items?password=s3cr3t",
+        "postgresql://app@db/items?sslmode=require&sslpassword=s3cr3t",
+        "postgresql://app:s3cr3t@db/items?password=s3cr3t",
+        "postgresql://user:s3%40cr3t@db/items",
+        "host=db user=app password=s3cr3t",
+        "password=s3cr3t",
+        "redis://:s3cr3t@[::1/0",
+    ],
+)
+def test_passwords_are_masked_in_every_form(tmp_path: Path, url: str) -> None:
+    file = _write(tmp_path / "a.toml", f'[database]\nshards = [["{url}", "postgresql://u@h/d"]]\n')
+    loaded, sources = setting_sources.load({"HOTSHELF_REDIS_URL": url}, file)
+    rows = str(setting_sources.describe(loaded, sources))
+    assert "s3cr3t" not in rows
+    assert "cr3t@" not in rows
+    assert "postgresql://u@h/d" in rows
+
+
+@pytest.mark.parametrize("value", ["75", "620"])
+def test_idle_connections_may_outlive_those_of_balancers(value: str) -> None:
+    loaded, _ = setting_sources.load({"HOTSHELF_HTTP_IDLE_TIMEOUT_S": value})
+    assert loaded.http.idle_timeout_s == float(value)
+
+
+def test_lists_in_the_environment_may_have_commas() -> None:
+    env = {
+        "HOTSHELF_LISTS_ATTRIBUTES": "v,rank, a.b  c",
+        "HOTSHELF_HTTP_TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.1/32",
+    }
+    loaded, _ = setting_sources.load(env)
+    assert loaded.lists.attributes == ("v", "rank", "a.b", "c")
+    assert loaded.http.trusted_proxies == ("10.0.0.0/8", "127.0.0.1/32")
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().http.port = 1  # type: ignore[misc]

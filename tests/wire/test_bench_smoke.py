@@ -1,4 +1,4 @@
-"""The benchmark runs here and reports what it measured; how fast anything is, is not asked."""
+"""The benchmark runs and reports its measurements; their values are not asserted."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_every_peer_is_measured_or_named_as_left_out(result: Row) -> None:
     assert "fastapi" not in result["skipped"]
 
 
-def test_every_sample_was_asked_and_answered(result: Row) -> None:
+def test_every_sample_was_requested_and_answered(result: Row) -> None:
     for row in result["samples"]:
         assert row["requests"] > 0
         assert row["errors"] == 0
@@ -89,7 +89,7 @@ def test_the_report_shows_every_ratio(result: Row) -> None:
     ElementTree.fromstring(chart(result))  # noqa: S314
 
 
-def test_what_being_looked_at_costs_is_measured(stack: EmbeddedStack, tmp_path: Path) -> None:
+def test_the_cost_of_observability_is_measured(stack: EmbeddedStack, tmp_path: Path) -> None:
     servers = Stack(stack.shards, stack.redis_url)
     found = bench_observe.measure(servers, tmp_path, ("near",), rounds=1, seconds=0.5)
     assert set(found["near"]["least_us"]) == {"off", "on", "traced"}

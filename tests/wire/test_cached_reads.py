@@ -76,7 +76,7 @@ def test_every_worker_shows_the_owner_its_own_write(service: RunningService) -> 
             assert bob.get(url).json()["version"] == n
 
 
-def test_what_was_not_there_is_there_once_created(service: RunningService) -> None:
+def test_a_missing_item_is_found_once_created(service: RunningService) -> None:
     item_id = native.format_id(native.mint_in_bucket(1_700_000_000_000, 0, 1))
     url = f"/v1/items/{item_id}"
     with service.client("alice") as alice, service.client("bob") as bob:

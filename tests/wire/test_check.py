@@ -1,8 +1,9 @@
 """``hotshelf check``, and what ``hotshelf serve`` refuses to start with."""
 
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,19 @@ from tests.fixtures.redis_server import RedisServer, redis_server
 
 
 def hotshelf(
-    word: str, shards: list[list[str]], redis_url: str
+    word: str,
+    shards: list[list[str]],
+    redis_url: str,
+    program: Sequence[str] = ("-m", "service.cli"),
+    **more: str,
 ) -> subprocess.CompletedProcess[str]:
     env = {
         "HOTSHELF_DATABASE_SHARDS": ";".join(" ".join(nodes) for nodes in shards),
         "HOTSHELF_REDIS_URL": redis_url,
         "HOTSHELF_HTTP_PORT": str(free_port()),
-    }
+    } | more
     return subprocess.run(
-        [sys.executable, "-m", "service.cli", word],
+        [sys.executable, *program, word],
         env=env,
         capture_output=True,
         text=True,
@@ -71,7 +76,7 @@ def test_a_database_that_was_not_migrated_is_refused(
     assert "Traceback" not in ended.stderr
 
 
-def test_check_tells_of_each_server(shards: list[list[str]], server: RedisServer) -> None:
+def test_check_reports_each_server(shards: list[list[str]], server: RedisServer) -> None:
     ended = hotshelf("check", shards, server.url)
     assert ended.returncode == 0
     lines = [line for line in ended.stdout.splitlines() if ": ok: " in line]
@@ -90,10 +95,10 @@ def test_check_names_a_right_that_the_redis_user_lacks(
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "default", right)
     ended = hotshelf("check", shards, server.url)
-    assert "refuses what is needed: " in ended.stdout
+    assert "refuses a required command: " in ended.stdout
 
 
-def test_check_tells_of_noeviction_and_of_servers_that_are_away(
+def test_check_reports_noeviction_and_unreachable_servers(
     shards: list[list[str]], server: RedisServer, tmp_path: Path
 ) -> None:
     with server.client() as client:
@@ -104,3 +109,39 @@ def test_check_tells_of_noeviction_and_of_servers_that_are_away(
     ended = hotshelf("check", shards, f"unix://{tmp_path}/none")
     assert "not reached" in ended.stdout
     assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("host", ["*", "[::]", "no-such-host.invalid", "192.0.2.7"])
+def test_an_address_that_cannot_be_used_is_one_line(
+    shards: list[list[str]], server: RedisServer, host: str
+) -> None:
+    ended = hotshelf("serve", shards, server.url, HOTSHELF_HTTP_HOST=host)
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"hotshelf: http.host, http.port: cannot listen on {host} port ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_is_one_line(shards: list[list[str]], server: RedisServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = hotshelf("serve", shards, server.url, HOTSHELF_HTTP_PORT=str(port))
+    assert ended.returncode == 2
+    assert "Address already in use" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_missing_writable_directory_is_reported(
+    shards: list[list[str]], server: RedisServer
+) -> None:
+    """As in a container whose file system is read-only."""
+    program = (
+        "import sys, tempfile\n"
+        "tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
+        "from service.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    ended = hotshelf("serve", shards, server.url, program=("-c", program))
+    assert ended.returncode == 2
+    assert "set TMPDIR" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr

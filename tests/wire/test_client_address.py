@@ -1,4 +1,4 @@
-"""Whose allowance a request without a good credential uses up, whatever it claims."""
+"""The account of a request without valid credentials, despite forged fields."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,7 +22,7 @@ def limited(
     stack: EmbeddedStack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningService]:
-    """20 requests at once, one worker; asked straight, or through a proxy it trusts."""
+    """20 requests at once, one worker; called directly, or through a trusted proxy."""
     with redis_server() as server:
         yield from _running(Stack(stack.shards, server.url), tmp_path_factory, request.param)
 
@@ -68,7 +68,7 @@ def test_no_invention_gives_a_fresh_allowance(limited: RunningService) -> None:
         assert _ask(limited, ("x-forwarded-for", garbage)) == 429
 
 
-def test_a_key_has_its_own_limit_whatever_the_headers(limited: RunningService) -> None:
+def test_a_key_has_its_own_limit_despite_headers(limited: RunningService) -> None:
     rate = f"7/{WINDOW_S}"
     key = limited.command("keys", "create", "--owner", "olivia", "--rate", rate)
     # From an address with tokens left: a key that is not known yet costs its address one.

@@ -1,4 +1,4 @@
-"""Results of batches, compressed as Accept-Encoding asks."""
+"""Results of batches, compressed according to Accept-Encoding."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A page of another origin asks first, and may read every answer, whatever its status."""
+"""A page of another origin sends preflights, and can read every answer of any status."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -49,7 +49,7 @@ def _post(client: httpx.Client, data: Any) -> httpx.Response:
 
 def _pointers(answer: httpx.Response, code: str) -> list[str]:
     assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
-    return [place["pointer"] for place in answer.json()["errors"]]
+    return [location["pointer"] for location in answer.json()["errors"]]
 
 
 def test_violations_are_named_by_pointers(client: httpx.Client) -> None:
@@ -61,7 +61,7 @@ def test_violations_are_named_by_pointers(client: httpx.Client) -> None:
     assert _pointers(_post(client, {}), "invalid-content") == ["/data"]
 
 
-def test_each_way_to_write_is_held_to_it(client: httpx.Client) -> None:
+def test_each_kind_of_write_is_checked(client: httpx.Client) -> None:
     url = _post(client, {"name": "pot"}).headers["location"]
     item_id = url.rpartition("/")[2]
     any_tag = {"if-match": "*"}
@@ -104,7 +104,7 @@ def test_numbers_are_compared_digit_for_digit(tmp_path: Path) -> None:
     "text",
     ['{"type":"nope"}', "{", '{"$ref":"https://example.com/x.json"}', '{"$ref":"#/$defs/x"}'],
 )
-def test_a_schema_that_is_none_is_told_at_start(tmp_path: Path, text: str) -> None:
+def test_an_invalid_schema_is_reported_at_start(tmp_path: Path, text: str) -> None:
     file = tmp_path / "schema.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"."):

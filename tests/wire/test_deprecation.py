@@ -69,7 +69,7 @@ def test_every_answer_of_version_1_says_so_once(client: httpx.Client) -> None:
         assert answer.headers.get_list("sunset") == [SUNSET]
 
 
-def test_version_2_and_what_has_no_version_do_not(client: httpx.Client) -> None:
+def test_version_2_and_unversioned_paths_do_not(client: httpx.Client) -> None:
     url = _post(client).headers["location"]
     answers = [
         client.get(url.replace("/v1", "/v2")),
@@ -81,7 +81,7 @@ def test_version_2_and_what_has_no_version_do_not(client: httpx.Client) -> None:
     assert not any("deprecation" in a.headers or "sunset" in a.headers for a in answers)
 
 
-def test_a_trace_goes_on(service: RunningService) -> None:
+def test_a_trace_is_continued(service: RunningService) -> None:
     headers = {"traceparent": TRACEPARENT}
     with service.client() as client:
         url = _post(client).headers["location"]

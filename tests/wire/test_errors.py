@@ -27,7 +27,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 
 def _check(
-    answer: httpx.Response, status: int, code: str, place: dict[str, str] | None = None
+    answer: httpx.Response, status: int, code: str, location: dict[str, str] | None = None
 ) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -36,8 +36,8 @@ def _check(
     assert problem["type"] == f"urn:problem-type:hotshelf:{code}"
     assert problem["status"] == status
     assert problem["request_id"] == answer.headers["x-request-id"]
-    if place is not None:
-        assert place.items() <= problem["errors"][0].items()
+    if location is not None:
+        assert location.items() <= problem["errors"][0].items()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_invalid_content(client: httpx.Client, body: bytes, pointer: str) -> Non
     _check(answer, 422, "invalid-content", {"pointer": pointer})
 
 
-def test_every_place_is_named(client: httpx.Client) -> None:
+def test_all_locations_are_reported(client: httpx.Client) -> None:
     body = b'{"data":{"a":"\\u0000","b":1e9999,"c":"\\ud800"}}'
     answer = client.post("/v1/items", content=body, headers=_key())
     assert [e["pointer"] for e in answer.json()["errors"]] == ["/data/a", "/data/b", "/data/c"]
@@ -132,7 +132,7 @@ def test_invalid_id(client: httpx.Client, bad: str) -> None:
 
 
 @pytest.mark.parametrize("path", [NOBODY, "/v1/items", "/nowhere"])
-def test_nothing_is_told_without_credentials(service: RunningService, path: str) -> None:
+def test_nothing_is_revealed_without_credentials(service: RunningService, path: str) -> None:
     bare = httpx.get(service.url + path)
     _check(bare, 401, "unauthenticated")
     assert bare.headers["www-authenticate"] == 'Bearer realm="hotshelf"'

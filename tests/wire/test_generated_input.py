@@ -67,7 +67,7 @@ def _meaning(text: str | bytes) -> Any:
 
 
 def _merged(value: Any) -> Any:
-    """What a merge patch makes of an empty object: null members are not there (RFC 7396)."""
+    """The result of a merge patch on an empty object: null members are absent (RFC 7396)."""
     if not isinstance(value, dict):
         return value
     return {name: _merged(member) for name, member in value.items() if member is not None}

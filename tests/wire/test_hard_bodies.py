@@ -207,7 +207,7 @@ def test_a_bad_head_is_refused_before_the_body_is_sent(
 
 @pytest.mark.parametrize("framing", ["Content-Length: 9", CHUNKED])
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
-def test_a_body_that_nobody_asked_for_is_not_the_next_request(
+def test_an_unexpected_body_is_not_the_next_request(
     service: RunningService, method: str, framing: str
 ) -> None:
     with service.client("hard-bodies") as client:
@@ -246,4 +246,6 @@ def test_framing_that_could_be_read_in_two_ways_is_refused(
         sender.send_head(*framing.split("\r\n"))
         sender.connection.send(_chunk(sender.body(b"{}")) + b"0\r\n\r\n")
         assert sender.connection.answer().status in (400, 413)
+        # What follows may be read in two ways as well.
+        assert sender.connection.is_closed()
         sender.assert_unchanged()

@@ -20,7 +20,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
         yield client
 
 
-def _places(answer: httpx.Response, status: int, code: str) -> list[str]:
+def _locations(answer: httpx.Response, status: int, code: str) -> list[str]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -29,7 +29,7 @@ def _places(answer: httpx.Response, status: int, code: str) -> list[str]:
 
 
 def _data(client: httpx.Client, written: httpx.Response) -> Any:
-    """What GET gives back of an item that was just written, numbers as decimals."""
+    """The item that GET returns after a write, with numbers as decimals."""
     assert written.status_code in (200, 201), written.text
     read = client.get(f"/v1/items/{written.json()['id']}")
     assert read.content == written.content
@@ -41,7 +41,7 @@ def _data(client: httpx.Client, written: httpx.Response) -> Any:
 
 @every_way
 @pytest.mark.parametrize(
-    ("data", "place"),
+    ("data", "location"),
     [
         (rb'{"k":"a\u0000b"}', "/k"),
         (rb'{"a\u0000b":1}', "/a\0b"),
@@ -51,12 +51,12 @@ def _data(client: httpx.Client, written: httpx.Response) -> Any:
         (rb'{"\ud800":1}', "/\ufffd"),
     ],
 )
-def test_what_jsonb_cannot_hold_is_refused_by_place(
-    client: httpx.Client, way: WriteWay, data: bytes, place: str
+def test_data_that_jsonb_cannot_store_is_refused_with_its_location(
+    client: httpx.Client, way: WriteWay, data: bytes, location: str
 ) -> None:
     url = new_item(client)
     answer = way.send(client, data, url=url)
-    assert _places(answer, 422, "invalid-content") == [way.pointer + place]
+    assert _locations(answer, 422, "invalid-content") == [way.pointer + location]
     assert client.get(url).json()["data"] == {}
 
 
@@ -68,10 +68,10 @@ def test_text_that_only_looks_like_it_is_kept(client: httpx.Client, way: WriteWa
 
 
 @every_way
-def test_every_place_is_named_at_once(client: httpx.Client, way: WriteWay) -> None:
+def test_all_locations_are_reported_at_once(client: httpx.Client, way: WriteWay) -> None:
     data = rb'{"a":"\u0000","b":[1e9999,{"c":"\ud800"}]}'
-    expected = [way.pointer + place for place in ("/a", "/b/0", "/b/1/c")]
-    assert _places(way.send(client, data), 422, "invalid-content") == expected
+    expected = [way.pointer + location for location in ("/a", "/b/0", "/b/1/c")]
+    assert _locations(way.send(client, data), 422, "invalid-content") == expected
 
 
 # Numbers
@@ -91,9 +91,9 @@ def test_numbers_keep_their_value_digit_for_digit(client: httpx.Client, way: Wri
 
 @every_way
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", "+1", "0x1"])
-def test_what_is_no_number_is_400(client: httpx.Client, way: WriteWay, number: str) -> None:
+def test_an_invalid_number_is_400(client: httpx.Client, way: WriteWay, number: str) -> None:
     answer = way.send(client, f'{{"n":{number}}}'.encode())
-    _places(answer, 400, "invalid-syntax")
+    _locations(answer, 400, "invalid-syntax")
 
 
 @every_way
@@ -102,7 +102,7 @@ def test_a_number_of_too_many_digits_is_422(
     client: httpx.Client, way: WriteWay, number: str
 ) -> None:
     answer = way.send(client, f'{{"n":[0,{number}]}}'.encode())
-    assert _places(answer, 422, "invalid-content") == [f"{way.pointer}/n/1"]
+    assert _locations(answer, 422, "invalid-content") == [f"{way.pointer}/n/1"]
 
 
 @every_way
@@ -112,7 +112,7 @@ def test_short_numbers_cannot_become_a_huge_row(
 ) -> None:
     data = f'{{"n":[{",".join([number] * 100_000)}]}}'.encode()
     answer = way.send(client, data)
-    _places(answer, 422, "invalid-content")
+    _locations(answer, 422, "invalid-content")
 
 
 # What is JSON at all
@@ -125,13 +125,13 @@ def test_short_numbers_cannot_become_a_huge_row(
     ids=lambda body: repr(body[:20]),
 )
 def test_a_body_that_is_no_json_is_400(client: httpx.Client, way: WriteWay, body: bytes) -> None:
-    _places(way.send_body(client, body), 400, "invalid-syntax")
+    _locations(way.send_body(client, body), 400, "invalid-syntax")
 
 
 @every_way
 @pytest.mark.parametrize("tail", [b" {}", b"x", b"\0", b",", b"//"])
 def test_trailing_text_is_400(client: httpx.Client, way: WriteWay, tail: bytes) -> None:
-    _places(way.send_body(client, way.before + b"{}" + way.after + tail), 400, "invalid-syntax")
+    _locations(way.send_body(client, way.before + b"{}" + way.after + tail), 400, "invalid-syntax")
 
 
 @every_way
@@ -139,7 +139,7 @@ def test_trailing_text_is_400(client: httpx.Client, way: WriteWay, tail: bytes) 
 def test_data_is_an_object(client: httpx.Client, way: WriteWay, data: bytes) -> None:
     assert way.send(client, data).status_code == 422
     if way in (POST, PUT):
-        assert _places(way.send_body(client, data), 422, "invalid-content") == [""]
+        assert _locations(way.send_body(client, data), 422, "invalid-content") == [""]
 
 
 @every_way
@@ -149,9 +149,9 @@ def test_depth_is_counted_in_data(client: httpx.Client, way: WriteWay) -> None:
     deeper = b'{"d":' + b"[" * 64 + b"]" * 64 + b"}"
     answer = way.send(client, deeper)
     if way is JSON_PATCH:  # where a value will end up, its path says
-        assert _places(answer, 422, "patch-result-invalid") == ["/data/d" + "/0" * 63]
+        assert _locations(answer, 422, "patch-result-invalid") == ["/data/d" + "/0" * 63]
     else:
-        assert _places(answer, 422, "invalid-content") == [way.pointer + "/d" + "/0" * 63]
+        assert _locations(answer, 422, "invalid-content") == [way.pointer + "/d" + "/0" * 63]
 
 
 @every_way
@@ -161,7 +161,7 @@ def test_names_have_up_to_256_bytes(client: httpx.Client, way: WriteWay) -> None
         if fits:
             assert _data(client, answer) == {name: 1}
         else:
-            _places(answer, 422, "invalid-content")
+            _locations(answer, 422, "invalid-content")
 
 
 @every_way
@@ -243,7 +243,7 @@ def test_a_compressed_body_is_decompressed_under_the_cap(
 
 
 @every_way
-def test_a_compressed_body_that_is_not_what_it_says(client: httpx.Client, way: WriteWay) -> None:
+def test_a_body_that_is_not_gzip_although_it_says_so(client: httpx.Client, way: WriteWay) -> None:
     compressed = gzip.compress(way.before + b"{}" + way.after)
     for body, coding, status in (
         (compressed[:-1], "gzip", 400),

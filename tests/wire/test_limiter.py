@@ -76,7 +76,7 @@ def test_a_steady_overload_over_three_workers(server: RedisServer) -> None:
     assert len(moments) > CAPACITY
 
 
-def test_a_redis_of_their_own_keeps_limits_whatever_the_cache_loses(
+def test_a_separate_redis_keeps_limits_when_the_cache_is_lost(
     stack: EmbeddedStack, server: RedisServer, tmp_path: Path
 ) -> None:
     running = start_service(

@@ -1,4 +1,4 @@
-"""What the service writes of requests: one object a line, and nothing that a client sent."""
+"""The service's log of requests: one object per line, without text from clients."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ def one(running: RunningService, **wanted: object) -> dict[str, Any]:
     return line
 
 
-def test_a_request_is_one_line_with_its_ids_and_what_answered(running: RunningService) -> None:
+def test_a_request_is_one_line_with_its_ids_and_source(running: RunningService) -> None:
     sent = {"x-request-id": "log-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
     with running.client("ada") as client:
         assert client.get("/v1/items/0", headers=sent).status_code == 404
@@ -58,7 +58,7 @@ def test_a_request_is_one_line_with_its_ids_and_what_answered(running: RunningSe
     assert line["caller"] != one(running, request_id="log-3")["caller"]
 
 
-def test_the_hot_path_is_told_about_as_well(running: RunningService) -> None:
+def test_the_hot_path_is_logged_too(running: RunningService) -> None:
     with running.client("olga") as owner, running.client("log-reader") as reader:
         made = owner.post("/v1/items", json={"data": {}}, headers={"idempotency-key": "log-hot"})
         path = f"/v1/items/{made.json()['id']}"
@@ -98,7 +98,7 @@ def test_no_secret_and_no_value_is_in_any_line(running: RunningService) -> None:
     assert [name for name, value in planted.items() if value in told] == []
 
 
-def test_nobody_forges_a_line(running: RunningService) -> None:
+def test_lines_cannot_be_forged(running: RunningService) -> None:
     port = int(running.url.rpartition(":")[2])
     forged = '{"event":"forged"}'
     for sent in (
@@ -121,7 +121,7 @@ def test_nobody_forges_a_line(running: RunningService) -> None:
     assert "forged" not in running.log.read_text()
 
 
-def test_starting_is_told_with_fields(running: RunningService) -> None:
+def test_the_start_is_logged_with_fields(running: RunningService) -> None:
     assert one(running, event="shard-map", worker=0)["buckets"] == 16
     assert one(running, event="failover", shard=1)["primary"] == "shard-1/node-0"
     assert one(running, event="key-set")["added"] == 1

@@ -1,4 +1,4 @@
-"""Header fields and queries that are longer than anybody needs: refused by name, at no cost."""
+"""Header fields and queries over the bounds: refused by name, at no cost."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,11 +24,11 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 
 def _error(answer: httpx.Response) -> dict[str, Any]:
-    """The one place of a problem document, whatever its version."""
+    """The only location of a problem document of either version."""
     document: dict[str, Any] = answer.json()
     assert document["code"] == "header-too-large"
-    (place,) = document["errors"]
-    return dict(place)
+    (location,) = document["errors"]
+    return dict(location)
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -79,7 +79,7 @@ def test_without_credentials_nothing_of_it_is_read(service: RunningService) -> N
 
 
 @pytest.mark.parametrize("name", ["cookie", "x-custom", "user-agent", "tracestate", "range"])
-def test_what_others_put_into_a_request_may_be_long(client: httpx.Client, name: str) -> None:
+def test_fields_added_by_proxies_may_be_long(client: httpx.Client, name: str) -> None:
     answer = client.get(new_item(client), headers={name: "a=b;" * 6000})
     assert answer.status_code == 200
 

@@ -1,4 +1,4 @@
-"""/metrics: who may see it, that it counts what happened, and that nobody can blow it up."""
+"""/metrics: access, correct counts, and a bounded number of series."""
 
 import random
 import time
@@ -68,7 +68,7 @@ def test_the_open_door_can_be_shut(
     assert service.stop() == 0
 
 
-def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
+def test_either_worker_shows_both(running: RunningService) -> None:
     numbers = {
         dict(labels)["worker"]
         for (name, labels) in scrape(running.url)
@@ -79,7 +79,7 @@ def test_whoever_answers_shows_both_workers(running: RunningService) -> None:
 
 
 def _settled(running: RunningService) -> Series:
-    """The numbers once both workers have told of the tests before: they do each second."""
+    """The numbers once both workers have published earlier tests, which they do each second."""
     seen: Series = {}
 
     def is_still() -> bool:
@@ -166,8 +166,8 @@ def _inventions(rng: random.Random) -> Iterator[bytes]:
         yield named
 
 
-def test_nobody_makes_up_series(running: RunningService) -> None:
-    """What clients invent (paths, methods, versions, keys, hosts) makes no new series."""
+def test_clients_cannot_create_series(running: RunningService) -> None:
+    """Invented paths, methods, versions, keys and hosts make no new series."""
     rng = random.Random(32)
     invented = list(_inventions(rng))
     before = scrape(running.url)

@@ -202,7 +202,7 @@ def test_an_issuer_that_never_answered_means_neither_yes_nor_no(client: httpx.Cl
     assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
-def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
+def test_credentials_are_checked_before_stored_data(client: httpx.Client) -> None:
     """Whoever may not read learns nothing, not even by the true tag."""
     owner = _bearer(token())
     headers = owner | {"idempotency-key": "nineteen"}
@@ -210,7 +210,7 @@ def test_credentials_come_before_what_is_stored(client: httpx.Client) -> None:
     path, etag = made.headers["location"], made.headers["etag"]
     assert client.get(path, headers=owner | {"if-none-match": etag}).status_code == 304
     reader = _bearer(token(sub="reader"))
-    for _ in range(3):  # from now on it is in the cache, and at hand in the worker
+    for _ in range(3):  # from now on it is in Redis and in the near cache
         assert client.get(path, headers=reader).status_code == 200
     another = owner | {"idempotency-key": "nineteen-again"}
     assert client.post("/v1/items", json={"data": {}}, headers=another).status_code == 201

@@ -66,7 +66,7 @@ def test_the_one_request_after_retry_after_passes(limited: RunningService) -> No
         assert client.get(NOBODY).status_code == 404
 
 
-def test_what_remains_is_told_and_never_too_much(limited: RunningService) -> None:
+def test_the_reported_rest_is_never_too_high(limited: RunningService) -> None:
     with limited.client("counting") as client:
         told = [client.get(NOBODY).headers["ratelimit"] for _ in range(5)]
     remaining = [int(t.split(";")[1].removeprefix("r=")) for t in told]
@@ -74,8 +74,8 @@ def test_what_remains_is_told_and_never_too_much(limited: RunningService) -> Non
     assert remaining == sorted(remaining, reverse=True)
 
 
-def test_what_was_said_to_remain_passes(limited: RunningService) -> None:
-    """``r`` is a lower bound, whichever worker said it and whoever is asked then."""
+def test_the_reported_rest_passes(limited: RunningService) -> None:
+    """``r`` is a lower bound for the requests after it, at every worker."""
 
     def get(_: int = 0) -> httpx.Response:
         with limited.client("trusting") as client:
@@ -99,7 +99,7 @@ def test_guesses_are_limited_by_address(limited: RunningService, kind: str) -> N
     address = {"none": "198.51.100.1", "bad token": "198.51.100.2", "bad key": "198.51.100.3"}[kind]
     answers = []
     for n in range(CAPACITY + 5):
-        # What stands left of the proxy's own entry is the client's invention.
+        # Entries to the left of the proxy's own are the client's invention.
         headers = {"x-forwarded-for": f"203.0.113.{n}, {address}"}
         if kind == "bad token":
             headers["authorization"] = f"Bearer guess{n}"

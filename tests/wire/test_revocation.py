@@ -79,7 +79,7 @@ def test_a_client_and_its_tokens_from_create_to_revoke(issuing: RunningService) 
     assert (grant().status_code, grant().json()["error"]) == (401, "invalid_client")
     _until(401, ask)
     assert 'error="invalid_token"' in ask().headers["www-authenticate"]
-    # Its end is nobody else's.
+    # Other clients are not affected.
     other = issuing.command("token", "--sub", "stayer")
     _until(404, _get(issuing, authorization=f"Bearer {other}"))
 

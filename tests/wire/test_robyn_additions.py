@@ -14,7 +14,7 @@ NOBODY = "/v1/items/00000000000000000000000000"
 
 
 class World:
-    """The service with additions, asked as alice."""
+    """The service with additions, called as alice."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._server = server

@@ -224,7 +224,7 @@ def test_a_mistake_gets_one_clear_line(
     assert "s3cret" not in answer.stderr + answer.stdout
 
 
-def test_settings_tell_their_source_and_no_password(tmp_path: Path) -> None:
+def test_settings_show_their_source_and_no_password(tmp_path: Path) -> None:
     answer = _hotshelf(
         "settings",
         HOTSHELF_REDIS_URL="redis://:s3cret@127.0.0.1:1/0",

@@ -1,4 +1,4 @@
-"""``hotshelf serve`` as a process: drains, answers what runs, restarts, leaves nobody behind."""
+"""``hotshelf serve`` as a process: drains, finishes requests, restarts, leaves no process."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_sigterm_ends_everything_with_status_0(tmp_path: Path) -> None:
         assert is_gone(granian)
 
 
-def test_the_collector_leaves_alone_what_start_up_made(tmp_path: Path) -> None:
+def test_the_collector_ignores_objects_of_the_start(tmp_path: Path) -> None:
     """Looking through all of it stalls a worker for tens of milliseconds, again and again."""
     with serving(tmp_path) as server:
         assert int(server.ask(request("GET", "/frozen")).body) > 10_000
@@ -71,7 +71,7 @@ def test_a_signal_while_a_worker_starts_is_not_lost(tmp_path: Path) -> None:
         assert server.exit_status() == 0
 
 
-def test_drain_says_close_and_goes_on_answering(tmp_path: Path) -> None:
+def test_drain_sends_close_and_continues_answering(tmp_path: Path) -> None:
     with serving(tmp_path, drain_s=60.0) as server, Connection(server.port) as kept:
         kept.send(request("GET", "/pid"))
         assert kept.answer().header("connection") is None
@@ -112,7 +112,7 @@ def test_running_requests_are_answered_and_idle_clients_do_not_hold_it_up(
         assert server.exit_status() == 0
 
 
-def test_a_body_still_on_its_way_is_waited_for(tmp_path: Path) -> None:
+def test_a_body_in_flight_is_awaited(tmp_path: Path) -> None:
     with serving(tmp_path) as server, Connection(server.port) as sending:
         sending.send(request("POST", "/echo", "Expect: 100-continue", "Content-Length: 5"))
         assert sending.line() == b"HTTP/1.1 100 Continue\r\n"
@@ -124,7 +124,7 @@ def test_a_body_still_on_its_way_is_waited_for(tmp_path: Path) -> None:
         assert server.exit_status() == 0
 
 
-def test_a_request_that_outlasts_the_grace_time_is_cut_and_told(tmp_path: Path) -> None:
+def test_a_request_that_outlasts_the_grace_time_is_cut_and_logged(tmp_path: Path) -> None:
     with serving(tmp_path, grace_s=1.0) as server, Connection(server.port) as busy:
         worker = worker_pid(server)
         busy.send(request("GET", "/wait"))
@@ -199,7 +199,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
             serve(taken)
 
 
-def test_the_working_directory_stands_in_for_nothing(tmp_path: Path) -> None:
+def test_the_working_directory_shadows_no_module(tmp_path: Path) -> None:
     """``service`` is a common name; one in the caller's directory must not be loaded."""
     for package in ("service", "granian", "uvloop"):
         (tmp_path / package).mkdir()

@@ -89,7 +89,7 @@ def test_this_machine_and_admins_may_see_it(running: RunningService, path: str) 
         assert client.get(path, headers=passed_on).status_code == 200
 
 
-def test_it_says_what_the_host_does(running: RunningService, busy: str) -> None:
+def test_it_shows_the_hosts_numbers(running: RunningService, busy: str) -> None:
     eventually(lambda: len(data(running.url)["nodes"]) == 4)
     eventually(lambda: data(running.url)["gauges"]["workers"] == 2)
     found = data(running.url)
@@ -122,7 +122,9 @@ def test_the_busiest_keys_are_hashed(running: RunningService) -> None:
         assert key["per_s"] > 0
 
 
-def test_the_operators_port_has_what_operators_ask_for(running: RunningService, admin: str) -> None:
+def test_the_operators_port_has_probes_metrics_and_status(
+    running: RunningService, admin: str
+) -> None:
     assert httpx.get(f"{admin}/livez").json() == {"status": "alive"}
     assert httpx.get(f"{admin}/readyz").json()["status"] == "ready"
     assert "hotshelf_workers 2" in httpx.get(f"{admin}/metrics").text
@@ -168,7 +170,7 @@ def test_probes_get_through_while_the_public_port_is_full(
         eventually(lambda: bool(data(admin)["gauges"]["connections"] >= 300))
 
 
-def test_a_browser_draws_it_and_asks_nobody_else(
+def test_a_browser_draws_it_without_other_hosts(
     chromium: Chrome, running: RunningService, busy: str
 ) -> None:
     chromium.get(busy)

@@ -1,4 +1,4 @@
-"""Answers that explain themselves, to who asks and to nobody else."""
+"""Server-Timing and Cache-Status, sent only on request."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def _created(running: RunningService, key: str) -> str:
         return f"/v1/items/{made.json()['id']}"
 
 
-def test_a_read_says_what_answered_it_and_where_the_time_went(service: RunningService) -> None:
+def test_a_read_has_its_source_and_times(service: RunningService) -> None:
     path = _created(service, "timing-1")
     with service.client("reader") as reader:
         answers = [reader.get(path, headers=ASKS) for _ in range(6)]
@@ -39,7 +39,7 @@ def test_the_owner_is_never_answered_from_a_near_cache(service: RunningService) 
     assert "hotshelf; hit; detail=near" not in told
 
 
-def test_nobody_else_is_told(service: RunningService) -> None:
+def test_others_get_no_timing(service: RunningService) -> None:
     path = _created(service, "timing-3")
     with service.client("reader") as reader:
         for prefer in ({}, {"prefer": "return=minimal"}):
@@ -47,7 +47,7 @@ def test_nobody_else_is_told(service: RunningService) -> None:
             assert not {"server-timing", "cache-status"} & set(answer.headers)
 
 
-def test_a_setting_tells_all(stack: EmbeddedStack, tmp_path: Path) -> None:
+def test_a_setting_sends_timing_to_all(stack: EmbeddedStack, tmp_path: Path) -> None:
     running = start_service(
         Stack(stack.shards, stack.redis_url), tmp_path, HOTSHELF_HTTP_TIMING="always"
     )

@@ -135,7 +135,7 @@ def test_workers_share_no_tls_connection(
 
 
 def _read_and_write(running: RunningService) -> None:
-    """Everybody gets what was asked for, whichever worker answers."""
+    """All callers get the requested item from either worker."""
 
     def create(n: int) -> tuple[str, int]:
         with running.client() as client:

@@ -1,8 +1,9 @@
-"""Spans, metrics and log lines at a collector: whose, how many, and that they tell no secret."""
+"""Spans, metrics and log lines at a collector: which, how many, and without secrets."""
 
 import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.collector import Collector, attributes, running_collector
 from tests.fixtures.printed import PRINTED
 from tests.fixtures.running import RunningService, start_service
+from tests.fixtures.stack import execute
 from tests.fixtures.wire import eventually
 
 PARENT = "00f067aa0ba902b7"
@@ -70,7 +72,7 @@ def test_a_sampled_write_shows_where_its_time_went(
     running: RunningService, collector: Collector
 ) -> None:
     trace = secrets.token_hex(16)
-    # A lease is asked for: this caller has none yet.
+    # This caller has no lease yet, so the limiter calls Redis.
     with running.client("someone-new") as client:
         key = {"idempotency-key": "traced", "prefer": "request-id"}
         answer = client.post("/v1/items", json={"data": {}}, headers=flagged(trace) | key)
@@ -103,7 +105,7 @@ def test_a_sampled_read_shows_redis_and_the_database(
     eventually(lambda: wanted <= named(collector, trace))
 
 
-def test_who_is_not_sampled_makes_no_span(running: RunningService, collector: Collector) -> None:
+def test_an_unsampled_request_makes_no_span(running: RunningService, collector: Collector) -> None:
     silent, asked, last = (secrets.token_hex(16) for _ in range(3))
     with running.client("ada") as client:
         client.get("/v1/items/0", headers=flagged(silent, "00"))
@@ -131,6 +133,33 @@ def test_callers_cannot_have_more_spans_than_our_rate(
     seen = {span.trace_id.hex() for span in collector.spans()} & set(traces)
     assert 0 < len(seen) <= 5 + 5 * (took_s + 10)
     assert len(seen) < len(traces)
+
+
+def test_a_relay_is_a_trace_of_its_own(
+    stack: EmbeddedStack, collector: Collector, tmp_path: Path
+) -> None:
+    """Outside of any request: a writer died between its COMMIT and the invalidation."""
+    running = start_service(
+        Stack(stack.shards, stack.redis_url),
+        tmp_path,
+        HOTSHELF_OTEL_TRACES="true",
+        HOTSHELF_OTEL_SAMPLE="1",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_BSP_SCHEDULE_DELAY="100",
+    )
+    left = "INSERT INTO cache_outbox VALUES (gen_random_uuid(), 1, cache_epoch(0))"
+
+    def relayed() -> bool:
+        """By this service, and not by another that is running on these servers."""
+        execute(stack.shards[0][0], left)
+        return any(span.name == "relay" for span in collector.spans())
+
+    eventually(relayed)
+    relay = next(span for span in collector.spans() if span.name == "relay")
+    assert attributes(relay)["hotshelf.rows"] >= 1
+    inside = [span for span in collector.spans() if span.parent_span_id == relay.span_id]
+    assert ("redis", "mark") in {(s.name, attributes(s)["db.operation.name"]) for s in inside}
+    assert running.stop() == 0
 
 
 def test_metrics_are_those_of_a_scrape(running: RunningService, collector: Collector) -> None:

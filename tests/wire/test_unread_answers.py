@@ -1,4 +1,4 @@
-"""Answers that nobody reads: counted, bounded, and not kept for ever."""
+"""Unread answers: counted, bounded, and dropped after a time."""
 
 import json
 import re
@@ -96,7 +96,7 @@ def test_an_answer_that_is_taken_is_whole_and_no_longer_counted(
     eventually(lambda: _held(small) == 0)
 
 
-def test_who_reads_nothing_loses_the_connection(small: RunningService, url: str) -> None:
+def test_a_client_that_reads_nothing_loses_the_connection(small: RunningService, url: str) -> None:
     # Larger than the kernel's largest send buffer.
     with _ask(small, PAGE, "nobody reads") as asked:
         assert _first_line(asked) == "HTTP/1.1 200 OK", asked.recv(2000)
@@ -106,7 +106,7 @@ def test_who_reads_nothing_loses_the_connection(small: RunningService, url: str)
             _read(asked, MIB)
 
 
-def test_who_reads_too_slowly_loses_it_too(small: RunningService, url: str) -> None:
+def test_a_client_that_reads_too_slowly_loses_it_too(small: RunningService, url: str) -> None:
     """A little now and then may keep the kernel quiet; the answer as a whole has an end."""
     with _ask(small, PAGE, "trickle", 262_144) as asked:
         assert _first_line(asked) == "HTTP/1.1 200 OK", asked.recv(2000)
@@ -116,7 +116,9 @@ def test_who_reads_too_slowly_loses_it_too(small: RunningService, url: str) -> N
     eventually(lambda: _held(small) == 0)
 
 
-def test_what_waits_is_bounded_and_others_are_answered(small: RunningService, url: str) -> None:
+def test_unread_answers_are_bounded_and_others_are_answered(
+    small: RunningService, url: str
+) -> None:
     waiting = [_ask(small, PAGE, "hoarder") for _ in range(6)]
     assert "503 Service Unavailable" in _first_line(waiting[-1])
     assert _held(small) <= 8 * MIB
@@ -127,11 +129,25 @@ def test_what_waits_is_bounded_and_others_are_answered(small: RunningService, ur
     eventually(lambda: _held(small) == 0)
 
 
+def test_behind_one_address_each_caller_has_a_share(small: RunningService, url: str) -> None:
+    """Read by id, so by the hot path, which knows the caller as well."""
+    with small.client("hot hoarder") as client:
+        for _ in range(3):  # from memory in the end
+            assert client.get(url, headers={"accept-encoding": "identity"}).status_code == 200
+    waiting = [_ask(small, url, "hot hoarder") for _ in range(10)]
+    assert "503 Service Unavailable" in _first_line(waiting[-1])
+    with _ask(small, url, "a neighbour") as asked:
+        assert _first_line(asked) == "HTTP/1.1 200 OK"
+    for each in waiting:
+        each.close()
+    eventually(lambda: _held(small) == 0)
+
+
 def _first_line(asked: socket.socket) -> str:
     return asked.recv(200, socket.MSG_PEEK).split(b"\r\n")[0].decode()
 
 
-def test_an_error_is_small_enough_to_be_told(small: RunningService, url: str) -> None:
+def test_an_error_is_small_enough_to_be_sent(small: RunningService, url: str) -> None:
     waiting = [_ask(small, PAGE, "told") for _ in range(2)]
     assert _held(small) > 3 * MIB, waiting[0].recv(600)[:600]
     with small.client("told") as client:

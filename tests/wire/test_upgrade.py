@@ -22,7 +22,8 @@ from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.stack import execute
 
 # As releases before wrote them.
-DATA, TAG = '{"name": "kettle", "price": 19.90}', '"3-95b0a8e1"'
+DATA, TAG = '{"name": "kettle", "price": 19.90}', '"3-fbbc7825"'
+CREATED = "2026-01-02T03:04:05.678901Z"
 CURSOR = "UG7_DCBLlR3bjsfpeTgLKgQAAQIDBAUGBwgJCgsMDQ4PMTkuOTA"
 ITEM = "01890000-0000-7000-8000-000000000001"
 INDEXES = {
@@ -64,7 +65,7 @@ def before(stack: EmbeddedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Da
             )
         execute(
             primary,
-            f"INSERT INTO items VALUES ('{ITEM}', 'alice', '{DATA}', 3, now(), now(), NULL)",
+            f"INSERT INTO items VALUES ('{ITEM}', 'alice', '{DATA}', 3, '{CREATED}', now(), NULL)",
         )
         execute(
             primary,

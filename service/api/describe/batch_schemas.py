@@ -1,15 +1,15 @@
 """JSON Schemas (2020-12) of batches and their results, for the OpenAPI document."""
 
 from service.api.batch_body import MAX_OPERATIONS, OPERATIONS
-from service.api.describe.schema_parts import DATA, TAG, ULID, Schema, closed, ref
+from service.api.describe.schema_parts import DATA, TAG, TAGS, ULID, Schema, closed, ref
 from service.api.headers.preconditions import KEY
 
 _OPERATION_MEMBERS = {
     "id": ULID,
     "data": DATA,
-    "patch": {"type": ["object", "array"], "description": "A merge patch, or a JSON Patch"},
-    "if_match": {"type": "string"},
-    "if_none_match": {"type": "string"},
+    "patch": {"oneOf": [ref("MergePatchV1"), ref("JsonPatch")]},
+    "if_match": TAGS,
+    "if_none_match": TAGS,
     "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
 }
 
@@ -24,7 +24,8 @@ def results(version: int) -> Schema:
     sometimes = {
         "etag": TAG,
         "location": {"type": "string", "format": "uri-reference"},
-        "replayed": {"const": True},
+        # Not const, of which some generators make a type that is no valid name.
+        "replayed": {"type": "boolean"},
         "retry_after": {"type": "integer", "minimum": 1},
     } | answers[version]
     result = closed(always | sometimes, *sometimes)

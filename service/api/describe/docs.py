@@ -1,4 +1,4 @@
-"""/docs: Swagger UI on our own OpenAPI document; nothing is loaded from other hosts."""
+"""/docs: Swagger UI for our own OpenAPI document; it loads nothing from other hosts."""
 
 import asyncio
 from collections.abc import Callable
@@ -47,7 +47,7 @@ _START = b"""SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-# Its pictures are data URLs, and it sets styles on elements.
+# Because Swagger UI has images as data URLs and sets inline styles.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

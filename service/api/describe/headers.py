@@ -25,9 +25,13 @@ HEADERS: dict[str, dict[str, Any]] = {
     "ratelimit": _header("The remaining quota, once less than half is left"),
     "ratelimit-policy": _header("The quota and its window"),
     "retry-after": {"description": "Seconds", "schema": _POSITIVE},
-    "x-request-id": _header("Identifies the request in the logs; of errors, or as asked for"),
-    "server-timing": _header("Where the time went, by `Prefer: timing` (W3C Server Timing)"),
-    "cache-status": _header("What answered a read of one item, likewise (RFC 9211)"),
+    "x-request-id": _header(
+        "Identifies the request in the logs; sent with errors, or if preferred"
+    ),
+    "server-timing": _header("Time spent by part, on `Prefer: timing` (W3C Server Timing)"),
+    "cache-status": _header(
+        "The cache or node that answered a read, on `Prefer: timing` (RFC 9211)"
+    ),
     "traceparent": _header("The span of this service, if the request belongs to a trace"),
     "deprecation": _header("The date since which version 1 is deprecated (RFC 9745)"),
     "sunset": _header("The date at which version 1 ends (RFC 8594)"),
@@ -39,7 +43,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def error_headers(status: int, classes: Sequence[type[HotshelfError]]) -> list[str]:
-    """What an answer of this status may carry besides what all do."""
+    """The header fields that only answers of this status may have."""
     names = ["cache-control"]
     waits = (errors.CapacityError, errors.DependencyError, errors.RequestInProgress)
     if any(issubclass(error, waits) for error in classes):

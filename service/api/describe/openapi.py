@@ -47,7 +47,7 @@ _TEXTS = {
 
 
 class Documented(NamedTuple):
-    """A route as far as the document goes; ``path`` has its parameters as ``:name``."""
+    """A route for the document; ``path`` has its parameters as ``:name``."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ class Documented(NamedTuple):
 def build(
     routes: Iterable[Documented], settings: Settings, collections: Sequence[Collection] = ()
 ) -> dict[str, Any]:
-    """The document. ``routes`` are all there are; aliases without a version are left out.
+    """The document of all ``routes``, except aliases without a version.
 
     Of ``collections``, which are all but items, the first COLLECTIONS_MAX have paths of their own.
     """
@@ -69,9 +69,7 @@ def build(
         template = "/".join(f"{{{s[1:]}}}" if s[:1] == ":" else s for s in path.split("/"))
         methods = ("get", "head") if method == "GET" else (method.lower(),)
         for each in methods:
-            paths.setdefault(template, {})[each] = _operation(
-                each, path, operation, settings.lists.attributes
-            )
+            paths.setdefault(template, {})[each] = _operation(each, path, operation, settings)
     shown = collections[:COLLECTIONS_MAX]
     own_schemas: dict[str, Any] = {}
     items_paths = dict(paths)
@@ -120,9 +118,7 @@ def _security_schemes() -> dict[str, Any]:
     }
 
 
-def _operation(
-    method: str, path: str, operation: Operation, attributes: Sequence[str]
-) -> dict[str, Any]:
+def _operation(method: str, path: str, operation: Operation, settings: Settings) -> dict[str, Any]:
     version = url_version(path)
     versioned = ITEMS.match(path) is not None
     suffix = f"V{version}" if versioned else ""
@@ -131,7 +127,9 @@ def _operation(
         "summary": operation.summary,
         "tags": list(operation.tags),
         "parameters": [
-            *parameters(operation, version, attributes),
+            *parameters(
+                operation, version, settings.lists.attributes, settings.writes.require_if_match
+            ),
             *(EVERYWHERE if versioned else []),
         ],
         "responses": _responses(method, version, versioned, operation),

@@ -49,9 +49,9 @@ _LIST: Errors = _READ | {
     errors.NotYetIndexed,
     errors.QueryTooExpensive,
 }
-# Compressed as the client accepts.
+# Compressed according to Accept-Encoding.
 _SHOWN: Errors = _ANY | {errors.NotAcceptable}
-# Only a JSON:API document can say what contradicts the URL.
+# Only of version 2, because only a JSON:API document has a type and id of its own.
 V2_ONLY: Errors = frozenset({errors.ClientIdForbidden, errors.ResourceMismatch})
 
 
@@ -208,7 +208,7 @@ METRICS = Operation(
 )
 STATUS = Operation(
     "status",
-    f"A page that shows what the host does; other machines need the scope {ADMIN}",
+    f"A page with charts of the host; other machines need the scope {ADMIN}",
     (Success(200, "The page", "html"),),
     CALLER | {errors.NotAcceptable},
     tags=("service",),
@@ -223,7 +223,7 @@ STATUS_ASSET = Operation(
 )
 STATUS_DATA = Operation(
     "statusData",
-    "What that page draws; its members may change with any version",
+    "The numbers of that page; its members may change with any version",
     (Success(200, "The numbers", "json"),),
     CALLER | {errors.NotAcceptable},
     tags=("service",),

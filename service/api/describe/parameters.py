@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from service.api.describe.operations import Operation
-from service.api.describe.schema_parts import CURSOR, ULID
+from service.api.describe.operations import PATCH_ITEM, Operation
+from service.api.describe.schema_parts import CURSOR, TAGS, ULID
 from service.api.describe.schemas import sort_keys
 from service.api.list_query import CURSOR_NAMES, LIMIT_NAME
 from service.api.represent.fields import parameter_of
@@ -14,20 +14,24 @@ from service.model.resource import ITEMS
 
 
 def parameters(
-    operation: Operation, version: int, attributes: Sequence[str]
+    operation: Operation, version: int, attributes: Sequence[str], require_if_match: bool
 ) -> list[dict[str, Any]]:
     """The parameters of an operation in one version. ``attributes`` are the declared ones."""
-    return [_parameter(name, version, attributes) for name in _names(operation, version)]
+    found = [_parameter(name, version, attributes) for name in _names(operation, version)]
+    if operation is PATCH_ITEM and require_if_match:
+        # A PUT may send If-None-Match instead, which OpenAPI cannot say.
+        return [one | {"required": one["required"] or one["name"] == "If-Match"} for one in found]
+    return found
 
 
 def _names(operation: Operation, version: int) -> list[str]:
-    """Version 2 has a parameter for each way that a cursor may lead."""
+    """Version 2 has a parameter for each direction of a cursor."""
     back = version == 2 and "cursor" in operation.parameters
     return [*operation.parameters, *(["cursor-back"] if back else [])]
 
 
 def _parameter(name: str, version: int, attributes: Sequence[str]) -> dict[str, Any]:
-    """A parameter by the name that operations give it."""
+    """A parameter by its name in ``operations``."""
     text = {"type": "string"}
     match name:
         case "id":
@@ -77,24 +81,19 @@ def _in(place: str, name: str, text: str, schema: Any, required: bool = False) -
     return {"in": place, "name": name, "description": text, "schema": schema, "required": required}
 
 
-_TAGS = {
-    "type": "string",
-    "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$',
-    "description": 'For example "7-5d41402a", quotes included',
-}
 _KEY = {"type": "string", "pattern": "^[!#-~]{1,255}$"}
 _HEADER_PARAMETERS = {
     "if-match": _in(
         "header",
         "If-Match",
         "Entity tags; the item must have one of them",
-        _TAGS,
+        TAGS,
     ),
     "if-none-match": _in(
         "header",
         "If-None-Match",
         "Entity tags; the item must have none of them",
-        _TAGS,
+        TAGS,
     ),
     "idempotency-key": _in(
         "header",

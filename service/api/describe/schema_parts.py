@@ -18,6 +18,11 @@ DATA: Schema = {
 }
 CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 CURSOR_OR_NULL = {"type": ["string", "null"]}
+TAGS = {
+    "type": "string",
+    "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$',
+    "description": 'For example "7-5d41402a", quotes included',
+}
 TAG = {"type": "string", "description": "The item's entity tag, for If-Match"}
 
 

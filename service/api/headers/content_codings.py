@@ -11,10 +11,10 @@ from service.model.bounds import FIELD_MAX_BYTES, bounded
 from service.model.errors import Location, NotAcceptable
 from service.observe.metrics import COMPRESSED_BYTES
 
-# The quickest to make first: it wins where a client likes several as much. By measurement on the
-# catalog (docs/performance.md): the last levels before the next 1 % costs a multiple of the time.
+# The fastest first, because it wins where a client accepts several equally. The levels are the last
+# ones before a further 1 % costs a multiple of the time (docs/performance.md).
 LEVELS = {"zstd": 3, "gzip": 6, "br": 5}
-# What is smaller fits into one packet with its head, compressed or not.
+# A smaller body fits into one packet with its header section, compressed or not.
 WORTHWHILE_BYTES = 1024
 
 
@@ -35,9 +35,9 @@ def choose_coding(headers: Mapping[str, list[str]]) -> str:
 
 @bounded(FIELD_MAX_BYTES)
 def coding_for(accept_encoding: str) -> str | None:
-    """As ``choose_coding``, by the field's value; None where everything is refused.
+    """As ``choose_coding``, from the field's value; None where everything is refused.
 
-    None as well for what is too long to be read.
+    Also None for a value that is too long.
     """
     return _coding_for(accept_encoding) if is_short(accept_encoding) else None
 
@@ -57,7 +57,7 @@ def _coding_for(accept_encoding: str) -> str | None:
 
 
 def encode(body: bytes, coding: str) -> bytes | None:
-    """The body in the coding; None where that is not worth it."""
+    """The body in the coding; None if it would not be smaller, or is short."""
     if not coding or len(body) < WORTHWHILE_BYTES:
         return None
     coded = native.compress(body, coding, LEVELS[coding])
@@ -67,9 +67,9 @@ def encode(body: bytes, coding: str) -> bytes | None:
 
 
 async def coded(reply: Reply, coding: str) -> Reply:
-    """The reply with its body as ``encode`` makes it, where that is worth it.
+    """The reply with its body encoded, if that makes it smaller.
 
-    A large one is encoded by another thread, so that no other answer waits.
+    A large body is encoded in a thread, so that no other request waits.
     """
     body = reply.body
     if len(body) <= LONG_BYTES:

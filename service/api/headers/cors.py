@@ -1,6 +1,6 @@
-"""Cross-origin calls from browsers (Fetch standard, section 3.2), by settings alone.
+"""Cross-origin calls from browsers (Fetch standard, section 3.2), as the settings allow.
 
-Requests never carry cookies here, so ``*`` is safe to offer and credentials mode is not.
+The service uses no cookies, so ``*`` is safe and credentials mode is not offered.
 """
 
 from collections.abc import Mapping
@@ -51,10 +51,10 @@ _EXPOSE_HEADERS = ", ".join(
 
 
 def with_cors(settings: Cors, method: str, headers: Mapping[str, list[str]], reply: Reply) -> Reply:
-    """The reply, readable by the pages that may call; ``headers`` are the request's.
+    """The reply, readable for allowed origins; ``headers`` are the request's.
 
-    To be done to every reply, errors included: a browser hides one without permission. A
-    reply to OPTIONS lists the path's methods in Allow, which is what a preflight asks for.
+    Apply it to every reply, errors included, because a browser hides replies without these fields.
+    A reply to OPTIONS lists the path's methods in Allow, which preflights need.
     """
     if not settings.allowed_origins:
         return reply

@@ -1,4 +1,4 @@
-"""How long version 1 is still there: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
+"""The end of version 1: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -8,7 +8,7 @@ from service.settings import Versions
 
 
 def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
-    """The fields of answers in version 1. Raises ValueError for what is not a date."""
+    """The fields of answers in version 1. Raises ValueError for an invalid date."""
     fields = []
     deprecated = _moment(versions.v1_deprecated_at)
     sunset = _moment(versions.v1_sunset_at)
@@ -22,7 +22,7 @@ def deprecation_fields(versions: Versions) -> list[tuple[str, str]]:
 
 
 def is_about_items(path: str) -> bool:
-    """Whether the path is one of those of ``items``, which exist in several versions."""
+    """Whether the path is one of ``items``, which exist in several versions."""
     return ITEMS.match(path) is not None
 
 

@@ -1,4 +1,4 @@
-"""Reading header fields: their lines as one value, and what several fields' grammars share.
+"""Reads header fields: joins their lines, and parses the grammar that several fields share.
 
 RFC 9110 section 5.6.1 (lists), 5.6.4 (quoted strings), 5.6.6 (parameters), 12.4.2 (weights).
 """
@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from service.model.bounds import FIELD_MAX_BYTES, bounded, header_too_large
 
-# More commas and semicolons than any client sends; each costs a microsecond or two.
+# More commas and semicolons than clients send; each costs a microsecond or two.
 _MAX_DELIMITERS = 200
-# Possessive, so that no text is read twice; a quote that never ends goes to the end.
+# Possessive, so that matching is linear; an unclosed quote extends to the end.
 _QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?+\Z)'
 _MEMBER = re.compile(rf'(?:[^,"]|{_QUOTED})++', re.DOTALL)
 _PARAMETER = re.compile(rf'(?:[^;"]|{_QUOTED})++', re.DOTALL)
@@ -18,7 +18,7 @@ _WEIGHT = re.compile(r"[0-9]++(?:\.[0-9]*+)?|\.[0-9]++")
 
 
 def list_field(headers: Mapping[str, list[str]], name: str) -> str | None:
-    """As ``field``, for a field that is read member by member: also bounded in members.
+    """As ``field``, for a list-based field, whose number of members is bounded too.
 
     Raises HeaderTooLarge.
     """
@@ -29,7 +29,7 @@ def list_field(headers: Mapping[str, list[str]], name: str) -> str | None:
 
 
 def field(headers: Mapping[str, list[str]], name: str) -> str | None:
-    """The field's value, its lines joined by commas; None where it was not sent.
+    """The field's value, its lines joined by commas; None if it was not sent.
 
     Raises HeaderTooLarge.
     """
@@ -44,7 +44,7 @@ def field(headers: Mapping[str, list[str]], name: str) -> str | None:
 
 @bounded(FIELD_MAX_BYTES)
 def is_short(value: str) -> bool:
-    """Whether a list is short enough to be read."""
+    """Whether a list is short enough to be parsed."""
     if len(value) > FIELD_MAX_BYTES:
         return False
     return value.count(",") + value.count(";") <= _MAX_DELIMITERS
@@ -52,16 +52,16 @@ def is_short(value: str) -> bool:
 
 @bounded(FIELD_MAX_BYTES)
 def members(value: str) -> Iterator[str]:
-    """What stands between the commas that are not quoted, without the blanks around it.
+    """The members between unquoted commas, without surrounding white space.
 
-    Empty ones are left out; nothing comes of a value that is too long.
+    Empty members are left out; a value that is too long has none.
     """
     return _split(_MEMBER, value)
 
 
 @bounded(FIELD_MAX_BYTES)
 def parameters(value: str) -> Iterator[tuple[str, str]]:
-    """Names in lower case and values without quotes: what stands between the semicolons."""
+    """The parameters between semicolons: names in lower case, values without quotes."""
     for part in _split(_PARAMETER, value):
         name, _, wanted = part.partition("=")
         if name:
@@ -70,7 +70,7 @@ def parameters(value: str) -> Iterator[tuple[str, str]]:
 
 @bounded(FIELD_MAX_BYTES)
 def weight(text: str) -> float:
-    """A quality from 0 to 1; 0 for what is none, so that nobody gets what they cannot ask for."""
+    """A quality from 0 to 1; 0 if it is malformed, so that a malformed range selects nothing."""
     if len(text) > FIELD_MAX_BYTES or _WEIGHT.fullmatch(text) is None:
         return 0.0
     return min(1.0, float(text))

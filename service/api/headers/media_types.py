@@ -1,7 +1,7 @@
-"""Which representation comes in and goes out (RFC 9110 sections 8.3 and 12.5.1).
+"""Content-Type and Accept: representations of requests and answers (RFC 9110 8.3, 12.5.1).
 
-Version 2 is a JSON:API 1.1 document. Under that standard's own media type its rules of
-negotiation hold: no parameters but ``ext`` and ``profile``, and no extension that is not offered.
+Version 2 is a JSON:API 1.1 document. Under that standard's media type its rules apply: no
+parameters except ``ext`` and ``profile``, and no unsupported extension.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _VERSION_OF = {V1: 1, V2: 2, JSON_API: 2}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Representation:
-    """A way to show an item; one object each, so that it is a quick key."""
+    """A representation of items; compared by identity, so that it is a fast dict key."""
 
     version: int
     media_type: str
@@ -37,12 +37,12 @@ class Representation:
 
     @property
     def tag_suffix(self) -> str:
-        """What distinguishes the entity tags of this version's representations."""
+        """The suffix of entity tags of this version's representations."""
         return "" if self.version == 1 else ".v2"
 
 
 class Sent(NamedTuple):
-    """What a body is: its media type without parameters, and the version of its shape."""
+    """The media type of a body, without parameters, and the version of its format."""
 
     media_type: str
     version: int
@@ -50,7 +50,7 @@ class Sent(NamedTuple):
 
 _JSON_1, _VENDOR_1 = Representation(1, JSON), Representation(1, V1)
 _VENDOR_2, _JSON_API, _JSON_2 = (Representation(2, name) for name in (V2, JSON_API, JSON))
-# What can be sent under a URL of each version, the default first.
+# Representations under a URL of each version, the default first.
 OFFERED: Final = {
     1: (_JSON_1, _VENDOR_1, _VENDOR_2, _JSON_API),
     2: (_JSON_API, _VENDOR_2, _JSON_2, _VENDOR_1),
@@ -93,7 +93,7 @@ def check_accept(context: RequestContext) -> Representation:
 
 
 def preferred(context: RequestContext) -> Representation:
-    """The same for errors, which are sent whatever is accepted."""
+    """The same for errors, which are sent even if nothing is acceptable."""
     version = url_version(context.path)
     lines = context.headers.get("accept", ())
     short = sum(map(len, lines)) <= FIELD_MAX_BYTES
@@ -101,17 +101,17 @@ def preferred(context: RequestContext) -> Representation:
 
 
 def check_item_body(context: RequestContext) -> Sent:
-    """Only JSON in UTF-8 comes in, so that no plain HTML form of another site can write.
+    """Only JSON in UTF-8 is accepted, so that no plain HTML form of another site can write.
 
     Raises UnsupportedMediaType.
     """
-    detail = "An item is sent as application/json in UTF-8, or as a type that names a version."
+    detail = "Send an item as application/json in UTF-8, or as a media type of a version."
     return _sent(context, _ITEM_TYPES, detail, "accept")
 
 
 def check_batch_body(context: RequestContext) -> Sent:
-    """The same for a batch, which is no JSON:API document and has one shape in both versions."""
-    detail = "A batch is sent as application/json in UTF-8, or as a type that names a version."
+    """The same for a batch, which has one format in both versions and is not JSON:API."""
+    detail = "Send a batch as application/json in UTF-8, or as a media type of a version."
     return _sent(context, (JSON, V1, V2), detail, "accept")
 
 
@@ -121,17 +121,17 @@ def check_json_body(context: RequestContext) -> Sent:
 
 
 def check_patch_body(context: RequestContext) -> Sent:
-    """The same for a PATCH, which Accept-Patch answers (RFC 5789 section 3.1)."""
-    detail = "A patch is a JSON merge patch, a JSON Patch or a JSON:API document, in UTF-8."
+    """The same for a PATCH; the error has Accept-Patch (RFC 5789 section 3.1)."""
+    detail = "Send a patch as a JSON merge patch, a JSON Patch or a JSON:API document, in UTF-8."
     return _sent(context, PATCH_TYPES, detail, "accept_patch")
 
 
 @bounded(FIELD_MAX_BYTES)
 def negotiate(accept: str, version: int = 1) -> Representation | None:
-    """The offered one with the highest quality; None where none is acceptable.
+    """The offered representation of the highest quality; None if none is acceptable.
 
-    ``version`` is the URL's. Of equal ones a type wins that names its version, then the default.
-    None as well for what is too long to be read.
+    ``version`` is the URL's. Among equals a type that names its version wins, then the default.
+    Also None for a value that is too long.
     """
     return _negotiate(accept, version) if is_short(accept) else None
 
@@ -174,7 +174,7 @@ def _sent(context: RequestContext, known: Sequence[str], detail: str, answered_b
 
 @bounded(FIELD_MAX_BYTES)
 def essence_of(content_type: str) -> str | None:
-    """Type and subtype in lower case; None if its parameters are off, or it is too long."""
+    """Type and subtype in lower case; None if its parameters are invalid, or it is too long."""
     return _essence(content_type) if is_short(content_type) else None
 
 
@@ -190,7 +190,7 @@ def _essence(content_type: str) -> str | None:
 
 
 def _allowed_by_json_api(parameters: tuple[tuple[str, str], ...]) -> bool:
-    """Any profile may be asked for and is ignored where unknown; no extension is offered."""
+    """Any profile is allowed and ignored if unknown; no extension is supported."""
     return all(name == "profile" or (name == "ext" and not value) for name, value in parameters)
 
 

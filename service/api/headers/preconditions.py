@@ -1,4 +1,4 @@
-"""Header fields that say under which conditions a request is meant (RFC 9110 section 13)."""
+"""Preconditions (RFC 9110 section 13) and idempotency keys."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def idempotency_key(headers: Mapping[str, list[str]]) -> str | None:
 
 @bounded(FIELD_MAX_BYTES)
 def parse_key(value: str, name: str) -> str:
-    """The key in a line of the field ``name``. Raises InvalidHeader."""
+    """The key in a value of the field ``name``. Raises InvalidHeader."""
     key = value.strip(" \t") if len(value) <= FIELD_MAX_BYTES else ""
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]

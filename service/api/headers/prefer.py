@@ -13,7 +13,7 @@ def wants_minimal(headers: Mapping[str, list[str]]) -> bool:
 
 
 def wanted_count(headers: Mapping[str, list[str]]) -> str | None:
-    """``exact`` or ``estimated``; None where no total is wanted, or another kind of one.
+    """``exact`` or ``estimated``; None if no total, or another kind of total, is preferred.
 
     Raises HeaderTooLarge.
     """
@@ -22,7 +22,7 @@ def wanted_count(headers: Mapping[str, list[str]]) -> str | None:
 
 
 def prefers(headers: Mapping[str, list[str]], wanted: str) -> bool:
-    """Whether ``wanted`` is among the preferences; False for a field too large to be read."""
+    """Whether ``wanted`` is among the preferences; False for a field that is too large."""
     try:
         return preference(list_field(headers, "prefer") or "", wanted) is not None
     except HeaderTooLarge:

@@ -1,9 +1,10 @@
-"""Header sections that many requests share, remembered with their parsed fields."""
+"""A cache of header sections that many requests share, with their parsed fields."""
 
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from service.access.peer import FORWARDED_URL
 from service.api.headers.content_codings import coding_for
 from service.api.headers.media_types import Representation, negotiate
 from service.model.entity_tag import NO_TAGS, TagCondition, parse_tag_condition
@@ -23,12 +24,12 @@ _SPECIAL: Final = frozenset(
         "x-request-id",
     }
 )
-# What is remembered stays below 8 MB.
+# Keeps the cache below 8 MB.
 _MAX_SECTIONS, _MAX_CHARACTERS, _MAX_FIELDS = 2048, 4096, 99
 
 
 class ParsedFields(NamedTuple):
-    """What the fields ask for, and which tags the client has."""
+    """The representation that the fields select, and the tags that the client has."""
 
     wanted: Representation
     coding: str
@@ -36,9 +37,9 @@ class ParsedFields(NamedTuple):
 
 
 class Section:
-    """A header section. ``parsed`` None: not yet, because only known callers may cause that work.
+    """A header section. ``parsed`` is None until the caller is known, because parsing costs time.
 
-    ``token`` is the bearer token, or empty where it takes more of ``fields`` to know the caller.
+    ``token`` is the bearer token, or empty if the caller depends on more of ``fields``.
     """
 
     __slots__ = ("fields", "parsed", "token")
@@ -52,14 +53,14 @@ class Section:
 
 
 class Sections(dict[Lines, Section | None]):
-    """One worker's memory of header sections, by their lines as Granian has them.
+    """One worker's cache of header sections, keyed by their lines from Granian.
 
-    ``sections[lines]`` of what is not remembered is not parsed; None where it is long, or holds
-    more than a plain GET of an item needs.
+    ``sections[lines]`` of a new section is an unparsed one; None if it is long or has fields beyond
+    those of a plain GET of an item.
     """
 
     def __missing__(self, lines: Lines) -> Section | None:
-        # No more than this is copied and nothing is parsed, because the caller is not known yet.
+        # Only this is copied and nothing is parsed, because the caller is not known yet.
         if sum(len(name) + len(value) for name, value in lines) > _MAX_CHARACTERS:
             return None
         fields = dict(lines)
@@ -67,22 +68,26 @@ class Sections(dict[Lines, Section | None]):
         return Section(fields) if is_plain and "host" in fields else None
 
     def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
-        """Set ``parsed``, and remember a section that other requests are likely to bring.
+        """Set ``parsed``, and cache the section if other requests are likely to have the same.
 
-        None where it has to be refused.
+        None where it has to be refused, or where links may have to begin as a proxy says.
         """
         field = section.fields.get
         tags = field("if-none-match", "")
         section.parsed = _parsed(field("accept", ""), field("accept-encoding", ""), tags)
-        # Tags are of one version of one item, so that hardly another request has the same.
-        if section.parsed is not None and not tags:
+        if section.parsed is None:
+            return None
+        if section.parsed.wanted.version > 1 and not FORWARDED_URL.isdisjoint(section.fields):
+            return None
+        # Not cached with tags, because a tag belongs to one version of one item.
+        if not tags:
             if len(self) >= _MAX_SECTIONS:
                 self.clear()
             self[lines] = section
         return section.parsed
 
 
-# Few, because every version of every item has a tag of its own.
+# Few, because every version of every item has its own tag.
 @lru_cache(maxsize=256)
 def _parsed(accept: str, accept_encoding: str, if_none_match: str) -> ParsedFields | None:
     wanted, coding = negotiate(accept), coding_for(accept_encoding)

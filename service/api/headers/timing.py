@@ -1,11 +1,11 @@
-"""Answers that explain themselves: Server-Timing (W3C) and Cache-Status (RFC 9211).
+"""Server-Timing (W3C) and Cache-Status (RFC 9211).
 
-For who asks by ``Prefer: timing``, or for all where ``http.timing`` is always.
+Sent on ``Prefer: timing``, or with every answer if ``http.timing`` is ``always``.
 """
 
 from collections.abc import Mapping
 
-# What of an item's read the caches are to thank for, and what they could not answer.
+# Cache-Status of a read of one item, by its source.
 _STATUS = {
     "near": "hotshelf; hit; detail=near",
     "redis": "hotshelf; hit; detail=redis",

@@ -1,4 +1,4 @@
-"""Endpoints for those who run the service: probes and metrics.
+"""Endpoints for operators: probes, metrics and status.
 
-It may import whatever it reports on, down to store and cache. Start with ``health``.
+It may import everything it reports on, down to store and cache. Start with ``health``.
 """

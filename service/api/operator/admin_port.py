@@ -1,7 +1,7 @@
-"""A port for operators alone: probes, metrics and status, whatever the public port is doing.
+"""A separate port for operators: probes, metrics and status, even if the public port is busy.
 
-Each worker listens on it, and the kernel chooses which gets a connection. aiohttp serves it, with
-its own limits for heads and idle connections; nothing here is made for speed.
+Each worker listens on it, and the kernel chooses which one gets a connection. aiohttp serves it,
+with its own limits for headers and idle connections; speed does not matter here.
 """
 
 import ipaddress
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 _ASSETS = "/status/"
 _NOT_FOUND = Reply(404, [("content-type", "text/plain")], b"There is nothing at this path.\n")
-_REFUSED = Reply(421, [("content-type", "text/plain")], b"This port is asked by its address.\n")
+_REFUSED = Reply(421, [("content-type", "text/plain")], b"Use this port's address as the host.\n")
 _NO_METHOD = Reply(405, [("allow", "GET, HEAD")])
 
 Endpoint = Callable[[RequestContext], Awaitable[Reply]]
 
 
 class AdminPort:
-    """``endpoints`` are by path; ``asset`` answers what is below /status/."""
+    """``endpoints`` are by path; ``asset`` answers paths below /status/."""
 
     def __init__(self, settings: Admin, endpoints: Mapping[str, Endpoint], asset: Endpoint) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class AdminPort:
         self._runner: web.ServerRunner | None = None
 
     async def open(self) -> None:
-        """Listen, if the settings name a port; a port that is taken is a warning, no end."""
+        """Listen if the settings name a port; a port in use causes only a warning."""
         if not self._settings.port:
             return
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
@@ -61,7 +61,8 @@ class AdminPort:
         if request.method not in ("GET", "HEAD"):
             return _NO_METHOD
         if not self._is_addressed(request.host):
-            # A name that a page from elsewhere points at this port would let it read.
+            # Only by address, because otherwise a page of another site could read it by DNS
+            # rebinding.
             return _REFUSED
         endpoint = self._endpoints.get(request.path)
         context = _context(request)
@@ -72,7 +73,7 @@ class AdminPort:
             return _NOT_FOUND
         try:
             return await endpoint(context)
-        except Exception as error:  # the body of an error is for the public port's clients
+        except Exception as error:  # problem documents are for the public port
             logger.warning("admin-request", **fields(reason=type(error).__name__))
             return _NOT_FOUND
 

@@ -1,4 +1,4 @@
-"""Is the process alive, and is it of use: /livez and /readyz."""
+"""Liveness and readiness: /livez and /readyz."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,10 +12,10 @@ _FIELDS = [("content-type", "application/json"), ("cache-control", "no-store")]
 
 
 class Health:
-    """Answers for probes; open to everybody, so they tell nothing but names and states.
+    """Answers probes. They need no credentials, so they contain only names and states.
 
-    ``breakers`` gives those of the database nodes, by name, ``cache_degradations`` those of
-    with Redis, in words.
+    ``breakers`` returns those of the database nodes by name, ``cache_degradations`` the cache's
+    degradations in words.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Health:
         self._draining = draining
 
     async def livez(self, _: RequestContext) -> Reply:
-        """200 as long as the event loop turns."""
+        """200 as long as the event loop runs."""
         return _reply(200, {"status": "alive"})
 
     async def readyz(self, _: RequestContext) -> Reply:
         """200 while any node can be read and the worker is not draining.
 
-        ``degraded`` lists what is out of reach or left alone by its breaker at this moment;
-        Redis down is degraded, not unready.
+        ``degraded`` lists what cannot be reached now or has an open breaker; without Redis the
+        service is degraded, not unready.
         """
         if self._draining():
             return _reply(503, {"status": "draining"}, [("retry-after", "1")])
@@ -46,7 +46,7 @@ class Health:
             f"shard {s.number}: no primary" for s in self._shards.all if not s.primary_known
         ]
         degraded += [
-            f"shard {s.number}: node {node} takes writes on timeline {timeline} and is not believed"
+            f"shard {s.number}: node {node} takes writes on timeline {timeline} and is ignored"
             for s in self._shards.all
             for node, timeline in s.rivals.items()
         ]

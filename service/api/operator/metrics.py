@@ -1,4 +1,4 @@
-"""GET /metrics: the numbers of all workers, whichever of them is asked."""
+"""GET /metrics: the metrics of all workers, whichever of them answers."""
 
 from service.access import scopes
 from service.api.headers.header_lists import field
@@ -9,15 +9,15 @@ from service.process.host_numbers import HostNumbers
 
 
 class Metrics:
-    """For whoever asks from this machine, and callers with the scope items:admin: who may not
-    is turned away by the gate (api/routes.py) or here.
+    """For requests from this machine and callers with the scope items:admin; others are refused by
+    the gate (api/routes.py) or here.
     """
 
     def __init__(self, numbers: HostNumbers) -> None:
         self._numbers = numbers
 
     async def get(self, context: RequestContext) -> Reply:
-        """In OpenMetrics for who accepts that, else as Prometheus 2 and 3 both read it.
+        """In OpenMetrics if accepted, else in a format that Prometheus 2 and 3 both read.
 
         Raises InsufficientScope, HeaderTooLarge.
         """

@@ -1,4 +1,4 @@
-"""What the parts of a worker keep anyway, read when somebody asks for metrics."""
+"""Reads the values that a worker's parts keep anyway, at each scrape."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is asked."""
+    """The parts of a worker that are read."""
 
     reader: Reader
     reads: Reads
@@ -47,7 +47,7 @@ class Parts:
 
 
 def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterator[Sample]:
-    """What they have counted so far, and what they hold now."""
+    """Their counters and current values."""
     yield from _of_reads(parts.reader, parts.reads)
     yield from _of_near_cache(parts.near, parts.reader)
     if parts.redis is not None:
@@ -62,7 +62,7 @@ def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterato
     yield Sample(metrics.LIMITER_LOCAL, parts.limiter.local)
     yield Sample(metrics.LIMITER_WORKERS, parts.limiter.workers)
     yield Sample(metrics.LIMITER_KEYS, parts.limiter.keys)
-    yield from _of_memory(parts.budgets, parts.tokens)
+    yield from _of_memory(parts)
     yield from _of_pools(parts.shards)
     yield from _of_facts(facts)
     if connections.number is not None:
@@ -71,7 +71,7 @@ def samples(parts: Parts, facts: Facts, connections: OpenConnections) -> Iterato
 
 
 def breakers(parts: Parts) -> Mapping[str, Status]:
-    """All breakers of the worker, by what they stand before."""
+    """All breakers of the worker, by the name of their dependency."""
     found = dict(parts.reads.statuses())
     for name, redis in (("redis", parts.redis), ("redis-limits", parts.limits_redis)):
         if redis is not None:
@@ -98,11 +98,12 @@ def _of_near_cache(near: NearCache[Stored], reader: Reader) -> Iterator[Sample]:
     yield Sample(metrics.NEAR_ON, near.on)
 
 
-def _of_memory(budgets: Budgets, tokens: TokenVerifier) -> Iterator[Sample]:
-    for budget in budgets:
+def _of_memory(parts: Parts) -> Iterator[Sample]:
+    for budget in parts.budgets:
         yield Sample(metrics.HELD_BYTES, budget.used_bytes, (budget.name,))
         yield Sample(metrics.HELD_REFUSED, budget.refused, (budget.name,))
-    yield Sample(metrics.HELD_BYTES, tokens.cached_bytes, ("tokens",))
+    yield Sample(metrics.HELD_BYTES, parts.tokens.cached_bytes, ("tokens",))
+    yield Sample(metrics.HELD_BYTES, parts.limiter.leases.held_bytes, ("limiter",))
 
 
 def _of_pools(shards: Shards) -> Iterator[Sample]:
@@ -136,7 +137,7 @@ def _of_process() -> Iterator[Sample]:
     yield Sample(metrics.CPU, time.process_time())
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     yield Sample(metrics.MEMORY, pages * _PAGE_BYTES)
-    # Linux tells the number of open files as the directory's size, older ones 0.
+    # Linux 6.2 and newer report the number of open files as the directory's size, older ones 0.
     files = _DESCRIPTORS.stat().st_size or sum(1 for _ in _DESCRIPTORS.iterdir())
     yield Sample(metrics.OPEN_FILES, files)
     yield Sample(metrics.BUILD, 1, _build())

@@ -1,6 +1,6 @@
-"""/status: a page that draws what the host does, and the numbers that it draws.
+"""/status: a page with charts of the host, and their numbers.
 
-It loads nothing from elsewhere and runs no inline script, so its policy forbids both.
+The page loads nothing from other hosts and has no inline script, so its policy forbids both.
 """
 
 import time
@@ -44,7 +44,7 @@ _BUSIEST = 10
 
 
 class Status:
-    """For whoever /metrics is for.
+    """For the same callers as /metrics.
 
     All methods raise InsufficientScope.
     """

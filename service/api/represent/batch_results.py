@@ -1,7 +1,7 @@
-"""The results of a batch in each version: one for each operation, in their order.
+"""The results of a batch in each version: one per operation, in their order.
 
-Version 1 shows the item, or the problem. Version 2 shows the JSON:API document that the operation
-alone would have been answered with, and the whole is such a document too, of meta alone.
+In version 1 a result is the item or the problem. In version 2 it is the JSON:API document that the
+operation alone would get, and the whole is a JSON:API document with ``meta`` only.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _STATUS = {"created": 201, "changed": 200, "deleted": 204}
 
 
 class BatchResults:
-    """Shows results in one version. ``base_url`` goes before the paths of locations and links."""
+    """Renders results in one version. ``base_url`` prefixes the paths of locations and links."""
 
     def __init__(self, version: int, base_url: str) -> None:
         self._version = version
@@ -35,7 +35,7 @@ class BatchResults:
         return text if self._version == 1 else b'{"jsonapi":{"version":"1.1"},"meta":%b}' % text
 
     def of_read(self, item_id: bytes, stored: Stored, kind: Resource) -> bytes:
-        """An item that was asked for."""
+        """The result of a read."""
         entry = stored.entry
         tag = orjson.dumps(entity_tag(entry))
         if self._version == 1:
@@ -44,7 +44,7 @@ class BatchResults:
         return b'{"status":200,"etag":%b,"document":%b}' % (tag, document)
 
     def of_write(self, outcome: Outcome, kind: Resource = ITEMS) -> bytes:
-        """What became of a write."""
+        """The result of a write."""
         if outcome.error is not None:
             return self.of_error(outcome.error)
         result: dict[str, object] = {"status": _STATUS[outcome.kind]}

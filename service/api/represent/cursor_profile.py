@@ -1,4 +1,4 @@
-"""JSON:API's cursor pagination profile, as far as documents say something of it.
+"""The parts of documents that JSON:API's cursor pagination profile defines.
 
 A page that ended early because of its bytes has fewer items than the profile promises, and a
 search has no links; neither claims the profile. Ranges (both cursors at once) are not offered.
@@ -10,7 +10,7 @@ from service.api.headers.media_types import JSON_API
 from service.model.errors import Location
 
 URL = "http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
-# The profile writes the addresses of its errors so, and its own without the s.
+# The profile gives the URIs of its errors with https, and its own with http.
 _ERRORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 
 MAX_SIZE_EXCEEDED = "max-size-exceeded"
@@ -19,12 +19,12 @@ UNSUPPORTED_SORT = "unsupported-sort"
 
 
 def media_type(plain: str) -> str:
-    """How a document is sent to which the profile is applied."""
+    """The media type of a document that follows the profile."""
     return f'{plain};profile="{URL}"' if plain == JSON_API else plain
 
 
 def error_members(location: Location, max_size: int) -> dict[str, Any]:
-    """The members that the profile demands of the error object of a location."""
+    """The members that the profile requires in the error object of a location."""
     if not location.rule:
         return {}
     members: dict[str, Any] = {"links": {"type": _ERRORS + location.rule}}

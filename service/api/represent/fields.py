@@ -1,4 +1,4 @@
-"""``fields``: only some of data's members in an answer."""
+"""``fields``: answers with a selection of data's members."""
 
 import json
 from collections.abc import Mapping
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from service import native
 from service.model.resource import Resource
 
-# The values are looked at only for where they end.
+# Values are scanned only for their ends.
 _scan = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
 
 
 def parameter_of(version: int, resource: Resource) -> str:
-    """What it is called: JSON:API 1.1, "Sparse Fieldsets"."""
+    """The parameter's name (JSON:API 1.1, "Sparse Fieldsets")."""
     return "fields" if version == 1 else f"fields[{resource.json_api_type}]"
 
 
 def chosen_fields(parameters: Mapping[str, str], name: str = "fields") -> frozenset[str] | None:
-    """The names asked for, separated by commas and taken as they are; None for all.
+    """The requested names, separated by commas and not interpreted; None for all.
 
     ``name`` is the parameter's.
     """
@@ -25,9 +25,9 @@ def chosen_fields(parameters: Mapping[str, str], name: str = "fields") -> frozen
 
 
 def select(data: bytes, names: frozenset[str]) -> bytes:
-    """The text of the object with its other members cut out; what stays keeps every byte.
+    """The object's text with only these members, each byte for byte.
 
-    ``data`` is spelled as jsonb spells it. A name that it does not have is no error.
+    ``data`` is in jsonb's notation. Names that it does not have are ignored.
     """
     text = data.decode()
     kept: list[str] = []
@@ -42,7 +42,7 @@ def select(data: bytes, names: frozenset[str]) -> bytes:
 
 
 def tag_suffix(names: frozenset[str] | None) -> str:
-    """What sets the entity tag of such an answer apart: it is another stored form."""
+    """The suffix of the entity tag of such an answer, because it is another representation."""
     if names is None:
         return ""
     return f".f{native.etag_hash(','.join(sorted(names)).encode())}"

@@ -15,7 +15,7 @@ TYPE_PREFIX = "urn:problem-type:hotshelf:"
 
 
 class Row(NamedTuple):
-    """What HTTP makes of one error class. ``title`` never changes from answer to answer."""
+    """The HTTP status and title of an error class. ``title`` is the same in all answers."""
 
     status: int
     title: str
@@ -47,7 +47,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.PatchTestFailed: Row(409, "A test of the patch failed"),
     errors.PatchConflict: Row(409, "The patch does not fit the item"),
     errors.RequestInProgress: Row(409, "The first request is still running"),
-    errors.BatchFailed: Row(409, "The batch was not done"),
+    errors.BatchFailed: Row(409, "The batch failed as a whole"),
     errors.CollectionFixed: Row(409, "The collection is defined by settings"),
     errors.CollectionNotEmpty: Row(409, "The collection holds items"),
     errors.PreconditionFailed: Row(412, "The item is in another state"),
@@ -55,7 +55,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.UnsupportedMediaType: Row(415, "The media type is not supported"),
     errors.InvalidContent: Row(422, "The content is not valid"),
     errors.PatchResultInvalid: Row(422, "The patched item is not valid"),
-    errors.SeveralShards: Row(422, "The items are not in one place"),
+    errors.SeveralShards: Row(422, "The items are on different shards"),
     errors.IdempotencyKeyReused: Row(422, "The idempotency key was used for another request"),
     errors.PreconditionRequired: Row(428, "A precondition is needed"),
     errors.TooManyHeaders: Row(431, "The request has too many header fields"),
@@ -72,7 +72,7 @@ TABLE: dict[type[HotshelfError], Row] = {
     errors.CacheUnavailable: Row(503, "The cache cannot be reached"),
 }
 
-# Members of ``extra`` that HTTP also wants as header fields.
+# Members of ``extra`` that are also sent as header fields.
 _FIELDS = {
     "allow": "allow",
     "accept": "accept",
@@ -99,8 +99,8 @@ def problem_reply(context: RequestContext | None, error: HotshelfError) -> Reply
 
 
 def _document(context: RequestContext | None, error: HotshelfError, row: Row) -> tuple[str, bytes]:
-    """Media type and body, in the version that is asked for."""
-    # A replay is the first answer, byte for byte, and each has a request id of its own.
+    """Media type and body in the requested version."""
+    # Without a request id in a replay, because it repeats the first answer byte for byte.
     request = {} if context is None or error.recorded else _names(context)
     if context is not None and (asked := preferred(context)).version == 2:
         profiled = v2_errors.is_profiled(error)
@@ -110,7 +110,7 @@ def _document(context: RequestContext | None, error: HotshelfError, row: Row) ->
 
 
 def problem_document(error: HotshelfError) -> dict[str, object]:
-    """The error as RFC 9457 has it."""
+    """The error as a problem document (RFC 9457)."""
     row = TABLE[type(error)]
     document: dict[str, object] = {
         "type": TYPE_PREFIX + error.code,
@@ -125,7 +125,7 @@ def problem_document(error: HotshelfError) -> dict[str, object]:
 
 
 def _names(context: RequestContext) -> dict[str, str]:
-    """What whoever runs the service finds the request by."""
+    """The ids by which operators find the request."""
     names = {"request_id": context.request_id}
     return names if context.trace is None else names | {"trace_id": context.trace.trace_id}
 
@@ -140,7 +140,7 @@ def _error(location: Location) -> dict[str, str]:
 
 
 def _challenge(error: HotshelfError) -> str:
-    """RFC 6750 section 3: no error code where no credentials were sent at all."""
+    """RFC 6750 section 3: no error code if no credentials were sent."""
     challenge = 'Bearer realm="hotshelf"'
     if isinstance(error, errors.InvalidToken):
         challenge += ', error="invalid_token"'

@@ -18,14 +18,14 @@ _ENVELOPE = ["data"]
 
 
 def render_entry(item: Item, tag: str) -> bytes:
-    """The body as one of a list, which names its entity tag too."""
+    """The body as an entry of a list, with its entity tag."""
     return b'%b,"etag":%b}' % (render(item)[:-1], orjson.dumps(tag))
 
 
 def render_page(
     entries: Sequence[bytes], cursors: Mapping[str, str | None], total: int | None
 ) -> bytes:
-    """A list: its entries, the cursors by their relation, and the total where there is one."""
+    """A page: its entries, the cursors by relation, and the total if there is one."""
     around = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
     counted = {} if total is None else {"total": total}
     return b'{"items":[%b],%b' % (b",".join(entries), orjson.dumps(around | counted)[1:])
@@ -52,9 +52,9 @@ def parse_body(body: bytes) -> bytes:
 def patched(item: Item, patch: Patch, max_bytes: int) -> bytes:
     """The JSON text of ``data`` after a patch of the item's whole representation.
 
-    That is what a patch is of (RFC 5789 section 2): paths begin with ``/data``, and a test may
-    look at the other members, which cannot be changed. The result may be as large as the body of
-    a PUT, which is ``max_bytes``. Raises PatchResultInvalid and what the patch raises.
+    A patch applies to the whole representation (RFC 5789 section 2): paths begin with ``/data``,
+    and a test may refer to the other members, which cannot be changed. ``max_bytes`` is the limit
+    of the result, that of a PUT's body. Raises PatchResultInvalid and what the patch raises.
     """
     whole = render(item)
     assert item.data is not None
@@ -71,7 +71,7 @@ def patched(item: Item, patch: Patch, max_bytes: int) -> bytes:
         if name != "data" and _value(after, name) != _value(before, name)
     ]
     if fixed:
-        raise PatchResultInvalid("A patch can change the data only.", *fixed)
+        raise PatchResultInvalid("A patch can change only the data.", *fixed)
     data = after.get("data", b"")
     if not data.startswith(b"{"):
         location = Location("is not an object", pointer="/data")

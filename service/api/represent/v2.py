@@ -29,10 +29,10 @@ def render_page(
     total: Mapping[str, int],
     profiled: bool,
 ) -> bytes:
-    """A list of resource objects; ``links`` None where no URL leads to the other pages.
+    """A page of resource objects; ``links`` None if the other pages have no URL.
 
-    ``total`` is empty, or the count by how it was counted; ``profiled`` whether the document is
-    one of the cursor pagination profile.
+    ``total`` is empty or maps the kind of count to the count; ``profiled``: the document follows
+    the cursor pagination profile.
     """
     page: dict[str, Any] = {f"{relation}_cursor": cursor for relation, cursor in cursors.items()}
     if "exact" in total:
@@ -48,9 +48,9 @@ def render_page(
 
 
 def resource(item: Item, base_url: str, kind: Resource, tag: str | None = None) -> bytes:
-    """The resource object alone. ``base_url`` goes before the path of its link.
+    """The resource object alone. ``base_url`` prefixes the path of its link.
 
-    ``tag`` is the entity tag, where no header field tells it.
+    ``tag`` is the entity tag, if no header field has it.
     """
     assert item.data is not None
     item_id = native.format_id(item.id)

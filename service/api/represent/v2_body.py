@@ -1,4 +1,4 @@
-"""Request bodies of version 2: JSON:API documents that hold one resource object."""
+"""Request bodies of version 2: JSON:API documents with one resource object."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,9 +14,9 @@ from service.model.item_json import DATA_MAX_DEPTH
 from service.model.json_text import problem_of, value_of
 from service.model.resource import Resource
 
-# Members that are allowed and ignored let a client send a document back as it was read.
+# Allowed but ignored, so that a client can send a document back as it was read.
 _DOCUMENT = ["data", "jsonapi", "links", "meta"]
-_RESOURCE = ["type", "id", "attributes", "links", "meta", "relationships"]
+_RESOURCE = ["type", "id", "lid", "attributes", "links", "meta", "relationships"]
 
 
 def parse_body(body: bytes, item_id: bytes | None, kind: Resource) -> bytes:
@@ -34,14 +34,14 @@ def parse_body(body: bytes, item_id: bytes | None, kind: Resource) -> bytes:
 
 
 def parse_update(body: bytes, item_id: bytes, kind: Resource) -> bytes:
-    """The same of a PATCH body, where attributes that are left out keep their values."""
+    """The same for a PATCH body, where omitted attributes keep their values."""
     members = _resource_members(body)
     _check_identity(members, item_id, kind, id_needed=True)
     return members.get("attributes", b"{}")
 
 
 def _resource_members(body: bytes) -> Mapping[str, bytes]:
-    """The raw members of the resource that a document holds, naming every wrong location."""
+    """The raw members of a document's resource object. Raises errors with every location."""
     document = native.scan_envelope(body, _DOCUMENT, DATA_MAX_DEPTH + 1)
     if isinstance(document, list):
         raise problem_of(document)
@@ -63,18 +63,21 @@ def _resource_members(body: bytes) -> Mapping[str, bytes]:
         wrong.append(
             Location("must be empty, because items have none", pointer="/data/relationships")
         )
+    # A client's own name for what has no id yet; nothing in a document of one resource needs it.
+    if not members.get("lid", b'"').startswith(b'"'):
+        wrong.append(Location("is not text", pointer="/data/lid"))
     if wrong:
         raise InvalidContent("The resource object is not that of an item.", *wrong)
     return members
 
 
 def resource_members(resource_text: bytes) -> dict[str, bytes] | list[native.ScanProblem]:
-    """The members' texts of a resource object, or what is wrong with it."""
+    """The members' texts of a resource object, or its faults."""
     return native.scan_envelope(resource_text, _RESOURCE, DATA_MAX_DEPTH)
 
 
 def _problem(found: Sequence[native.ScanProblem]) -> InvalidSyntax | InvalidContent:
-    """What is wrong one level down. Lines and columns would be those of the part alone."""
+    """The error for faults in a part; without line and column, which would count from the part."""
     locations = [Location(p.detail, pointer=f"/data{p.pointer}") for p in found]
     if any(p.rule == "duplicate-member" for p in found):
         return InvalidSyntax("The resource object holds a member twice.", *locations)

@@ -14,7 +14,7 @@ from service.model.query import MAX_LIMIT
 def error_document(
     error: HotshelfError, status: int, title: str, request: Mapping[str, str]
 ) -> bytes:
-    """The error as JSON:API error objects, one for each location; ``request`` is how to find it."""
+    """The error as JSON:API error objects, one per location; ``request`` has ids for the log."""
     known: dict[str, Any] = {"status": str(status), "code": error.code, "title": title}
     if error.extra:
         known["meta"] = error.extra
@@ -29,7 +29,7 @@ def error_document(
 
 
 def is_profiled(error: HotshelfError) -> bool:
-    """Whether its document holds what the cursor pagination profile says of errors."""
+    """Whether its document has members of the cursor pagination profile."""
     return any(location.rule for location in error.locations)
 
 

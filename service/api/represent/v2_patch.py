@@ -1,4 +1,4 @@
-"""Patches of version 2: of the whole document, of which only the attributes can be changed."""
+"""Patches of version 2: they apply to the whole document but may change only the attributes."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def patched(item: Item, patch: Patch, max_bytes: int, base_url: str, kind: Resou
     before, after = value_of(whole), value_of(text)
     changed = _changed(before, after)
     if changed:
-        raise PatchResultInvalid("A patch can change the attributes only.", *changed)
+        raise PatchResultInvalid("A patch can change only the attributes.", *changed)
     document = native.scan_envelope(text, ["jsonapi", "data"], DATA_MAX_DEPTH + 1)
     members = document if isinstance(document, list) else resource_members(document["data"])
     if isinstance(members, list):
@@ -50,7 +50,7 @@ def patched(item: Item, patch: Patch, max_bytes: int, base_url: str, kind: Resou
 
 
 def _changed(before: Any, after: Any) -> list[Location]:
-    """What else than the attributes a patch would change."""
+    """The members other than the attributes that a patch would change."""
     wrong = [
         Location("cannot be changed", pointer=f"/{name}")
         for name in (*before, *after)

@@ -1,12 +1,12 @@
 -- Compare and set, on every byte of the value.
 --
 -- KEYS  the item's key
--- ARGV  what is expected there (empty: nothing), the new value (empty: nothing), its TTL in ms
--- Reply the number 1 where the value was the expected one and is replaced, else what is there:
+-- ARGV  the expected value (empty: absent), the new value (empty: delete), its TTL in ms
+-- Reply the number 1 if the value was the expected one and was replaced, else the present value:
 --       nil for nothing
 local there = redis.pcall('GET', KEYS[1])
 if type(there) == 'table' then
-  -- A key of another type holds nothing of ours.
+  -- A key of another type counts as absent.
   if not there.err:find('WRONGTYPE') then return there end
   there = false
 end

@@ -1,4 +1,4 @@
--- "This worker is alive": how many are, and when this Redis's data began.
+-- Records that a worker is alive, and when this Redis's data began; counts living workers.
 --
 -- KEYS  workers (sorted set by time of the last sign of life); the time of birth, see take.lua
 -- ARGV  worker, seconds after which a silent one counts as gone

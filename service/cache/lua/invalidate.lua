@@ -1,11 +1,10 @@
--- "This item changed": an invalidation over all but newer entries, and a message to near caches.
+-- Stores an invalidation over all but newer entries, and publishes a message to near caches.
 --
 -- KEYS  the item's key
 -- ARGV  the invalidation (version stamp, kind, nonce), its TTL in ms, the channel, the item's id
--- Reply 1, or 0 where an entry of the same or a newer version stamp is there and stays
---
--- A late invalidation over a newer one keeps the newer stamp: what that forbids to be filled stays
--- forbidden. The nonce is new all the same, and ends the fills that hold the old one.
+-- Reply 1, or 0 where an entry of the same or a newer version stamp is present and stays
+-- A late invalidation over a newer one keeps the newer stamp, so that older fills stay forbidden.
+-- The nonce is new all the same, so that fills which hold the old one fail.
 --
 -- Stamps are compared as numbers in pieces of 32 bits: Lua compares strings by the server's
 -- locale, and as one number a version would lose its digits beyond 2^53.
@@ -21,7 +20,7 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 local invalidation = ARGV[1]
 local stored = redis.pcall('GETRANGE', KEYS[1], 0, 12)
 if type(stored) == 'table' then
-  -- A key of another type holds nothing of ours.
+  -- A key of another type counts as absent.
   if not stored.err:find('WRONGTYPE') then return stored end
   stored = ''
 end

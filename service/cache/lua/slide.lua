@@ -1,4 +1,4 @@
--- Extends the TTL of an entry that is read, up to its greatest age.
+-- Extends the TTL of an entry that was read, up to its maximum age.
 --
 -- KEYS  the item's key
 -- ARGV  the entry's first bytes up to its time of birth, TTL and greatest age in ms

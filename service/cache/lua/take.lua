@@ -1,4 +1,4 @@
--- One worker's turn at a leaky bucket: report what was used, keep some, reserve more.
+-- One worker's update of a leaky bucket: report used tokens, keep some, reserve more.
 --
 -- KEYS  the bucket; the time of birth of this Redis's data
 -- ARGV  worker, seq, used, keep, now, ahead: tokens of the caller's lease, see quota_leases.py
@@ -34,7 +34,7 @@ else
   tat, leases = t + math.max(0, 0.75 * capacity * tau - age), {}
 end
 
--- Heals lost state by what the worker remembers; the bound heals a clock that was set back.
+-- Restores lost state from the worker's copy; the bound corrects a clock that was set back.
 tat = math.min(math.max(tat, seen), t + capacity * tau)
 
 for other, lease in pairs(leases) do
@@ -52,7 +52,7 @@ if mine and mine[3] == seq then
   tat = math.max(tat, t) + u * tau
   have = math.min(keep, mine[1] - u)
 else
-  -- A reply was lost or the lease ended: whatever it may have let pass counts as used.
+  -- A reply was lost or the lease ended: all tokens that it may have admitted count as used.
   tat = math.max(tat, t) + (used + (mine and mine[1] or 0)) * tau
 end
 

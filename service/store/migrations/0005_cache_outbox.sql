@@ -1,6 +1,5 @@
--- Changes that Redis may not have been told of yet. A row is committed with its change and
--- deleted once a marker stands in Redis; what is left behind by a writer that died is told by
--- any worker's relay.
+-- Changes whose invalidation Redis may not have yet. A row is committed with its change and deleted
+-- once the invalidation is in Redis; rows of a writer that died are relayed by any worker.
 CREATE TABLE cache_outbox (
     item_id uuid NOT NULL,
     version bigint NOT NULL,
@@ -10,7 +9,7 @@ CREATE TABLE cache_outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- One number that grows when a bucket moves or is restored (its epoch in the map) and when a
--- primary is promoted (its timeline): service/cache/entries.py, epoch_of.
+-- primary is promoted (its timeline): service/cache/layout.py, epoch_of.
 CREATE FUNCTION cache_epoch(of_bucket integer) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT epoch << 16
            | ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint

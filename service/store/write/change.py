@@ -1,14 +1,14 @@
-"""Changes of items in one transaction: the protocol, and the three ways to group requests in it.
+"""Changes of items in one transaction: the protocol, and three ways to group requests.
 
-Two round trips, whatever the way and however many requests:
+Two round trips for any number of requests:
 
 1. BEGIN, lock the rows, read the idempotency records (``locking``);
 2. decide (``decided``), without waiting except for large patches; write changes, outbox rows and
    records, and COMMIT. Only an atomic group sends COMMIT apart, in a third round trip, once it
    is known that each change found its row.
 
-Where the answer to COMMIT is lost, requests with a key run again, because their record tells
-what happened; about others the server is asked (``commit.committed``).
+If the answer to COMMIT is lost, requests with a key run again, because their record shows what
+happened; for others the server is queried (``commit.committed``).
 """
 
 import math
@@ -44,7 +44,7 @@ from service.store.write.request import ItemRequest, LeftOut, Result, Write, rai
 
 
 class _Way(NamedTuple):
-    """How rows are locked, how changes are written, and whether they are done all or none.
+    """How rows are locked and changes are written, and whether the group is atomic.
 
     ``aside``: decisions are made in a thread, because they have large patches.
     """
@@ -60,18 +60,18 @@ _AT_ONCE = _Way(partial(lock_each, waits=False), decisions.writing_each)
 _GROUP = _Way(lock_free, decisions.writing_group)
 _ATOMIC = _Way(lock_each, decisions.writing_each, atomic=True)
 
-# As many threads as WritePolicy lets be at work. What a request that was given up has left behind
-# may still run, so that two more have to wait; after that it is 503.
+# As many threads as WritePolicy allows. Work of abandoned requests may still run, so two more jobs
+# may wait; further ones get 503.
 _THREADS = Offload(threads=2, max_waiting=2, deadline_s=10.0)
 
 
 async def change_alone(shard: Shard, write: Write, ttl_s: float, *, aside: bool = False) -> Outcome:
-    """Change one item, waiting for its row if another transaction has it.
+    """Change one item, waiting for its row if another transaction has locked it.
 
     Raises LargePatch, unless it is decided ``aside``, in a thread.
 
-    Raises what the decision raises, unless it is recorded and so the outcome's ``error``; and
-    RequestInProgress, IdempotencyKeyReused, InvalidContent, DefinitionChanged, BucketMoved,
+    Raises what the decision raises, unless that is recorded and therefore the outcome's ``error``;
+    and RequestInProgress, IdempotencyKeyReused, InvalidContent, DefinitionChanged, BucketMoved,
     OutcomeUnknown, ShardUnavailable, Overloaded and DatabaseTimeout.
     """
     return raised(*await _change(shard, [write], _ALONE._replace(aside=aside), ttl_s))
@@ -80,14 +80,13 @@ async def change_alone(shard: Shard, write: Write, ttl_s: float, *, aside: bool 
 async def change_group(
     shard: Shard, writes: Sequence[Write], ttl_s: float, statement_s: float | None = None
 ) -> list[Result]:
-    """Change items for requests that have nothing to do with each other, waiting for no row.
+    """Change items for independent requests, without waiting for locked rows.
 
     The results are in order: the outcome, or what ``change_alone`` would raise; LeftOut for
-    requests that the group's statements do not fit (a row that is locked or not there, a record,
-    a second change of an item), and for all if the database refuses the whole for one's sake; and
-    LargePatch.
-    Raises ShardUnavailable, Overloaded, OutcomeUnknown, and DatabaseTimeout, if a statement takes
-    longer than ``statement_s`` or the server's own timeout.
+    requests that do not fit the group's statements (a locked or missing row, a record, a second
+    change of an item), and for all if the database refuses the group because of one; and
+    LargePatch. Raises ShardUnavailable, Overloaded, OutcomeUnknown, and DatabaseTimeout, if a
+    statement takes longer than ``statement_s`` or the server's own timeout.
     """
     if len(writes) == 1:
         return await _change(shard, writes, _AT_ONCE, ttl_s, statement_s)
@@ -149,13 +148,13 @@ async def _decided(
         await _THREADS.run(decisions.decide, write, one, math.inf)
         for write, one in zip(writes, found, strict=True)
     ]
-    # Again, because the deadline may have passed meanwhile.
+    # Checked again, because the deadline may have passed meanwhile.
     given_up = [write.request.given_up for write in writes]
     return [DatabaseTimeout() if late else one for one, late in zip(decided, given_up, strict=True)]
 
 
 def _check_all(decided: Sequence[Decided]) -> None:
-    """Raises BatchFailed if there is a request that cannot be done, beside others or at all."""
+    """Raises BatchFailed if a request fails, or cannot be combined with the others."""
     if all(isinstance(one, Replay) for one in decided):
         return
     locations = []
@@ -173,7 +172,7 @@ def _check_all(decided: Sequence[Decided]) -> None:
         elif error is not None:
             raise error
     if locations:
-        raise BatchFailed("An operation cannot be done, so none was.", *locations)
+        raise BatchFailed("An operation failed, so none took effect.", *locations)
 
 
 async def _write(
@@ -230,9 +229,9 @@ async def _after_loss(
     atomic: bool,
     lost: ShardUnavailable,
 ) -> list[Result]:
-    """The results where COMMIT got no answer. Raises ``lost`` if all of it may run again.
+    """The results if COMMIT got no answer. Raises ``lost`` if all requests may run again.
 
-    What is part of an atomic group and has no key cannot, and neither can then the rest.
+    An atomic group with a request without a key cannot run again.
     """
     pending = [one for one in decided if isinstance(one, Pending)]
     asked = [one for one in pending if one.request.claim is None]
@@ -258,10 +257,11 @@ async def _after_loss(
 async def _as_committed(
     shard: Shard, pending: Sequence[Pending], transaction: Transaction
 ) -> list[Outcome]:
-    """What the lost answer said. The rows may be changed by now, so they are not looked at.
+    """The results after a commit whose answer was lost. Rows are not read, because they may have
+    changed.
 
-    Raises OutcomeUnknown where the texts cannot be asked for: no error that says "run again"
-    may come from here, because the changes are made.
+    Raises OutcomeUnknown if the texts cannot be queried; it must not raise an error with
+    ``run_again``, because the changes are committed.
     """
     changed = [one for one in pending if one.change.kind != "deleted"]
     answers: list[list[Row]] = []
@@ -291,7 +291,7 @@ def _item_after(pending: Pending, transaction: Transaction, text: str | None) ->
 
 @asynccontextmanager
 async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
-    """End the transaction where the work raises an error; a lost connection needs no ROLLBACK."""
+    """Roll back if the block raises an error; a lost connection needs no ROLLBACK."""
     try:
         yield
     except Exception:

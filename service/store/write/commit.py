@@ -1,4 +1,4 @@
-"""COMMIT: what the database has against it, and what became of it where that is not plain."""
+"""COMMIT: its refusals as our errors, and its outcome after a lost connection."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ _ASK_AGAIN_S = 0.05
 
 
 def limiting(statement_s: float | None) -> list[Step]:
-    """What bounds the time of a transaction's later statements, if it is to be bounded.
+    """A step that limits the time of the transaction's later statements; none for None.
 
-    Each of them ends in DatabaseTimeout then, which took the transaction with it.
+    A statement over the limit raises DatabaseTimeout, and the transaction is rolled back.
     """
     if statement_s is None:
         return []
@@ -51,7 +51,7 @@ def checking(requests: Sequence[ItemRequest]) -> list[Step]:
 
 
 class Transaction(NamedTuple):
-    """Enough to find a transaction again; ``timeline`` is the primary's, in hexadecimal."""
+    """Identifies a transaction; ``timeline`` is the primary's, in hexadecimal."""
 
     now: datetime
     xid: str
@@ -61,7 +61,7 @@ class Transaction(NamedTuple):
 async def commit(
     connection: Connection, requests: Sequence[ItemRequest], *steps: Step
 ) -> list[list[Row]]:
-    """Run the steps and COMMIT in one round trip; the rows of each step.
+    """Run the steps and COMMIT in one round trip; returns the rows of each step.
 
     Raises what ``refusals`` and ``confirm`` raise.
     """
@@ -86,10 +86,10 @@ def _mark(requests: Sequence[ItemRequest], commit_sent: bool) -> None:
 
 
 async def confirm(connection: Connection) -> None:
-    """Call after COMMIT: if its wait for the synchronous replicas was cut short, wait once more.
+    """Call after COMMIT: if its wait for the synchronous replicas was cancelled, wait once more.
 
-    Raises OutcomeUnknown if that was cut short too: the change is made, but one failure may undo
-    it.
+    Raises OutcomeUnknown if that was cancelled too: the change is committed, but a failure of one
+    server may lose it.
     """
     if not connection.unconfirmed:
         return
@@ -101,10 +101,10 @@ async def confirm(connection: Connection) -> None:
 
 
 async def committed(shard: Shard, transaction: Transaction) -> bool:
-    """Whether a transaction took place whose COMMIT got no answer.
+    """Whether a transaction whose COMMIT got no answer was committed.
 
-    Its server process may still be at work; this waits for its end, until the caller's deadline.
-    Raises OutcomeUnknown where no server can tell.
+    Its server process may still be running; this waits for its end, until the caller's deadline.
+    Raises OutcomeUnknown if no server knows.
     """
     asked = (statements.TRANSACTION_STATUS, (transaction.timeline, transaction.xid))
     while True:
@@ -124,10 +124,9 @@ async def committed(shard: Shard, transaction: Transaction) -> bool:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What the database itself has against a change, as our errors; nothing was changed.
+    """Translate the database's refusals of a change into our errors; nothing was changed.
 
-    Raises InvalidContent, BucketMoved, DefinitionChanged, and Overloaded where running it again
-    helps.
+    Raises InvalidContent, BucketMoved, DefinitionChanged, and Overloaded if a retry may succeed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""POST: any number of new items in one statement, or the replays of those made before."""
+"""POST: creates any number of items in one statement, or replays earlier requests."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,8 +38,8 @@ class _Made(NamedTuple):
 class _Known(NamedTuple):
     """A row of READ_CREATED: the record of the request that minted ``minted``.
 
-    ``is_same`` tells whether the payload still makes the text whose hash was recorded; ``body`` is
-    None for another fingerprint.
+    ``is_same``: the payload still makes the text whose hash was recorded; ``body`` is None for
+    another fingerprint.
     """
 
     minted: UUID
@@ -57,9 +57,9 @@ async def create_items(
 ) -> list[Result]:
     """Create an item for each request, or replay its record. All have a key and a minted id.
 
-    The results are in order: an outcome, RequestInProgress while another request has the key,
-    IdempotencyKeyReused, InvalidContent, DefinitionChanged. If the database refuses the whole for
-    one item's sake, each goes alone. Raises ShardUnavailable, Overloaded, BucketMoved and
+    The results are in order: an outcome, RequestInProgress while another request holds the key,
+    IdempotencyKeyReused, InvalidContent, DefinitionChanged. If the database refuses the group
+    because of one item, each is created alone. Raises ShardUnavailable, Overloaded, BucketMoved and
     DatabaseTimeout, after ``statement_s`` or the server's own timeout.
     """
     try:
@@ -115,7 +115,7 @@ def _columns(requests: Sequence[ItemRequest], claims: Sequence[Claim]) -> tuple[
 
 def _created(request: ItemRequest, made: _Made) -> Result:
     if not made.is_made:
-        # The key is held, or its record has expired since: the caller runs it again.
+        # The key is held, or its record has just expired: the caller runs it again.
         return RequestInProgress()
     claim = _claim(request)
     times, body = (made.now, made.now), made.body.encode()
@@ -140,6 +140,6 @@ def _replayed(request: ItemRequest, known: _Known) -> Result:
     item_id, times = known.item_id.bytes, (known.created_at, known.recorded_at)
     body = known.body.encode()
     item = Item(item_id, claim.caller, known.version, *times, body, request.collection)
-    # An item under the id that this request minted is its own: its first answer was lost.
+    # An item with the id that this request minted is its own, so its first answer was lost.
     is_own = known.item_id == known.minted
     return Outcome("created", item, None, known.fingerprint, replayed=not is_own)

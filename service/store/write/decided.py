@@ -1,4 +1,4 @@
-"""What was decided about each request, and what it makes of the transaction's second round trip."""
+"""The decision about each request, and its statements for the second round trip."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -30,14 +30,14 @@ from service.store.write import statements
 from service.store.write.locking import Found, Record, fingerprints, record_keys
 from service.store.write.request import ItemRequest, LargePatch, LeftOut, Result, Write
 
-# What a patch and its item may have together to be decided about on the event loop, and what all
-# patches of a transaction may have. 64 KiB of JSON Patch take up to 50 ms.
+# The size up to which a patch and its item are processed on the event loop, and that of all patches
+# of a transaction. 64 KiB of JSON Patch take up to 50 ms.
 LARGE_PATCH_BYTES = 64 << 10
 _TURN_BYTES = 256 << 10
 
 
 class Pending(NamedTuple):
-    """A change to be written over ``before``."""
+    """A change to be written; ``before`` is the present row."""
 
     request: ItemRequest
     before: Item | None
@@ -56,7 +56,7 @@ class Pending(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An error to be recorded, because the item's state decided it."""
+    """An error to be recorded, because it depends on the item's state."""
 
     request: ItemRequest
     claim: Claim
@@ -73,7 +73,7 @@ class Replay(NamedTuple):
 
     @property
     def needs_payload(self) -> bool:
-        """Whether the item's text has to be made again from the request."""
+        """Whether the item's text has to be rebuilt from the request."""
         return self.record.data_hash is not None and self.record.result is None
 
 
@@ -81,7 +81,7 @@ Decided: TypeAlias = Pending | Refused | Replay | Exception
 
 
 def decide_all(writes: Sequence[Write], found: Sequence[Found | None]) -> list[Decided]:
-    """The decisions of a transaction, on the event loop: large patches are LargePatch."""
+    """The decisions of a transaction, on the event loop; large patches become LargePatch."""
     decided: list[Decided] = []
     room = _TURN_BYTES
     for write, one in zip(writes, found, strict=True):
@@ -92,9 +92,9 @@ def decide_all(writes: Sequence[Write], found: Sequence[Found | None]) -> list[D
 
 
 def decide(write: Write, found: Found | None, patching_max_bytes: float) -> Decided:
-    """Replay the record, or decide about the item as it is, be it a tombstone or none.
+    """Replay the record, or decide on the item's present state.
 
-    LargePatch, if a patch and its item are larger together than ``patching_max_bytes``.
+    LargePatch if a patch and its item together exceed ``patching_max_bytes``.
     """
     request, claim = write.request, write.request.claim
     if found is None:
@@ -127,7 +127,7 @@ def without_creations(decided: Sequence[Decided]) -> list[Decided]:
 
 
 def _patching_bytes(write: Write, found: Found | None) -> int:
-    """How much text there is to patch; 0 for what is no patch."""
+    """The size of a patch and its item; 0 if it is not a patch."""
     patch_bytes = write.request.patch_bytes
     if not patch_bytes or found is None or found.item is None:
         return 0
@@ -135,7 +135,7 @@ def _patching_bytes(write: Write, found: Found | None) -> int:
 
 
 def writing_each(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
-    """One statement a change, with its outbox row and its record."""
+    """One statement per change, with its outbox row and record."""
     return [_writing(one, ttl_s) for one in pending]
 
 
@@ -159,21 +159,21 @@ def writing_group(pending: Sequence[Pending], ttl_s: float) -> list[Step]:
 
 
 def recording(refused: Refused, ttl_s: float) -> Step:
-    """What records an error."""
+    """The statement that records an error."""
     error = refused.error
     values = (*_record(refused.claim), error.code, Json(problem_of(error)), float(ttl_s))
     return statements.RECORD_PROBLEM, values
 
 
 def rebuilding(data: bytes) -> Step:
-    """What tells the text that a payload is stored as, and its hash."""
+    """The query for the text that a payload is stored as, and its hash."""
     return statements.AS_STORED, (data.decode(),)
 
 
 def written(pending: Pending, row: Row | None) -> Outcome:
-    """The outcome of a change, from the row it wrote. Raises Overloaded where it wrote none.
+    """The outcome of a change, from its written row. Raises Overloaded if it wrote none.
 
-    There was no row to lock then, and another transaction has created it since.
+    Then there was no row to lock, and another transaction has created it meanwhile.
     """
     if row is None:
         raise Overloaded("Too many writers want this id at once.", run_again=True)
@@ -187,7 +187,7 @@ def refused(one: Refused) -> Outcome:
 
 
 def replayed(one: Replay, rebuilt: Row | None) -> Result:
-    """The recorded outcome; ``rebuilt`` is the answer to ``rebuilding``, where that was needed."""
+    """The recorded outcome; ``rebuilt`` is the result of ``rebuilding``, if needed."""
     record = one.record
     if record.problem is not None:
         error = problem_again(record.outcome, orjson.loads(record.problem))
@@ -207,7 +207,7 @@ def replayed(one: Replay, rebuilt: Row | None) -> Result:
     invalidation = None
     if one.epoch is not None:
         invalidation = Committed(one.request.item_id, one.epoch, record.version)
-    kind: Kind = record.outcome  # type: ignore[assignment]  # the column holds nothing else
+    kind: Kind = record.outcome  # type: ignore[assignment]  # the column has no other values
     return Outcome(kind, item, None, record.fingerprint, True, invalidation)
 
 

@@ -1,6 +1,6 @@
 """The first round trip of a change: BEGIN, rows under lock, live idempotency records.
 
-What is found comes as named rows, one ``Found`` a request, in the requests' order.
+The results are named rows, one ``Found`` per request, in the requests' order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,8 @@ class Record(NamedTuple):
     """A live idempotency record, in the order of READ_RECORD's columns.
 
     ``outcome`` is a Kind, or the code of the error whose variable part is ``problem`` (JSON).
-    ``owner_id`` None is the caller. ``data_hash`` is that of the item's text, which ``result`` is
-    where it cannot be made again.
+    ``owner_id`` None is the caller. ``data_hash`` is that of the item's text; ``result`` is the
+    text if it cannot be rebuilt.
     """
 
     fingerprint: bytes
@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A request's row, locked. ``epoch`` is its bucket's, None where this shard does not own it.
+    """A request's locked row. ``epoch`` is its bucket's, None if this shard does not own it.
 
     ``free`` is false while another request holds the key's lock; then there is no ``item``.
     """
@@ -58,9 +58,9 @@ class Found(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """``found`` is None for requests that have to go alone.
+    """``found`` is None for requests that have to run alone.
 
-    ``transaction`` is None where every request has a key, whose record tells what became of it.
+    ``transaction`` is None if every request has a key, because its record shows the outcome.
     """
 
     found: list[Found | None]
@@ -70,9 +70,9 @@ class Locked(NamedTuple):
 async def lock_each(
     connection: Connection, requests: Sequence[ItemRequest], ttl_s: float, *, waits: bool = True
 ) -> Locked:
-    """Lock rows one by one, waiting for those that others have; LeftOut if it must not wait.
+    """Lock rows one by one, waiting for locked ones; raises LeftOut if it must not wait.
 
-    In the order of their ids, because two transactions could otherwise wait for each other.
+    In order of their ids, because otherwise two transactions could deadlock.
     """
     in_order = sorted(requests, key=lambda request: request.item_id)
     before: list[Step] = [("BEGIN", ()), *checking(requests)]
@@ -98,9 +98,9 @@ async def lock_each(
 async def lock_free(
     connection: Connection, requests: Sequence[ItemRequest], ttl_s: float
 ) -> Locked:
-    """Lock the rows of items that nobody else has locked, of requests without a live record.
+    """Lock unlocked rows of requests without a live record.
 
-    Found is what can be changed by one statement: living items of buckets that are owned here.
+    The result has only rows that one statement can change: living items of buckets owned here.
     """
     ids = arrays.uuids(request.item_id for request in requests)
     locks = arrays.bigints((request.claim or _NO_CLAIM).lock for request in requests)

@@ -1,4 +1,4 @@
-"""A request to change one item, on its way through a transaction."""
+"""A request to change one item, during its transaction."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -11,15 +11,15 @@ from service.model.item import Item
 
 @dataclass(slots=True)
 class ItemRequest:
-    """``data`` is the payload, from which a creation is made and a replay is rebuilt.
+    """``data`` is the payload of a create, from which replays are rebuilt too.
 
     ``patch_bytes`` is the size of a patch, 0 for other requests.
 
     ``collection`` is its number, ``definition`` the version of its definition that the request was
     checked with; 0 is the number of ``items``, which has no definition in the database.
 
-    ``commit_sent`` is true from when COMMIT is sent until its outcome is known; ``given_up`` once
-    the client has been answered, because the deadline passed.
+    ``commit_sent`` is true from the sending of COMMIT until its outcome is known; ``given_up`` once
+    the client was answered because the deadline passed.
     """
 
     item_id: bytes
@@ -44,9 +44,9 @@ class Write(NamedTuple):
     decide: Decide
 
     def decided(self, item: Item | None) -> Change:
-        """Raises what the decision raises, and DatabaseTimeout for a request that was given up.
+        """The decision. Raises its errors, and DatabaseTimeout for an abandoned request.
 
-        Its group goes on, but must leave it out, because its client may have sent it again.
+        The group continues without an abandoned request, because its client may have retried it.
         """
         if self.request.given_up:
             raise DatabaseTimeout
@@ -54,18 +54,18 @@ class Write(NamedTuple):
 
 
 class LeftOut(Exception):
-    """Nothing was done for this request: it has to go alone."""
+    """Nothing was done for this request; it has to run alone."""
 
 
 class LargePatch(LeftOut):
-    """The patch and its item are so large that the event loop must not work through them."""
+    """The patch and its item are too large to be processed on the event loop."""
 
 
 Result: TypeAlias = Outcome | Exception
 
 
 def raised(result: Result) -> Outcome:
-    """The outcome. Raises the exception that the result is otherwise."""
+    """The outcome; raises a result that is an exception."""
     if isinstance(result, Exception):
         raise result
     return result

@@ -1,35 +1,35 @@
 """SQL of item writes: locks, idempotency records, changes and outbox rows.
 
-Values travel as binary parameters (``%b``); the comment above a statement lists them in the
-order in which they occur. "Held" means that another transaction, which runs a request with the
-same idempotency key, has the key's advisory lock.
+Values are binary parameters (``%b``); the comment above a statement lists them in order. "Held"
+means that another transaction, with a request of the same idempotency key, has the key's advisory
+lock.
 """
 
 from service.model.change import Kind
 from service.store.item_rows import ITEM_COLUMNS
 
-# How long a record counts, in seconds. The primary's clock decides, because workers' differ.
+# How long a record is valid, in seconds, by the primary's clock, because workers' clocks differ.
 _EXPIRED = "known.recorded_at < now() - make_interval(secs => %b)"
 _KEY_COLUMNS = "bucket, caller, scope, key"
 _RECORD = f"{_KEY_COLUMNS}, fingerprint, outcome, recorded_at"
 _RECORD_OF_ITEM = f"{_RECORD}, item_id, owner_id, version, item_created_at, data_hash, result"
 _RECORD_VALUES = "%b::integer, %b::text, %b::bytea, %b::text, %b::bytea, %b::text, now()"
 
-# Collection, version of its definition: fails unless a write was checked with the definition as it
-# is (migrations/0008_collections.sql).
+# Collection, version of its definition: fails unless a write was checked with the current
+# definition (migrations/0008_collections.sql).
 CHECK_DEFINITION = "SELECT check_definition(%b, %b)"
 DEFINITION_CHANGED = "HS001"
 
-# Milliseconds, as text. The time of each later statement of this transaction.
+# Milliseconds, as text: the limit of each later statement of this transaction.
 LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', %b::text, true)"
 
 # --- POST: any number of new items in one statement
 
 # Arrays of lock, bucket, caller, key, fingerprint, id, payload, collection; then the records'
 # lifetime.
-# `free` is false while another request holds the key's lock. Where a key is free and no item was
-# made, a live record was there before. Rows come in any order. OFFSET 0 because the payload would
-# be parsed twice otherwise, once for each use.
+# `free` is false while another request holds the key's lock. If a key is free but no item was made,
+# there is a live record. Rows are unordered. OFFSET 0 because otherwise the payload would be parsed
+# twice, once for each use.
 CREATE_ITEMS = f"""
     WITH asked AS MATERIALIZED (
         SELECT r.*, j.data, j.data::text AS body, pg_try_advisory_xact_lock(r.lock) AS free
@@ -58,8 +58,8 @@ CREATE_ITEMS = f"""
       FROM asked LEFT JOIN made USING (id)"""
 
 # Arrays of bucket, caller, key, fingerprint, id, payload. The live records of POSTs; the body is
-# built again from the payload only where the fingerprint says that it is the same request.
-# OFFSET 0 as in CREATE_ITEMS.
+# rebuilt from the payload only if the fingerprint is that of the same request. OFFSET 0 as in
+# CREATE_ITEMS.
 READ_CREATED = """
     SELECT r.id, known.fingerprint, known.item_id, known.version, known.item_created_at,
            known.recorded_at, known.body, hashtextextended(known.body, 0) = known.data_hash
@@ -87,8 +87,8 @@ LOCK_ITEM_IF_FREE = f"""
 # The same for requests that fail with 55P03 instead of waiting for a row.
 NOWAIT = {lock: f"{lock} NOWAIT" for lock in (LOCK_ITEM, LOCK_ITEM_IF_FREE)}
 
-# Bucket. Its epoch, null where it is not owned here (told by the snapshot of the locked row); and
-# the transaction's time, id and timeline, from which TRANSACTION_STATUS finds it again.
+# Bucket. Its epoch, null if it is not owned here (in the snapshot of the locked row); and the
+# transaction's time, id and timeline, for TRANSACTION_STATUS.
 TRANSACTION = """
     SELECT cache_epoch(%b), now(),
            pg_current_xact_id()::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
@@ -104,13 +104,13 @@ READ_RECORD = f"""
         ON (known.bucket, known.caller, known.scope, known.key) = (asked.bucket, %b, %b, %b)
        AND NOT {_EXPIRED}"""
 
-# Payload. The text that jsonb makes of it, and its hash.
+# Payload. Its text as jsonb, and the text's hash.
 AS_STORED = "SELECT body, hashtextextended(body, 0) FROM (SELECT %b::jsonb::text AS body) AS j"
 
 # --- Locks and records of several requests, each of another item; `key` is empty without one
 
-# Arrays of id, key, lock number. Rows that nobody has locked, of requests whose key is not held:
-# SKIP LOCKED and the try-lock keep one request of the group from making all others wait.
+# Arrays of id, key, lock number. Unlocked rows of requests whose key is not held: SKIP LOCKED and
+# the try-lock prevent one request of the group from blocking all others.
 LOCK_FREE_ITEMS = f"""
     WITH asked AS MATERIALIZED (
         SELECT r.*, key = '' OR pg_try_advisory_xact_lock(lock) AS free
@@ -134,8 +134,7 @@ UNRECORDED = f"""
 # --- Changes of one item
 
 # Id, owner, payload, collection, version of the item that has expired (0: none has). The version
-# of a tombstone goes on counting, because an entity tag of the deleted item must never be valid
-# again.
+# of a tombstone continues, because an entity tag of the deleted item must never be valid again.
 CREATE_ITEM = f"""
     INSERT INTO items (id, owner_id, data, version, created_at, updated_at, collection)
     VALUES (%b, %b, %b::jsonb, 1, now(), now(), %b)
@@ -160,9 +159,9 @@ DELETE_ITEM = f"""
 
 # --- Records and outbox rows, written with the change
 
-# Lifetime of records. No live record can be met, because the key's lock is held and none was
-# found. If there were one all the same, the NULL would violate the column's constraint and fail
-# the transaction, which is better than a second change under one key.
+# Lifetime of records. There can be no live record, because the key's lock is held and none was
+# found. If there were one, the NULL would violate the column's constraint and fail the transaction,
+# which is better than a second change under one key.
 _REPLACE_EXPIRED = f"""
     ON CONFLICT ({_KEY_COLUMNS}) DO UPDATE
        SET fingerprint = CASE WHEN {_EXPIRED} THEN excluded.fingerprint END,
@@ -195,8 +194,8 @@ def recorded(change: str) -> str:
     """A change of one item with its outbox row and its idempotency record.
 
     The change's parameters; the epoch; bucket, caller, scope, key, fingerprint and outcome of the
-    record; the caller again (the owner is kept only where it is another); whether the result is
-    kept; the lifetime of records in seconds.
+    record; the caller again (the owner is stored only if it differs); whether the result is stored;
+    the lifetime of records in seconds.
     """
     return f"""
     WITH changed AS ({change}),
@@ -244,12 +243,13 @@ CHANGE_ITEMS = f"""
           FROM changed JOIN asked USING (id) WHERE key <> ''{_REPLACE_EXPIRED})
     SELECT {ITEM_COLUMNS} FROM changed"""
 
-# --- What became of a COMMIT
+# --- The outcome of a COMMIT
 
-# Timeline, transaction id. Null on another timeline, where the id may be another transaction's.
+# Timeline, transaction id. Null on another timeline, because the id may be another transaction's
+# there.
 TRANSACTION_STATUS = """
     SELECT CASE WHEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) = %b
                 THEN pg_xact_status(%b::xid8) END"""
 
-# In a transaction of its own, because its COMMIT then waits for the synchronous replicas again.
+# In a transaction of its own, so that its COMMIT waits for the synchronous replicas again.
 WAIT_FOR_REPLICAS = "SELECT pg_logical_emit_message(true, 'hotshelf', '')"

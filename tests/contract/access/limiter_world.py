@@ -37,7 +37,7 @@ TAKE = with_our_clock(Script.load("take").source)
 
 
 class Client:
-    """Blocking and bare: a world asks Redis a few hundred times and many worlds are tried."""
+    """A minimal blocking client, because each of many worlds calls Redis a few hundred times."""
 
     def __init__(self, server: RedisServer) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -219,6 +219,6 @@ class World:
                 self.run_until(self.now + self.rng.uniform(0, 15))
 
     def settle(self) -> None:
-        """Let everything under way end; every request must have had its answer."""
+        """Let everything in flight end; every request must have had its answer."""
         self.run_until(self.now + 1.0)
         assert self.answers == self.asked

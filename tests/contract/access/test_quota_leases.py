@@ -1,5 +1,6 @@
 """Never more than the limit, over all workers: take.lua and the workers' side together."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -63,7 +64,7 @@ def take(world: World, *numbers: int) -> list[int]:
     return [int(reply[0]), int(float(reply[1])), int(reply[3])]
 
 
-def test_a_known_lease_is_settled_by_what_was_used(client: Client) -> None:
+def test_a_known_lease_is_settled_by_its_use(client: Client) -> None:
     world = World(client, 1, Faults())
     n, free, seq = take(world, 5, 0, 0, 10, 0)
     assert (n, free, seq) == (10, 90, 6)
@@ -136,7 +137,7 @@ def test_an_outage_costs_at_most_each_workers_share(client: Client) -> None:
     assert passed_without_redis > 0
 
 
-def test_what_passed_without_redis_is_charged_on_its_return(client: Client) -> None:
+def test_tokens_admitted_without_redis_are_charged_on_its_return(client: Client) -> None:
     world = World(client, 3, Faults(), share_of=4, rate=Rate(100, 60))
     world.reachable = False
     for _ in range(40):
@@ -239,13 +240,16 @@ def test_idle_keys_are_given_back_and_forgotten(client: Client) -> None:
     assert len(world.admitted) - passed == 6000
 
 
-def test_the_number_of_keys_is_bounded(client: Client) -> None:
+def test_keys_are_bounded_in_bytes(client: Client) -> None:
     world = World(client, 10, Faults())
     worker = world.workers[0]
-    worker._max_keys = 50
+    worker._max_bytes = 100_000
     for n in range(1000):
-        worker.admit(f"key {n}", world.rate, 1, lambda _: None)
-    assert len(worker.quotas) == 50
+        worker.admit(f"key {n}".ljust(20 if n < 500 else 300), world.rate, 1, lambda _: None)
+        assert worker.held_bytes <= 100_000
+        assert len(worker.quotas) >= min(n, 60)
+    counted = sum(1200 + sys.getsizeof(quota.key) for quota in worker.quotas)
+    assert worker.held_bytes == counted
 
 
 @pytest.mark.parametrize("age_s", [0.0, 20.0, 44.0, 60.0])

@@ -1,4 +1,4 @@
-"""What the gate charges whom: a batch beyond its first operation, guesses at keys."""
+"""Which account the gate charges, and how much: batches, and guesses at keys."""
 
 import asyncio
 from collections import Counter

@@ -101,7 +101,7 @@ def test_a_cursor_belongs_to_its_list_and_its_caller(ranked: ListService) -> Non
     refused(ranked.get(same + good, "bob"), "invalid-cursor", parameter="cursor")
 
 
-def test_a_cursor_goes_on_when_its_item_is_gone(lists: ListService) -> None:
+def test_a_cursor_works_after_its_item_was_deleted(lists: ListService) -> None:
     rows = rows_of(*[{"rank": n} for n in range(6)])
     lists.fill(rows)
     page = content(lists.get("sort=rank&limit=3"))

@@ -110,7 +110,7 @@ def test_a_declared_name_may_be_odd(lists: ListService) -> None:
     ],
     ids=lambda text: text[:40],
 )
-def test_what_is_no_list_isrefused(lists: ListService, query: str, parameter: str) -> None:
+def test_a_malformed_list_is_refused(lists: ListService, query: str, parameter: str) -> None:
     refused(lists.get(query), "invalid-parameter", parameter=parameter)
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_list_isrefused(lists: ListService, query: str, parameter: st
         ("sort=-created_at&filter[rank][gt]=1", "filter[rank][gt]"),
     ],
 )
-def test_what_no_index_answers_isrefused(lists: ListService, query: str, parameter: str) -> None:
+def test_a_list_without_an_index_is_refused(lists: ListService, query: str, parameter: str) -> None:
     reply = lists.get(query)
     refused(reply, "unindexed-query", parameter=parameter)
     assert "created_at, " in content(reply)["sort_keys"]
@@ -168,7 +168,7 @@ def test_what_no_index_answers_isrefused(lists: ListService, query: str, paramet
         (b'{"sort":"tag"}', 400, "unindexed-query", "/sort"),
     ],
 )
-def test_what_is_no_search_isrefused(
+def test_a_malformed_search_is_refused(
     lists: ListService, body: bytes, status: int, code: str, pointer: str
 ) -> None:
     reply = lists.search(body)
@@ -176,10 +176,10 @@ def test_what_is_no_search_isrefused(
     assert content(reply)["errors"][0]["pointer"] == pointer
 
 
-def test_every_place_is_named(lists: ListService) -> None:
+def test_all_locations_are_reported(lists: ListService) -> None:
     reply = lists.get("limit=0&sort=a.&filter[a.]=1&filter[rank][near]=1&filter[b]=1")
-    places = [error["parameter"] for error in content(reply)["errors"]]
-    assert places == ["filter[a.]", "filter[rank][near]", "sort", "limit"]
+    locations = [error["parameter"] for error in content(reply)["errors"]]
+    assert locations == ["filter[a.]", "filter[rank][near]", "sort", "limit"]
     filters = {"a.": 1, "rank": {"near": 1, "gt": [1]}, "b": 1}
     reply = lists.search({"limit": 0, "sort": 1, "filter": filters})
     assert [error["pointer"] for error in content(reply)["errors"]] == [

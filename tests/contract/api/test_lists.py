@@ -80,7 +80,7 @@ def _check(ask: Ask, listing: Listing, rows: list[Row], limit: int) -> None:
 
 @steadily
 @given(st.data())
-def test_any_list_is_what_it_should_be(lists: ListService, data: st.DataObject) -> None:
+def test_any_list_equals_the_reference(lists: ListService, data: st.DataObject) -> None:
     rows = data.draw(strategies.rows())
     lists.fill(rows)
 
@@ -95,7 +95,7 @@ def test_any_list_is_what_it_should_be(lists: ListService, data: st.DataObject) 
 
 @steadily
 @given(st.data())
-def test_any_search_is_what_it_should_be(lists: ListService, data: st.DataObject) -> None:
+def test_any_search_equals_the_reference(lists: ListService, data: st.DataObject) -> None:
     rows = data.draw(strategies.rows())
     lists.fill(rows)
 

@@ -1,4 +1,4 @@
-"""`hotshelf export`: in order, in flat memory, quiet when its reader leaves, able to go on."""
+"""`hotshelf export`: in order, in constant memory, quiet when its reader leaves, resumable."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from tests.fixtures.bulk import Bulk
 _PEAK_KIB = 120 << 10
 
 
-def test_after_gives_what_follows(bulk: Bulk) -> None:
+def test_after_exports_the_following_items(bulk: Bulk) -> None:
     bulk.run("seed", "--items", "50", "--bytes", "300", "--force")
     lines = bulk.run("export").stdout.splitlines()
     last = json.loads(lines[29])["id"]

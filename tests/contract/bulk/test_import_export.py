@@ -1,4 +1,4 @@
-"""What goes in by `hotshelf import` comes out by `hotshelf export`, digit for digit."""
+"""`hotshelf export` writes what `hotshelf import` read, digit for digit."""
 
 import gzip
 from pathlib import Path
@@ -40,8 +40,8 @@ def test_the_debian_catalog_round_trip(bulk: Bulk) -> None:
 @pytest.mark.parametrize(
     "second", [b"", b'{"id":"01JHXSAMP10000000000000000","data":{"again":1}}\n']
 )
-def test_caches_are_told_of_ids_that_the_input_names(bulk: Bulk, second: bytes) -> None:
-    """Only such an id can have been asked for before; with a duplicate rows go another way."""
+def test_ids_that_the_input_names_are_invalidated(bulk: Bulk, second: bytes) -> None:
+    """Only such an id can be cached; with a duplicate, rows are stored by another statement."""
     for url in bulk.urls:
         execute(url, "TRUNCATE cache_outbox")
     named = b'{"id":"01JHXSAMP10000000000000000","data":{}}\n' + second

@@ -59,7 +59,7 @@ def test_bad_lines_are_rejected_and_good_ones_stored(bulk: Bulk) -> None:
     assert found == [(3 * n, reason, at) for n, (_, reason, at) in enumerate(REJECTED, 1)]
 
 
-def test_what_counts_as_an_exported_line(bulk: Bulk) -> None:
+def test_the_definition_of_an_exported_line(bulk: Bulk) -> None:
     lines = [
         ('{"data":{"n":1}}', {"n": 1}),
         ('{"d\\u0061ta":{"n":2}}', {"n": 2}),
@@ -72,7 +72,7 @@ def test_what_counts_as_an_exported_line(bulk: Bulk) -> None:
     assert bulk.data() == [data for _, data in lines]
 
 
-def test_bare_lines_are_data_whatever_they_hold(bulk: Bulk) -> None:
+def test_bare_lines_are_always_data(bulk: Bulk) -> None:
     line = {"id": ID, "data": {"n": 1}}
     assert _import(bulk, json.dumps(line).encode(), "--bare").returncode == 0
     assert bulk.data() == [line]
@@ -85,7 +85,9 @@ def test_bare_lines_are_data_whatever_they_hold(bulk: Bulk) -> None:
         ('{"a":1}\n'.encode("utf-16"), "not UTF-8 text"),
         (b"\x28\xb5\x2f\xfd....", "zstd -dc"),
         (b"PK\x03\x04....", "unzip -p"),
-        (gzip.compress(b'{"a":1}\n', mtime=0)[:-9], "cut off"),
+        (b'[{"a":1},{"a":2}]', "jq -c '.[]'"),
+        (b'\xef\xbb\xbf\n [\n  {"a":1}\n]\n', "jq -c '.[]'"),
+        (gzip.compress(b'{"a":1}\n', mtime=0)[:-9], "truncated"),
         (gzip.compress(b'{"a":1}\n', mtime=0)[:-8] + b"12345678", "damaged"),
         (gzip.compress(b'{"a":1}\n', mtime=0) + b"trailing", "damaged"),
     ],
@@ -132,7 +134,7 @@ def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -
     compressed = gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
     done = _import(bulk, compressed[: len(compressed) * 3 // 4], "--import-id", "cut")
     assert done.returncode == 2
-    assert b"cut off" in done.stderr
+    assert b"truncated" in done.stderr
     stored = bulk.data()
     assert 0 < len(stored) < 2000
     assert stored == lines[: len(stored)]
@@ -141,16 +143,16 @@ def test_a_cut_gzip_ends_the_import_and_the_whole_one_completes_it(bulk: Bulk) -
     assert bulk.data() == lines
     done = _import(bulk, compressed, "--import-id", "cut")
     assert done.returncode == 0
-    assert b"complete already" in done.stderr
+    assert b"already complete" in done.stderr
     assert len(bulk.data()) == 2000
 
 
-def test_a_name_stands_for_one_input(bulk: Bulk) -> None:
+def test_an_import_id_belongs_to_one_input(bulk: Bulk) -> None:
     assert _import(bulk, b'{"a":1}\n', "--import-id", "mine").returncode == 0
     for text, flags in ((b'{"a":2}\n', ()), (b'{"a":1}\n', ("--bare",))):
         done = _import(bulk, text, "--import-id", "mine", *flags)
         assert done.returncode == 2
-        assert b"other input or other options" in done.stderr
+        assert b"other input or options" in done.stderr
 
 
 def test_ids_that_are_taken_are_rejected(bulk: Bulk) -> None:

@@ -31,14 +31,14 @@ def test_every_shard_has_its_part(bulk: Bulk) -> None:
     assert min(shares) > 1000
 
 
-def test_what_does_not_fit_is_refused_and_nothing_stored(bulk: Bulk) -> None:
+def test_a_catalog_that_does_not_fit_is_refused_and_nothing_stored(bulk: Bulk) -> None:
     done = bulk.run("seed", "--items", "1000000000000", "--bytes", "2000")
     assert done.returncode == 2
     assert b"are missing" in done.stderr
     assert bulk.data() == []
 
 
-def test_the_need_is_near_what_is_used(bulk: Bulk) -> None:
+def test_the_estimated_need_is_near_the_actual_use(bulk: Bulk) -> None:
     done = bulk.run("seed", "--items", "20000", "--bytes", "1000", "--force")
     assert done.returncode == 0, done.stderr
     match = re.search(rb"\(([\d,]+) bytes an item", done.stderr)

@@ -1,4 +1,4 @@
-"""What the near cache and the entries in Redis both promise to a reader: one suite for both.
+"""One suite for the promises that the near cache and the entries in Redis share.
 
 A read that began before a change stores nothing after it; what is stored comes back as it was
 until a change or the loss of what the store relies on; then it is not there.
@@ -38,7 +38,7 @@ class Store(Protocol):
 class RedisStore:
     def __init__(self, pipeline: RedisPipeline) -> None:
         self._pipeline = pipeline
-        self._pipeline.run_name = b""  # names of keys that this can tell
+        self._pipeline.run_name = b""  # fixed names of keys
         self._entries = Entries(pipeline)
 
     async def begin(self, item_id: bytes) -> bytes:
@@ -149,7 +149,7 @@ async def read(store: Store, item_id: bytes, version: int) -> bool:
     return await store.end(item_id, await store.begin(item_id), version)
 
 
-def test_what_is_stored_comes_back_and_nothing_else(run: Callable[[Use], None]) -> None:
+def test_only_the_stored_representation_is_returned(run: Callable[[Use], None]) -> None:
     async def use(store: Store) -> None:
         assert await store.get(IDS[0]) is None
         for version, item_id in enumerate(IDS[:3], 1):
@@ -159,7 +159,7 @@ def test_what_is_stored_comes_back_and_nothing_else(run: Callable[[Use], None]) 
     run(use)
 
 
-def test_a_change_ends_what_is_stored_and_only_that(run: Callable[[Use], None]) -> None:
+def test_a_change_invalidates_only_its_item(run: Callable[[Use], None]) -> None:
     async def use(store: Store) -> None:
         for item_id in IDS[:2]:
             await read(store, item_id, 1)
@@ -185,7 +185,7 @@ def test_a_read_that_began_before_a_change_stores_nothing_after_it(
     run(use)
 
 
-def test_after_a_loss_nothing_is_there_and_what_was_in_flight_is_not_stored(
+def test_after_a_loss_the_cache_is_empty_and_reads_in_flight_are_not_stored(
     run: Callable[[Use], None],
 ) -> None:
     async def use(store: Store) -> None:

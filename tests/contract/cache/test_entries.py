@@ -30,10 +30,10 @@ def use_entries(
     use: Callable[[RedisPipeline, Entries], Awaitable[None]],
     **options: Any,
 ) -> None:
-    """With no item there, whatever ran before."""
+    """Without an item, whichever tests ran before."""
 
     async def body(pipeline: RedisPipeline) -> None:
-        pipeline.run_name = b""  # names of keys that a test can tell
+        pipeline.run_name = b""  # fixed names of keys
         await pipeline.send((b"DEL", KEY))
         await use(pipeline, Entries(pipeline, **options))
 
@@ -154,7 +154,7 @@ def test_ttls_are_those_of_the_kind(server: RedisServer) -> None:
     use_entries(server, use)
 
 
-def test_what_is_too_large_releases_a_lease_and_leaves_an_invalidation(server: RedisServer) -> None:
+def test_a_large_value_releases_a_lease_and_leaves_an_invalidation(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
         lease = layout.new_fill_lease(EPOCH)
         await entries.acquire_lease(ITEM_ID, lease, None)
@@ -168,7 +168,9 @@ def test_what_is_too_large_releases_a_lease_and_leaves_an_invalidation(server: R
     use_entries(server, use, max_bytes=len(entry(1)) - 1)
 
 
-def test_an_old_epoch_is_replaced_by_a_fill_lease_and_filled_anew(server: RedisServer) -> None:
+def test_a_value_of_an_old_epoch_is_replaced_by_a_fill_lease_and_refilled(
+    server: RedisServer,
+) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:
         await filled(entries, entry(7))
         epoch = layout.epoch_of(1, 2)
@@ -224,7 +226,7 @@ def test_only_the_entry_that_was_read_is_extended(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["list", "hash", "rubbish"])
-def test_what_is_not_ours_under_a_key_is_a_miss_and_is_replaced(
+def test_a_foreign_value_under_a_key_is_a_miss_and_is_replaced(
     server: RedisServer, kind: str
 ) -> None:
     async def use(pipeline: RedisPipeline, entries: Entries) -> None:

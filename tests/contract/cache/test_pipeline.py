@@ -1,4 +1,4 @@
-"""What the Redis pipeline promises, against a real Redis."""
+"""The contract of the Redis pipeline, against a real Redis."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ def test_a_cancelled_caller_shifts_nobodys_reply(server: RedisServer) -> None:
     run(server.url, use)
 
 
-def test_false_null_and_push_are_told_apart_from_no_reply_yet(server: RedisServer) -> None:
+def test_false_null_and_push_differ_from_no_reply(server: RedisServer) -> None:
     pushed: list[Any] = []
 
     async def use(pipeline: RedisPipeline) -> None:
@@ -70,7 +70,7 @@ def test_false_null_and_push_are_told_apart_from_no_reply_yet(server: RedisServe
     run(server.url, use, on_push=pushed.append)
 
 
-def test_a_callback_that_fails_leaves_the_replies_behind_it_in_place(server: RedisServer) -> None:
+def test_a_failing_callback_does_not_affect_later_replies(server: RedisServer) -> None:
     seen: list[Any] = []
     reported: list[Any] = []
 
@@ -89,7 +89,7 @@ def test_a_callback_that_fails_leaves_the_replies_behind_it_in_place(server: Red
     run(server.url, use)
 
 
-def test_what_is_prepared_before_the_write_goes_with_it(server: RedisServer) -> None:
+def test_commands_of_before_write_are_part_of_the_write(server: RedisServer) -> None:
     async def use(pipeline: RedisPipeline) -> None:
         tick = pipeline.tick
         first = pipeline.send((b"ECHO", b"1"))

@@ -52,7 +52,7 @@ def test_a_server_without_hello_is_spoken_to_in_resp2() -> None:
         run(old.url.replace("unix://", "unix://:s3cret@"), use)
 
 
-def test_user_and_password_and_no_secret_in_what_fails() -> None:
+def test_user_and_password_and_no_secret_in_errors() -> None:
     acl = ("--user", "default", "off", "--user", "shelf", "on", ">p@ss:w/rd", "~*", "+@all")
     with redis_server(*acl) as guarded:
 
@@ -105,7 +105,7 @@ SCRIPT = Script(b"return redis.call('SET', KEYS[1], ARGV[1])")
 
 @pytest.mark.parametrize("by_script", [False, True])
 def test_a_full_redis_is_left_until_it_takes_writes_again(by_script: bool) -> None:
-    """What it returned could be out of date: nobody could tell it of a change."""
+    """Its entries could be outdated, because invalidations cannot reach it."""
     told: list[State] = []
     with redis_server("--maxmemory-policy", "noeviction") as full:
 

@@ -54,7 +54,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
-    """What a client goes by; Robyn keeps the order of fields within a name only."""
+    """What clients can see; Robyn keeps the order of fields only within a name."""
     fields = [field for field in answer.fields if field[0] not in OWN_FIELDS]
     return answer.status, sorted(fields, key=lambda field: field[0]), answer.body
 
@@ -113,7 +113,7 @@ def test_no_header_leaks_into_the_next_answer(pair: Pair, name: str) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """What the bridge answers where Robyn's server answers something else, and why."""
+    """The intended differences from Robyn's server, with their reasons."""
 
     reason: str
     raw: bytes

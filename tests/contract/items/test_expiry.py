@@ -16,7 +16,7 @@ DATA = b'{"n": 1}'
 ANY = Conditions(if_match=parse_tag_condition("*"))
 
 
-def test_over_the_moment_of_expiry_one_item_a_life(fresh: Database) -> None:
+def test_across_expiry_each_record_makes_one_item(fresh: Database) -> None:
     """Ten clients repeat one key across its expiry while the sweep never rests."""
     ttl_s = 1
 
@@ -50,7 +50,7 @@ def test_over_the_moment_of_expiry_one_item_a_life(fresh: Database) -> None:
     assert all((b - a).total_seconds() >= ttl_s for a, b in itertools.pairwise(lives))
 
 
-def test_the_sweep_takes_what_is_over_and_nothing_else(fresh: Database) -> None:
+def test_the_sweep_deletes_only_expired_rows(fresh: Database) -> None:
     url = fresh.shards[0][0]
 
     async def run() -> list[int]:

@@ -1,4 +1,4 @@
-"""One effect a key, whatever happens at the same time: the write path on a real database.
+"""One effect per key despite concurrency: the write path on a real database.
 
 Two writers stand for two workers: they share nothing but the database.
 """
@@ -47,7 +47,7 @@ def _slow(database: Database, table: str, seconds: float) -> None:
     )
 
 
-def test_twins_on_two_workers_make_one_item(fresh: Database) -> None:
+def test_duplicates_on_two_workers_make_one_item(fresh: Database) -> None:
     """50 at once, in the database itself, the INSERT slowed to half a second."""
     _slow(fresh, "items", 0.5)
 
@@ -64,7 +64,7 @@ def test_twins_on_two_workers_make_one_item(fresh: Database) -> None:
     assert count(fresh) == count(fresh, "idempotency_keys") == 1
 
 
-def test_a_twin_that_takes_longer_than_a_second_is_in_progress(fresh: Database) -> None:
+def test_a_duplicate_that_runs_longer_than_a_second_is_in_progress(fresh: Database) -> None:
     _slow(fresh, "items", 2.5)
 
     async def run() -> tuple[list[Any], Outcome]:
@@ -120,7 +120,7 @@ def test_one_change_a_key(fresh: Database, kind: str) -> None:
     assert execute(fresh.shards[0][0], "SELECT version FROM items") == [(2,)]
 
 
-def test_a_replay_is_what_was_answered_whatever_came_after(fresh: Database) -> None:
+def test_a_replay_is_the_first_answer_despite_later_changes(fresh: Database) -> None:
     async def run() -> list[tuple[Outcome, Outcome]]:
         pairs = []
         async with workers(fresh) as [first, second]:
@@ -217,8 +217,8 @@ def test_errors_that_the_item_s_state_decided_are_kept(fresh: Database) -> None:
     asyncio.run(run())
 
 
-def test_what_the_request_alone_decides_leaves_the_key_free(fresh: Database) -> None:
-    """A batch that the database refuses goes one by one, and the odd row fails alone."""
+def test_errors_of_the_request_alone_leave_the_key_free(fresh: Database) -> None:
+    """A batch that the database refuses is repeated row by row, and the odd row fails alone."""
 
     async def run() -> list[Any]:
         async with workers(fresh, 1) as [writer]:

@@ -100,7 +100,7 @@ def test_no_more_than_two_are_worked_on(fresh: Database) -> None:
     assert patch.most == 2
 
 
-def test_what_is_decided_in_a_thread_is_recorded_and_raised(fresh: Database) -> None:
+def test_errors_decided_in_a_thread_are_recorded_and_raised(fresh: Database) -> None:
     failing = _Patch(PatchTestFailed("A test of the patch failed."))
 
     async def run() -> None:

@@ -21,6 +21,7 @@ from service.model.query import Query
 from service.settings import Database
 from service.store.list_reads import ListReads
 from service.store.node_bulkheads import NodeBulkheads
+from tests.fixtures.lists import RELATIVE
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import opened
 
@@ -92,7 +93,7 @@ def test_lists_of_one_caller_leave_turns_to_others(fresh: Database) -> None:
             pages = Pages(shards, reads, settings.timeout_s, 2)
             collections = Collections(items_collection(), shards.all)
             indexes = CollectionIndexes(collections, shards, settings)
-            lists = ListItems(pages, Cursors(secret), ItemReplies("no-cache", ""), indexes)
+            lists = ListItems(pages, Cursors(secret), ItemReplies("no-cache", RELATIVE), indexes)
             callers = ["alice"] * 6 + ["bob"]
             with _locked(fresh.shards[0][0]) as holder:
                 asked = [asyncio.ensure_future(lists.get(_context(who))) for who in callers]

@@ -1,4 +1,4 @@
-"""Several changes in one transaction: as a whole or not at all, whatever breaks."""
+"""Several changes in one transaction: all or none, whichever part breaks."""
 
 import asyncio
 import itertools
@@ -14,6 +14,7 @@ from service.items.planned import IdempotencyKey, Planned
 from service.model.change import Outcome
 from service.model.entity_tag import parse_tag_condition
 from service.model.errors import BatchFailed, HotshelfError, IdempotencyKeyReused, OutcomeUnknown
+from service.observe.metrics import IDEMPOTENCY
 from service.settings import Database
 from service.store.shards import Shards
 from tests.fixtures.databases import count
@@ -102,9 +103,12 @@ def test_one_that_cannot_be_done_undoes_all(fresh: Database) -> None:
 
 
 def test_the_same_again_is_replayed(fresh: Database) -> None:
+    before: dict[str, float] = {"first": 0, "replayed": 0}
+
     async def run() -> tuple[list[Outcome], list[Outcome], BaseException]:
         async with opened(fresh) as shards:
             [item_id] = await _made(shards, fresh, 1)
+            before.update({result: IDEMPOTENCY.of(result).value for result in before})
             new = key()
             planned = [_create(b'{"a": 1}', new), _replace(item_id, b'{"b": 2}', key("two"))]
             atomic = atomic_writer(shards, fresh)
@@ -117,6 +121,10 @@ def test_the_same_again_is_replayed(fresh: Database) -> None:
     assert _shown(first) == _shown(second)
     assert [o.item and o.item.id for o in first] == [o.item and o.item.id for o in second]
     assert [o.replayed for o in second] == [True, True]
+    assert {result: IDEMPOTENCY.of(result).value - n for result, n in before.items()} == {
+        "first": 2,
+        "replayed": 2,
+    }
     # A key that was used outside of this batch speaks for another request.
     assert isinstance(third, BatchFailed)
     assert third.locations[0].detail.startswith(f"failed with {IdempotencyKeyReused.code}: ")
@@ -157,7 +165,7 @@ def test_an_answer_that_is_lost(fresh: Database, keyed: bool, mark: bytes) -> No
     assert _versions(fresh) == [3] * 3
 
 
-def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> None:
+def test_an_unknown_outcome_is_reported_as_unknown(fresh: Database) -> None:
     async def run() -> None:
         async with PostgresProxy.in_front_of(fresh.shards[0][0]) as proxy:
             settings = replace(fresh, shards=((proxy.url,),), timeout_s=2.0)

@@ -21,7 +21,7 @@ from tests.fixtures.stack import execute
 from tests.fixtures.writers import ALICE, Writes, key, opened, settled, workers, writer
 
 
-def test_nobody_waits_for_a_row_that_somebody_else_has(fresh: Database) -> None:
+def test_no_group_waits_for_a_locked_row(fresh: Database) -> None:
     """Neither in a batch with it nor behind it, however many want it."""
 
     async def run() -> None:
@@ -108,7 +108,7 @@ def _times(item: Item) -> tuple[datetime, datetime]:
     return item.created_at, item.updated_at
 
 
-def test_a_batch_of_which_nobody_can_tell_is_unknown_to_those_without_a_key(
+def test_the_outcome_of_a_lost_batch_is_unknown_to_requests_without_a_key(
     fresh: Database,
 ) -> None:
     async def run() -> list[Any]:
@@ -125,7 +125,7 @@ def test_a_batch_of_which_nobody_can_tell_is_unknown_to_those_without_a_key(
     assert all(error.retry_after_s is not None for error in errors)
 
 
-def test_what_was_answered_for_lack_of_time_is_left_out(fresh: Database) -> None:
+def test_requests_past_their_deadline_are_left_out(fresh: Database) -> None:
     """Its batch had no connection until then, and changes the others."""
 
     async def run() -> None:

@@ -100,7 +100,7 @@ def test_records_of_a_batch_are_those_of_single_writes(fresh: Database) -> None:
 
 
 def test_each_is_refused_for_itself(fresh: Database) -> None:
-    """What an odd one meets is its own: neighbours are changed, in one transaction."""
+    """A failing request does not affect its neighbours, which are changed in one transaction."""
 
     async def run() -> None:
         async with workers(fresh, 1) as [writes]:
@@ -138,7 +138,7 @@ def test_each_is_refused_for_itself(fresh: Database) -> None:
 @pytest.mark.parametrize(
     ("odd", "error"), [(b'{"k": "\\u0000"}', InvalidContent), (None, RuntimeError)]
 )
-def test_neighbours_of_what_cannot_be_written_are_written(
+def test_neighbours_of_a_failing_write_are_written(
     fresh: Database, odd: bytes | None, error: type[Exception]
 ) -> None:
     def oddly(_: Item) -> bytes:

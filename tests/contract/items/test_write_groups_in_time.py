@@ -44,7 +44,7 @@ def test_changes_beside_one_that_takes_too_long_are_made(fresh: Database, keyed:
             )
 
     results = asyncio.run(run())
-    # COMMIT goes out with the change, and without a key no record tells what became of it.
+    # COMMIT is sent with the change, and without a key no record shows its outcome.
     assert isinstance(results.pop(2), DatabaseTimeout if keyed else OutcomeUnknown)
     assert [type(result) for result in results] == [Outcome] * 5
     assert [version for version, _ in stored(fresh)] == [2, 2, 1, 2, 2, 2]

@@ -1,4 +1,4 @@
-"""What the write path does to its connections, and what it makes of their failures."""
+"""The write path's use of connections, and its errors when they fail."""
 
 import asyncio
 import itertools
@@ -202,7 +202,7 @@ def _busy(error: BaseException) -> bool:
     return isinstance(error, HotshelfError) and error.retry_after_s is not None
 
 
-def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> None:
+def test_an_unknown_outcome_is_reported_as_unknown(fresh: Database) -> None:
     """Without a key, and with the server gone for good after COMMIT was sent."""
 
     async def run() -> None:
@@ -220,7 +220,7 @@ def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(fresh: Database) -> 
 
 
 def test_a_change_that_is_made_and_cannot_be_shown_is_not_made_again(fresh: Database) -> None:
-    """The answer to COMMIT is lost, and then every answer that would tell the stored text."""
+    """The answer to COMMIT is lost, and then every answer that would have the stored text."""
 
     async def run() -> None:
         async with (

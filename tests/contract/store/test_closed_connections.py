@@ -29,7 +29,7 @@ uvloop.run(main())
 """
 
 
-def test_the_process_goes_on(fresh: Database) -> None:
+def test_the_process_survives(fresh: Database) -> None:
     command = [sys.executable, "-c", CLOSES, fresh.shards[0][0]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "goes on\n", (done.returncode, done.stderr)

@@ -1,4 +1,4 @@
-"""What the scanner lets through is what jsonb can hold, at the length the scanner counts."""
+"""The scanner accepts exactly what jsonb can store, and counts the length that jsonb writes."""
 
 import psycopg
 import pytest

@@ -86,7 +86,7 @@ def test_a_new_partition_has_them_all(url: str) -> None:
         assert all(_indexes(connection).values())
 
 
-def test_an_index_that_was_cut_off_is_built_anew(url: str) -> None:
+def test_an_interrupted_index_is_rebuilt(url: str) -> None:
     _migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
         _fill(connection, 1000)

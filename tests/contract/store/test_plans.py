@@ -138,7 +138,7 @@ def _scans(connection: Connection, text: str, values: tuple[Any, ...]) -> Iterat
     first, *others = text.split("%b")
     numbered = first + "".join(f"${n}{part}" for n, part in enumerate(others, 1))
     connection.execute(f"PREPARE asked AS {numbered}".encode())
-    # EXPLAIN of the text itself would plan for these values, whatever the mode.
+    # Because EXPLAIN of the text itself would plan for these values in every mode.
     execute = f"EXPLAIN (FORMAT JSON) EXECUTE asked ({', '.join(['%s'] * len(values))})"
     [[explained]] = psycopg.ClientCursor(connection).execute(execute.encode(), values).fetchall()
     connection.execute("DEALLOCATE asked")

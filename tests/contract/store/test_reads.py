@@ -41,7 +41,9 @@ def calls(reads: Reads) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_tells_items_tombstones_and_nothing(small_stack: EmbeddedStack, way: str) -> None:
+def test_every_read_distinguishes_items_tombstones_and_absence(
+    small_stack: EmbeddedStack, way: str
+) -> None:
     living, deleted, _ = prepared(small_stack)
     delete(small_stack, deleted)
     wait_for_replica(small_stack)
@@ -198,7 +200,7 @@ def test_a_reader_that_gives_up_takes_nothing_from_the_others(small_stack: Embed
     run(database(small_stack, reads_in_flight=6), use)
 
 
-def test_statements_have_snapshots_of_their_own_whatever_the_server_says(
+def test_each_statement_has_its_own_snapshot_despite_server_settings(
     small_stack: EmbeddedStack,
 ) -> None:
     settings = database(small_stack)

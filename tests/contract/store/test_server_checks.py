@@ -1,4 +1,4 @@
-"""What is asked of a PostgreSQL server before anything is stored there, and of each connection."""
+"""The checks of a PostgreSQL server before anything is stored there, and of each connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ def test_a_database_that_would_garble_text_is_refused(stack: EmbeddedStack, enco
         run(settings, is_of_no_use)
 
 
-def test_a_server_is_told_of_in_words(stack: EmbeddedStack) -> None:
+def test_findings_describe_a_server_in_words(stack: EmbeddedStack) -> None:
     with empty_databases(stack) as shards:
         settings = Database(shards=tuple(map(tuple, shards)))
         before = [f for f in examine(settings) if f.level is Level.ERROR]

@@ -23,7 +23,7 @@ def test_bucket_of_is_postgresql_s_remainder(stack: Stack, modulus: int) -> None
 
 
 @pytest.mark.parametrize("modulus", [1, 16, 1024])
-def test_minted_ids_land_in_the_partition_asked_for(stack: Stack, modulus: int) -> None:
+def test_minted_ids_land_in_the_requested_partition(stack: Stack, modulus: int) -> None:
     buckets = [n % modulus for n in range(2_000)]
     ids = [
         native.mint_in_bucket(1_800_000_000_000 + n // 9, b, modulus) for n, b in enumerate(buckets)

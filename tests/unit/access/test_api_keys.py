@@ -15,7 +15,7 @@ from service.model.rate import Rate
 from tests.fixtures.api_keys import REFRESH_S, ApiKeyWorld
 
 
-def test_a_key_is_looked_up_once_by_all_who_ask_together() -> None:
+def test_concurrent_requests_share_one_look_up() -> None:
     async def scenario() -> None:
         world = ApiKeyWorld()
         key = world.add(quota=5, window_s=10)
@@ -30,7 +30,7 @@ def test_a_key_is_looked_up_once_by_all_who_ask_together() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x", "hsk_", "hsk_" + "a" * 44, "hsk_" + "ä" * 43, "\0"])
-def test_what_cannot_be_a_key_costs_no_look_up(key: str) -> None:
+def test_a_malformed_key_costs_no_look_up(key: str) -> None:
     world = ApiKeyWorld()
     with pytest.raises(InvalidApiKey):
         world.keys.recall(key)

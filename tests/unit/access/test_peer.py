@@ -37,7 +37,7 @@ def test_the_right_most_untrusted_address_counts(
     assert PROXIES.client_address(peer, forwarded_for) == client
 
 
-def test_without_proxies_nothing_is_believed() -> None:
+def test_without_proxies_forwarded_for_is_ignored() -> None:
     assert TrustedProxies([]).client_address("10.1.1.1", ["1.2.3.4"]) == "10.1.1.1"
 
 
@@ -47,6 +47,6 @@ def test_an_ipv6_caller_has_a_whole_network() -> None:
     assert network_of("198.51.100.1") == "198.51.100.1"
 
 
-def test_what_is_no_network_is_refused() -> None:
+def test_an_invalid_network_is_refused() -> None:
     with pytest.raises(ValueError, match="proxy"):
         TrustedProxies(["proxy.example"])

@@ -1,4 +1,4 @@
-"""What one worker makes of a reply of Redis."""
+"""How one worker handles a reply of Redis."""
 
 from service.access.quota import Reply
 from service.access.quota_leases import QuotaLeases

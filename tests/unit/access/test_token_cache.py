@@ -1,4 +1,4 @@
-"""The memory of verified tokens: when it ends, how large it grows, what it tells apart."""
+"""The cache of verified tokens: expiry, size, and distinct entries."""
 
 import time
 

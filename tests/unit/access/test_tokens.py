@@ -1,4 +1,4 @@
-"""Bearer tokens: which are believed, and how they are remembered."""
+"""Bearer tokens: which are accepted, and how they are cached."""
 
 import asyncio
 import base64
@@ -105,7 +105,7 @@ def _forgeries() -> dict[str, str]:
 FORGERIES = _forgeries()
 
 
-def test_a_token_that_is_too_long_is_told_the_limit() -> None:
+def test_the_error_of_a_long_token_has_the_limit() -> None:
     with pytest.raises(InvalidToken, match=f"longer than {TOKEN_MAX_BYTES} bytes"):
         verifier(("ES256", "k")).verify(token(groups="g" * TOKEN_MAX_BYTES))
 
@@ -253,7 +253,7 @@ def test_a_minted_token_is_an_rfc_9068_access_token() -> None:
     assert "d" not in signing_keys.public_part(key)
 
 
-def test_a_key_that_goes_away_takes_its_tokens_along() -> None:
+def test_tokens_of_a_removed_key_are_refused() -> None:
     documents = [jwks(("ES256", "k"), ("EdDSA", "e")), jwks(("EdDSA", "e"))]
 
     async def source() -> bytes:

@@ -1,4 +1,4 @@
-"""The hot path of GET: what is looked at in which order, what is remembered, what goes on."""
+"""The hot path of GET: order of steps, cached sections, requests for the general path."""
 
 import asyncio
 from types import SimpleNamespace
@@ -39,9 +39,9 @@ class Headers(list[tuple[str, str]]):
 
 
 class World:
-    """A GetItem with all that it asks; ``steps`` are what was asked, in order.
+    """A GetItem with fake collaborators; ``steps`` are the calls to them, in order.
 
-    ``lease`` and ``near`` are what is at hand, ``limiter`` and ``remote`` what comes later.
+    ``lease`` and ``near`` are available at once, ``limiter`` and ``remote`` are the later results.
     """
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def test_a_section_is_parsed_once_and_after_credentials_and_limit(world: World) 
     assert list(world.sent[-1][1]) == ["coding"]
 
 
-def test_a_miss_asks_for_caller_lease_and_near_cache_once(world: World) -> None:
+def test_a_miss_looks_up_caller_lease_and_near_cache_once(world: World) -> None:
     world.near = None
     world.run(PLAIN, PLAIN)
     assert world.steps[-4:] == ["caller", "lease", "near", "remote"]
@@ -203,7 +203,7 @@ def test_strangers_cost_no_parsing(world: World) -> None:
     assert world.general == [None, None]
 
 
-def test_what_was_counted_goes_on_as_counted(world: World) -> None:
+def test_a_counted_request_is_not_counted_again(world: World) -> None:
     world.run((*PLAIN, ("accept", "text/html")))
     world.run((*PLAIN, ("if-none-match", "no tag")))
     assert world.general == [Admitted(CALLER, YES)] * 2
@@ -234,7 +234,7 @@ def test_tags_of_one_item_are_read_and_not_kept(world: World) -> None:
     assert world.steps.count("parse") == len(world.sent) == 2
 
 
-def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_sections_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sections, "_MAX_SECTIONS", 3)
     several = [(*PLAIN, ("user-agent", str(n))) for n in range(4)]
     world.run(*several, *several[::-1])
@@ -278,7 +278,7 @@ def test_other_urls_go_on_unseen(world: World, path: str, query: str) -> None:
     assert (world.general, world.steps) == ([None], [])
 
 
-def test_what_is_no_id_and_who_may_not_read_go_on_uncounted(world: World) -> None:
+def test_malformed_ids_and_missing_scopes_take_the_general_path_uncounted(world: World) -> None:
     world.run(PLAIN, path=f"/v1/items/{'u' * 26}")
     world.caller = Caller("bob", frozenset({"items:write"}))
     world.run(PLAIN)

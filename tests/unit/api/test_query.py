@@ -43,7 +43,7 @@ def test_what_cannot_be_used_is_named(query: str, named: str) -> None:
     assert refused.value.locations[0].parameter == named
 
 
-def test_every_place_is_named_up_to_twenty() -> None:
+def test_up_to_twenty_locations_are_reported() -> None:
     with pytest.raises(InvalidParameter) as refused:
         parameters("x=1&name=1&name=2&caf%C3%A9=%00", ALLOWED)
     assert [location.parameter for location in refused.value.locations] == ["x", "name", "café"]

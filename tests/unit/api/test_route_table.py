@@ -92,7 +92,7 @@ def test_the_endpoint_finds_the_parameters_of_its_path() -> None:
         ("/items/search", "OPTIONS, POST"),
     ],
 )
-def test_what_is_allowed(path: str, allow: str) -> None:
+def test_allowed_methods(path: str, allow: str) -> None:
     assert _answer("OPTIONS", path) == Reply(204, [("allow", allow)])
     for method in ("DELETE", "CONNECT1", "get"):
         with pytest.raises(MethodNotAllowed) as refused:

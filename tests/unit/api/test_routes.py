@@ -31,7 +31,7 @@ def _context(method: str, path: str) -> RequestContext:
 
 
 class _World:
-    """A router whose endpoints answer with their operation's id, and whose gate is asked."""
+    """A router whose endpoints answer with their operation's id, and a gate that counts calls."""
 
     def __init__(self, caller: Caller | None = None, local: bool = False) -> None:
         self.gate = AsyncMock(spec=Gate)
@@ -57,7 +57,7 @@ class _World:
 
     @property
     def asked(self) -> tuple[int, int]:
-        """How often the gate was asked for a caller, and for an address alone."""
+        """How often the gate was called for a caller, and for an address only."""
         return self.gate.enter.await_count, self.gate.enter_unknown.await_count
 
 
@@ -80,7 +80,7 @@ def test_a_route_leads_to_its_operation_through_the_gate(route: Route) -> None:
 
 
 @every_route
-def test_what_needs_a_scope_needs_it_before_anything_is_read(route: Route) -> None:
+def test_scopes_are_checked_before_anything_is_read(route: Route) -> None:
     world = _World(Caller("alice", frozenset({"other"})))
     if not route.operation.scope:
         assert world.ask(route.method, _path(route)).status == 200
@@ -116,7 +116,7 @@ def test_metrics_are_open_to_this_machine_alone() -> None:
         ("OPTIONS", "/nowhere", NoSuchRoute, (0, 0)),
     ],
 )
-def test_what_is_no_route_is_counted_all_the_same(
+def test_unknown_routes_are_counted_too(
     method: str, path: str, error: type[HotshelfError], asked: tuple[int, int]
 ) -> None:
     world = _World()

@@ -1,4 +1,4 @@
-"""An export that was cut off anywhere goes on without a gap or a repetition."""
+"""An export that was interrupted anywhere resumes without a gap or a repetition."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def _read(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["all.ndjson", "all.ndjson.gz"])
-def test_it_goes_on_wherever_it_was_cut(tmp_path: Path, name: str) -> None:
+def test_it_resumes_wherever_it_was_cut(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     _export(path, resume=False)
     whole = path.read_bytes()

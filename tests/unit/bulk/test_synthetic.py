@@ -1,4 +1,4 @@
-"""The made-up catalog: the same for the same seed, of the size asked for, clean JSON."""
+"""The synthetic catalog: the same for the same seed, of the requested size, valid JSON."""
 
 import statistics
 from datetime import datetime
@@ -33,7 +33,7 @@ def test_ids_grow_and_fit_a_ulid() -> None:
 
 
 @pytest.mark.parametrize("size", [300, 600, 2_000, 20_000])
-def test_the_mean_size_is_as_asked(size: int) -> None:
+def test_the_mean_size_is_as_requested(size: int) -> None:
     sizes = [len(data) for data in _data(Plan(4 * CHUNK_ITEMS, size))]
     assert 0.95 < statistics.mean(sizes) / size < 1.05
     assert max(sizes) < 1.5 * size

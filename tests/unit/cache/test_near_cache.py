@@ -25,7 +25,7 @@ def key(number: int) -> bytes:
     return number.to_bytes(16)
 
 
-def test_the_oldest_make_room_for_what_is_new() -> None:
+def test_the_oldest_entries_are_evicted_first() -> None:
     cache = near()
     for number in range(15):
         assert cache.store(key(number), cache.ticket(), str(number), 100)
@@ -33,7 +33,7 @@ def test_the_oldest_make_room_for_what_is_new() -> None:
     assert cache.held_bytes == ROOM
 
 
-def test_what_is_larger_than_all_room_drives_nothing_out() -> None:
+def test_a_value_larger_than_the_cache_evicts_nothing() -> None:
     cache = near()
     assert cache.store(key(1), cache.ticket(), "small", 100)
     assert not cache.store(key(2), cache.ticket(), "large", ROOM)
@@ -46,7 +46,7 @@ def test_zero_bytes_turn_it_off() -> None:
     assert not cache.store(key(1), cache.ticket(), "v", 0)
 
 
-def test_a_value_ends_with_its_life_and_frees_its_bytes() -> None:
+def test_a_value_ends_with_its_ttl_and_frees_its_bytes() -> None:
     clock = Clock()
     cache = near(clock)
     cache.store(key(1), cache.ticket(), "v", 100)
@@ -109,7 +109,7 @@ def test_nothing_doubtful_is_ever_held(history: list[tuple[str, int]]) -> None:
         assert cache.held_bytes == len(cache) * (OVERHEAD_BYTES + 100)
 
 
-def test_what_was_stored_at_once_does_not_end_at_once() -> None:
+def test_entries_stored_together_do_not_expire_together() -> None:
     clock = Clock()
     cache: NearCache[str] = NearCache(1 << 30, clock)
     cache.subscribed(True)

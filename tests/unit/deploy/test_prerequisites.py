@@ -59,7 +59,7 @@ def test_a_new_cargo_will_do(programs: Path, cargo: str) -> None:
     assert _lines(programs, cargo) == []
 
 
-def test_it_asks_for_what_the_crate_asks_for() -> None:
+def test_it_requires_the_crates_rust_version() -> None:
     manifest = (ROOT / "native" / "Cargo.toml").read_text()
     assert 'rust-version = "1.88"' in manifest
     assert "RUST=1.88" in (ROOT / "deploy" / "prerequisites.sh").read_text()

@@ -76,7 +76,7 @@ steps = st.tuples(st.floats(0, 3), st.sampled_from(["admit", "well", "badly", "s
 
 @given(st.lists(steps, max_size=120), st.integers(0, 1000))
 @settings(max_examples=300)
-def test_open_lets_nobody_pass_half_open_a_few_and_health_always_closes_it(
+def test_open_admits_none_half_open_a_few_and_success_closes_it(
     history: list[tuple[float, str]], seed: int
 ) -> None:
     clock = Clock()
@@ -197,7 +197,7 @@ def test_a_hopeless_failure_opens_it_at_once() -> None:
     assert breaker.status().openings == 1
 
 
-def test_changes_are_told_in_order() -> None:
+def test_changes_are_reported_in_order() -> None:
     clock, told = Clock(), list[State]()
     breaker = Breaker(clock, POLICY, rng=random.Random(1), on_change=told.append)
     for _ in range(POLICY.calls_min):
@@ -210,7 +210,7 @@ def test_changes_are_told_in_order() -> None:
     assert (status.state, status.openings) == (State.CLOSED, 1)
 
 
-def test_time_left_ends_with_the_pause_whether_or_not_somebody_asks() -> None:
+def test_time_left_ends_with_the_pause_even_without_calls() -> None:
     clock = Clock()
     breaker = opened(clock)
     assert 0 < breaker.status().left_s <= POLICY.pause_s

@@ -19,7 +19,7 @@ def test_leases_share_a_budget() -> None:
     assert budget.used_bytes == 0
 
 
-def test_what_was_refused_holds_nothing() -> None:
+def test_a_refused_lease_holds_nothing() -> None:
     budget = ByteBudget("bodies", 10)
     with pytest.raises(Overloaded):
         budget.lease(11)

@@ -1,4 +1,4 @@
-"""``within`` and ``TimeLimit``: the end of a wait, whatever the work does about its own."""
+"""``within`` and ``TimeLimit``: the end of a wait, even if the work does not end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ def test_the_result_and_the_error_are_the_work_s() -> None:
     asyncio.run(run())
 
 
-def test_time_is_up_although_the_work_goes_on() -> None:
+def test_the_deadline_does_not_wait_for_the_work() -> None:
     async def run() -> None:
         work = _Stubborn()
         with pytest.raises(TimeoutError):
@@ -57,7 +57,7 @@ def test_time_is_up_although_the_work_goes_on() -> None:
     asyncio.run(run())
 
 
-def test_cancelling_who_waits_cancels_the_work_and_does_not_wait_for_it() -> None:
+def test_cancelling_the_caller_cancels_the_work_without_waiting() -> None:
     async def run() -> None:
         work = _Stubborn()
         waiting = asyncio.ensure_future(within(60, work.run()))
@@ -74,7 +74,7 @@ def test_cancelling_who_waits_cancels_the_work_and_does_not_wait_for_it() -> Non
     asyncio.run(run())
 
 
-def test_a_limit_ends_what_takes_too_long_and_nothing_else() -> None:
+def test_a_limit_ends_only_waits_that_take_too_long() -> None:
     async def run() -> None:
         limit = TimeLimit(0.01)
         with limit.wait():
@@ -116,7 +116,7 @@ def test_each_wait_has_a_whole_limit_of_its_own() -> None:
     asyncio.run(run())
 
 
-def test_who_is_cancelled_by_others_stays_so() -> None:
+def test_a_cancelled_task_stays_cancelled() -> None:
     asyncio.run(_cancelled(60, asyncio.Event().wait, after_s=0))
 
 
@@ -132,7 +132,7 @@ def test_cancelled_by_others_when_time_is_up_is_cancelled_all_the_same() -> None
 
 
 async def _cancelled(limit_s: float, work: Callable[[], Awaitable[object]], after_s: float) -> None:
-    """Work under a limit that somebody else cancels ends as cancelled."""
+    """Work under a limit that is cancelled from outside ends as cancelled."""
     limit = TimeLimit(limit_s)
 
     async def limited() -> None:

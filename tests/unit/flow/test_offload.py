@@ -35,7 +35,7 @@ def test_more_than_its_line_is_refused() -> None:
     asyncio.run(scenario())
 
 
-def test_what_waits_too_long_is_not_begun() -> None:
+def test_a_job_that_waits_too_long_is_not_begun() -> None:
     async def scenario() -> None:
         begun: list[int] = []
         offload, go = Offload(1, 4, deadline_s=0.05), threading.Event()
@@ -49,6 +49,35 @@ def test_what_waits_too_long_is_not_begun() -> None:
         assert begun == []
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_caller_that_is_cancelled_ends_so_whenever_it_happens(turns: int) -> None:
+    """Also between the work's end and the caller's next turn, which asyncio.wait_for misses."""
+
+    async def run() -> None:
+        offload = Offload(threads=1, max_waiting=1, deadline_s=60)
+        begun, release, ended = (threading.Event() for _ in range(3))
+
+        def work() -> None:
+            begun.set()
+            release.wait()
+            # The result follows at once; the loop stands still meanwhile.
+            ended.set()
+
+        caller = asyncio.create_task(offload.run(work))
+        await asyncio.sleep(0)
+        begun.wait()
+        release.set()
+        # Its result waits for the loop, which stands still until then.
+        ended.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if caller.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+
+    asyncio.run(run())
 
 
 def test_a_process_ends_while_work_runs() -> None:

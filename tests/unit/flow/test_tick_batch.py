@@ -1,4 +1,4 @@
-"""What is asked for in one tick leaves together, and nobody pays for a neighbour."""
+"""Items of one tick are sent together, and no item suffers from a neighbour."""
 
 import asyncio
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def test_one_tick_is_one_batch_a_group() -> None:
     asyncio.run(run())
 
 
-def test_whoever_finds_too_many_waiting_is_turned_away() -> None:
+def test_an_item_beyond_the_maximum_is_refused() -> None:
     async def run() -> None:
         work = _Doubling()
         batch = Batch(work, lambda n: n, max_items=10, max_bytes=100, max_running=1, max_waiting=2)
@@ -57,7 +57,7 @@ def test_whoever_finds_too_many_waiting_is_turned_away() -> None:
     asyncio.run(run())
 
 
-def test_while_one_is_under_way_the_next_gathers() -> None:
+def test_while_one_batch_runs_the_next_is_collected() -> None:
     async def run() -> None:
         work = _Doubling()
         work.gate.clear()
@@ -104,7 +104,7 @@ def test_errors_and_cancellations_stay_with_their_own() -> None:
 
 
 @pytest.mark.parametrize(("run_again", "attempts"), [(True, 4), (False, 1)])
-def test_only_what_is_safe_is_tried_again(run_again: bool, attempts: int) -> None:
+def test_only_safe_errors_are_retried(run_again: bool, attempts: int) -> None:
     seen: list[int] = []
 
     async def attempt() -> str:

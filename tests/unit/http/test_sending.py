@@ -1,4 +1,4 @@
-"""What is counted while clients take their answers, and how a connection ends that does not."""
+"""Bytes counted while clients read their answers, and the end of connections that do not."""
 
 import asyncio
 import socket

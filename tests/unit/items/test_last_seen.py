@@ -1,4 +1,4 @@
-"""What a worker has heard from databases: for 15 seconds, and no longer in its memory either."""
+"""Versions that a worker has read from databases: kept for 15 seconds and no longer."""
 
 from service.items.last_seen import LastSeen
 
@@ -27,7 +27,7 @@ def test_an_older_version_is_behind_for_fifteen_seconds() -> None:
     assert not seen.is_behind(key(1), 1, 4)
 
 
-def test_what_is_over_does_not_stay_in_memory() -> None:
+def test_expired_versions_do_not_stay_in_memory() -> None:
     clock = Clock()
     seen = LastSeen(clock)
     for number in range(1000):

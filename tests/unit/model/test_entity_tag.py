@@ -1,9 +1,11 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.cache.layout import ItemEntry, encode_item
 from service.model.entity_tag import entity_tag, parse_tag_condition
 from service.model.item import Item
+from service.model.item_json import render
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM = Item(bytes(16), "alice", 3, NOW, NOW, b'{"a": 1}')
@@ -16,6 +18,17 @@ def test_every_form_of_the_current_version_matches(suffix: str) -> None:
     condition = parse_tag_condition(f'"{BASE}{suffix}"')
     assert condition.matches_strongly(ITEM)
     assert condition.matches_weakly(ITEM)
+
+
+def test_no_tag_of_an_earlier_item_matches() -> None:
+    """Once a tombstone is gone, the next item under the id may have its data and version again."""
+    later = ITEM._replace(created_at=NOW + timedelta(microseconds=1))
+    assert not parse_tag_condition(TAG).matches_strongly(later)
+    assert not parse_tag_condition(TAG).matches_weakly(later)
+    body = render(later)
+    kept = ItemEntry(encode_item(1, later, body, len(body) - len(ITEM.data or b"") - 1, 0))
+    assert kept.tag == later.tag != ITEM.tag
+    assert later._replace(updated_at=NOW + timedelta(days=1)).tag == later.tag
 
 
 def test_a_weak_tag_matches_only_weakly() -> None:
@@ -38,7 +51,7 @@ def test_one_match_in_a_list_is_enough(value: str) -> None:
     assert parse_tag_condition(value).matches_strongly(ITEM)
 
 
-def test_a_star_matches_what_exists() -> None:
+def test_a_star_matches_any_existing_item() -> None:
     condition = parse_tag_condition(" * ")
     assert condition.matches_strongly(ITEM)
     assert not condition.matches_strongly(None)

@@ -1,4 +1,4 @@
-"""Times are RFC 3339 in UTC with six digits, whatever they are."""
+"""Times are RFC 3339 in UTC, always with six digits."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

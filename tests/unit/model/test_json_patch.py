@@ -195,7 +195,7 @@ def test_numbers_of_the_patch_are_kept_too(number: str) -> None:
         ("{}", "[]", False),
     ],
 )
-def test_what_a_test_compares(stored: str, tested: str, equal: bool) -> None:
+def test_how_a_test_compares(stored: str, tested: str, equal: bool) -> None:
     data = f'{{"v":{stored}}}'
     operation = f'{{"op":"test","path":"/v","value":{tested}}}'
     if equal:
@@ -242,14 +242,14 @@ def test_what_a_test_compares(stored: str, tested: str, equal: bool) -> None:
         '{"op":"copy","from":"/o","path":"/x/y"}',
     ],
 )
-def test_places_that_the_item_does_not_have(operation: str) -> None:
+def test_paths_that_the_item_does_not_have(operation: str) -> None:
     data = '{"a":[1,2],"s":"text","n":12,"null":null,"o":{}}'
     nothing = '{"op":"add","path":"/new","value":1}'
     assert refused(PatchConflict, data, nothing, operation) == ["/1"]
 
 
 @pytest.mark.parametrize("path", ["/x", "/a/-", "/a/7", "/a/01", "/s/0", "/x/y/z"])
-def test_a_test_of_a_place_that_is_not_there_fails(path: str) -> None:
+def test_a_test_of_an_absent_path_fails(path: str) -> None:
     operation = f'{{"op":"test","path":"{path}","value":null}}'
     assert refused(PatchTestFailed, '{"a":[1],"s":"t"}', operation) == ["/0"]
 

@@ -78,7 +78,7 @@ def test_the_result_has_the_size_of_a_body() -> None:
         apply_merge_patch(data.encode(), b'{"b":"' + b"x" * 600 + b'"}', max_bytes=1200)
 
 
-def test_what_is_large_already_may_be_patched() -> None:
+def test_an_oversized_item_may_be_patched() -> None:
     data = '{"a":"' + "x" * 2000 + '","b":1}'
     assert apply_merge_patch(data.encode(), b'{"b":null}', max_bytes=1200).startswith(b'{"a":')
     with pytest.raises(PatchResultInvalid):

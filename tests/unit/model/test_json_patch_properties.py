@@ -189,7 +189,7 @@ def _expected(document: Any, operations: list[dict[str, Any]]) -> Any:
 
 @st.composite
 def pointers(draw: st.DrawFn, document: Any) -> str:
-    """Mostly a place in the document, or one just beside it."""
+    """Mostly a path in the document, or one next to it."""
     pointer, node = "", document
     while isinstance(node, dict | list) and draw(st.integers(0, 3)):
         here = list(node) if isinstance(node, dict) else list(map(str, range(len(node) + 1)))
@@ -229,7 +229,7 @@ def patches(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 @given(patches())
-def test_json_patch_does_what_the_reference_does(
+def test_json_patch_equals_the_reference(
     case: tuple[dict[str, Any], list[dict[str, Any]]],
 ) -> None:
     document, operations = case

@@ -103,7 +103,7 @@ def test_a_bomb_is_refused_at_the_cap() -> None:
     ],
     ids=lambda data: repr(data[:12]),
 )
-def test_what_is_not_whole_members_is_malformed(data: bytes) -> None:
+def test_incomplete_members_are_malformed(data: bytes) -> None:
     with pytest.raises(native.GunzipMalformed):
         native.gunzip(data, 2**20)
 

@@ -32,7 +32,7 @@ def test_26_letters_are_an_id_unless_they_overflow(text: str) -> None:
 
 
 @given(st.text())
-def test_what_is_parsed_is_the_canonical_text_in_some_case(text: str) -> None:
+def test_only_the_canonical_text_in_either_case_is_parsed(text: str) -> None:
     item_id = native.parse_id(text)
     assert item_id is None or native.format_id(item_id) == text.upper()
 
@@ -172,3 +172,4 @@ def test_hash_bytes_is_stable_and_keeps_parts_apart() -> None:
 def test_etag_hash_is_stable() -> None:
     assert native.etag_hash(b"x") == "80b2cd11"
     assert native.etag_hash(b'{"a": 1}') != native.etag_hash(b'{"a": 2}')
+    assert native.etag_hash(b"x", 0) == native.etag_hash(b"x") != native.etag_hash(b"x", 1)

@@ -1,4 +1,4 @@
-"""What the status page draws: rates, shares and percentiles of the last minutes."""
+"""The charts of the status page: rates, shares and percentiles of the last minutes."""
 
 import pytest
 
@@ -58,11 +58,11 @@ def test_percentiles_lie_in_their_bucket() -> None:
 
 
 @pytest.mark.parametrize("at", [16.0, -1.0])
-def test_no_rate_goes_across_a_gap(at: float) -> None:
+def test_no_rate_is_computed_across_a_gap(at: float) -> None:
     assert charts([_point(0, 0), _point(at, 100)])["requests"] == [None]
 
 
-def test_a_service_that_started_anew_has_no_negative_rate() -> None:
+def test_a_restarted_service_has_no_negative_rate() -> None:
     drawn = charts([_point(0, 100), _point(5, 3), _point(10, 13)])
     assert drawn["requests"] == [None, 2.0]
 

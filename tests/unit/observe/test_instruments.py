@@ -1,4 +1,4 @@
-"""What a worker counts, how workers' numbers add up, and the text that Prometheus reads."""
+"""A worker's counts, the sums over workers, and the text for Prometheus."""
 
 import time
 from typing import Any
@@ -55,7 +55,7 @@ def test_durations_fall_into_buckets_from_50_microseconds_to_10_seconds() -> Non
     assert found["took_seconds_sum who=a"] == pytest.approx(20.400111)
 
 
-def test_every_metric_is_told_about_before_anything_was_counted() -> None:
+def test_every_metric_is_described_before_anything_was_counted() -> None:
     world = World()
     for media in (PROMETHEUS, OPENMETRICS):
         text = world.text(world.totals(), media)
@@ -102,7 +102,7 @@ def test_openmetrics_has_the_latest_trace_of_a_bucket(monkeypatch: pytest.Monkey
     assert series(world.text(world.totals()))["took_seconds_count who=a"] == 4
 
 
-def test_openmetrics_is_for_who_accepts_it() -> None:
+def test_openmetrics_is_sent_only_if_accepted() -> None:
     assert media_type("application/openmetrics-text;version=1.0.0,text/plain;q=0.5") == OPENMETRICS
     assert media_type("text/plain;version=0.0.4") == media_type("*/*") == PROMETHEUS
 
@@ -129,7 +129,7 @@ def test_workers_add_up_to_one_host() -> None:
     assert (found["each worker=0"], found["each worker=1"]) == (1, 0)
 
 
-def test_what_is_handed_around_says_the_same() -> None:
+def test_encoded_totals_decode_to_the_same() -> None:
     world = World()
     world.asked.add(2.5, "a")
     world.took.of("a").observe_traced(0.3, TRACE)
@@ -137,7 +137,7 @@ def test_what_is_handed_around_says_the_same() -> None:
     assert Totals.decoded(totals.encoded()) == totals
 
 
-def test_a_successor_goes_on_from_its_predecessors_numbers() -> None:
+def test_a_successor_continues_its_predecessors_numbers() -> None:
     before, after = World(), World()
     before.asked.add(3, "a")
     before.asked.add(1, "only before")
@@ -158,12 +158,12 @@ def test_the_limiters_keys_are_those_of_all_workers() -> None:
     assert host.keys == {"a": [4.0, 5.0], "b": [2.0, 1.0]}
 
 
-def test_what_the_registry_does_not_know_is_no_metric() -> None:
+def test_metrics_unknown_to_the_registry_are_errors() -> None:
     with pytest.raises(KeyError):
         World().totals(Sample("unheard_of", 1))
 
 
-def test_labels_are_bounded_whatever_comes() -> None:
+def test_labels_are_bounded() -> None:
     histogram: Histogram = World().took
     for number in range(10_000):
         histogram.of(str(number)).observe(1)

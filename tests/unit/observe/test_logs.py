@@ -1,4 +1,4 @@
-"""Log lines: one object each, nothing that an exception says, and nobody forges one."""
+"""Log lines: one object each, without exception messages, and unforgeable."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def test_text_is_for_a_terminal() -> None:
 
 
 @given(st.text(), st.text())
-def test_nobody_forges_a_line(event: str, value: str) -> None:
+def test_lines_cannot_be_forged(event: str, value: str) -> None:
     """Case: line feeds of all kinds, and what steers a terminal."""
     for lines in (JsonLines(), TextLines()):
         text = lines.format(record(event.replace("%", ""), value=value))
@@ -67,7 +67,7 @@ def _raised(error: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
-def test_what_an_exception_says_is_left_out(lines: logging.Formatter) -> None:
+def test_exception_messages_are_left_out(lines: logging.Formatter) -> None:
     text = lines.format(record("request-failed", _raised(ValueError(SECRET))))
     assert SECRET not in text
     assert "ValueError" in text
@@ -86,7 +86,7 @@ def _observe(log: AccessLog, status: int = 200, took_s: float = 0.001) -> None:
     log.observe("id-1", "", "GET", "/v1/items/{id}", status, took_s, "near", "subject:ada", 300)
 
 
-def test_a_share_of_requests_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_share_of_requests_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = AccessLog(0.1, 1.0, b"salt", random.Random(1))
     for _ in range(10_000):
@@ -114,7 +114,7 @@ def test_none_or_all(caplog: pytest.LogCaptureFixture, share: float, told: int) 
     assert len(caplog.records) == told
 
 
-def test_errors_and_slow_requests_are_always_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_and_slow_requests_are_always_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = AccessLog(0.0, 1.0, b"salt")
     _observe(log, status=404)
@@ -139,7 +139,7 @@ def test_an_outage_does_not_flood_the_log(
     assert caplog.records[-1].fields["left_out"] == 900  # type: ignore[attr-defined]
 
 
-def test_callers_are_told_apart_under_one_salt_alone() -> None:
+def test_callers_are_distinguished_only_under_one_salt() -> None:
     one, other = AccessLog(0, 1, b"one"), AccessLog(0, 1, b"other")
     assert one.hashed("ada") == one.hashed("ada") != one.hashed("bob")
     assert one.hashed("ada") != other.hashed("ada")

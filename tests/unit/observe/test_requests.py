@@ -38,7 +38,7 @@ def test_every_route_is_counted_by_its_template(route: Route) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v3/items", "/v1/items/", f"/v1/items/{ULID}/x", "/é"])
-def test_what_no_route_has_is_other(path: str) -> None:
+def test_unknown_routes_and_methods_are_other(path: str) -> None:
     assert _times().route(path) == OTHER
 
 

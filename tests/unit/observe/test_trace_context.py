@@ -8,7 +8,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
 
-def test_the_trace_goes_on_in_a_span_of_ours() -> None:
+def test_the_trace_continues_in_our_span() -> None:
     first, second = continued(f"00-{TRACE}-{PARENT}-01"), continued(f"00-{TRACE}-{PARENT}-00")
     assert first is not None
     assert second is not None
@@ -38,5 +38,5 @@ def test_later_versions_are_read_as_far_as_they_are_known() -> None:
         f"cc-{TRACE}-{PARENT}-01.more",
     ],
 )
-def test_what_is_not_valid_is_ignored(value: str) -> None:
+def test_invalid_values_are_ignored(value: str) -> None:
     assert continued(value) is None

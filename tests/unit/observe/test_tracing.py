@@ -1,4 +1,4 @@
-"""Who gets a span: few, and never more than our rate."""
+"""Which requests get a span: few, and never more than the rate."""
 
 import contextvars
 import random
@@ -40,24 +40,28 @@ def traces(share: float, per_s: int, now: list[float], log: list[str] | None = N
 def test_the_callers_flag_is_followed_up_to_our_rate() -> None:
     now = [0.0]
     ours = traces(0.0, 3, now)
-    assert [ours.follows(SAMPLED) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert [ours.samples_caller(SAMPLED) for _ in range(5)] == [True] * 3 + [False] * 2
     now[0] = 1 / 3 + 1e-9
-    assert [ours.follows(SAMPLED) for _ in range(2)] == [True, False]
+    assert [ours.samples_caller(SAMPLED) for _ in range(2)] == [True, False]
     now[0] = 1000.0
-    assert not ours.follows(NOT_SAMPLED)
-    assert sum(ours.follows(SAMPLED) for _ in range(10)) == 3
+    assert not ours.samples_caller(NOT_SAMPLED)
+    assert sum(ours.samples_caller(SAMPLED) for _ in range(10)) == 3
 
 
 def test_a_share_of_the_others_is_drawn_within_the_same_rate() -> None:
     now = [0.0]
     ours = traces(0.1, 10**9, now)
-    assert 800 < sum(ours.draws() for _ in range(10_000)) < 1200
+    assert 800 < sum(ours.samples_new() for _ in range(10_000)) < 1200
     few = traces(1.0, 2, now)
-    assert [few.draws(), few.follows(SAMPLED), few.draws()] == [True, True, False]
-    assert not any(traces(0.0, 10, now).draws() for _ in range(1000))
+    assert [few.samples_new(), few.samples_caller(SAMPLED), few.samples_new()] == [
+        True,
+        True,
+        False,
+    ]
+    assert not any(traces(0.0, 10, now).samples_new() for _ in range(1000))
 
 
-def test_work_of_who_is_not_sampled_makes_no_span() -> None:
+def test_work_of_unsampled_requests_makes_no_span() -> None:
     with Work("redis") as nothing:
         assert nothing is None
         assert tracing.current() is None
@@ -93,7 +97,7 @@ def test_work_nests_and_ends_with_its_error() -> None:
     assert tracing.current() is None
 
 
-def test_work_that_nobody_asked_for_is_a_trace_of_its_own() -> None:
+def test_work_outside_of_requests_is_a_trace_of_its_own() -> None:
     log: list[str] = []
 
     def relayed() -> None:

@@ -26,7 +26,7 @@ IDS = [bytes(range(16)), bytes(16)]
         (arrays.bigints([0, -(2**63), 2**63 - 1]), [Int8(0), Int8(-(2**63)), Int8(2**63 - 1)]),
     ],
 )
-def test_an_array_is_what_psycopg_makes_of_the_list(ours: Array, same: list[Any]) -> None:
+def test_an_array_equals_psycopgs_encoding(ours: Array, same: list[Any]) -> None:
     adapters = psycopg.adapt.AdaptersMap(psycopg.adapters)
     adapters.register_dumper(Array, ArrayDumper)
     assert _dumped(adapters, [ours]) == _dumped(adapters, [same])
@@ -38,7 +38,7 @@ def _dumped(adapters: psycopg.adapt.AdaptersMap, values: Sequence[Any]) -> list[
 
 
 class _Context:
-    """What psycopg takes adapters from where there is no connection."""
+    """The context from which psycopg takes adapters without a connection."""
 
     connection = None
 

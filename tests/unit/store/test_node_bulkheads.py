@@ -15,7 +15,7 @@ async def _fails() -> str:
     raise ShardUnavailable("down")
 
 
-def test_an_open_breaker_refuses_unless_nobody_else_is_left() -> None:
+def test_an_open_breaker_refuses_unless_it_is_the_last_node() -> None:
     async def use() -> None:
         clock = asyncio.get_running_loop().time
         bulkhead = NodeBulkhead("node", Breaker(clock, Policy(calls_min=1, pause_s=60)), 10, clock)

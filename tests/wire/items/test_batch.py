@@ -126,12 +126,10 @@ def test_a_batch_may_be_larger_than_a_write_its_items_not(client: httpx.Client) 
         ({"op": "create", "data": {"a": "\0"}, "idempotency_key": "k"}, "/operations/0/data/a"),
     ],
 )
-def test_places_that_are_wrong_are_named(
-    client: httpx.Client, operation: Any, pointer: str
-) -> None:
+def test_wrong_locations_are_reported(client: httpx.Client, operation: Any, pointer: str) -> None:
     answer = send_batch(client, operation)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
-    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+    assert [location["pointer"] for location in answer.json()["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,9 @@ def test_a_member_that_is_given_twice_is_400(
 ) -> None:
     answer = client.post(URL, content=f'{{"operations":[{{{operation}}}]}}', headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-syntax")
-    assert [place["pointer"] for place in answer.json()["errors"]] == [f"/operations/0{pointer}"]
+    assert [location["pointer"] for location in answer.json()["errors"]] == [
+        f"/operations/0{pointer}"
+    ]
 
 
 @pytest.mark.parametrize("member", ["op", "id", "if_match", "idempotency_key"])
@@ -156,9 +156,9 @@ def test_short_members_are_short(client: httpx.Client, member: str) -> None:
     long = {"op": "delete", "id": MISSING} | {member: '"",' * 1_000_000}
     answer = send_batch(client, long)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-content")
-    (place,) = answer.json()["errors"]
-    assert place["pointer"] == f"/operations/0/{member}"
-    assert "4096 bytes" in place["detail"]
+    (location,) = answer.json()["errors"]
+    assert location["pointer"] == f"/operations/0/{member}"
+    assert "4096 bytes" in location["detail"]
 
 
 def test_data_is_stored_as_it_was_sent(client: httpx.Client) -> None:
@@ -170,7 +170,7 @@ def test_data_is_stored_as_it_was_sent(client: httpx.Client) -> None:
     assert result["item"]["data"] == {"a": 2, "é": []}
 
 
-def test_what_is_no_batch_at_all(client: httpx.Client) -> None:
+def test_malformed_batches(client: httpx.Client) -> None:
     assert client.post(URL, content="{", headers=JSON).status_code == 400
     assert client.post(URL, content="[]", headers=JSON).status_code == 422
     assert client.post(URL, json={"operations": []}).status_code == 422

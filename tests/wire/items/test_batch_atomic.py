@@ -21,7 +21,7 @@ def _together(client: httpx.Client, count: int) -> tuple[list[str], list[str]]:
     ids = [made["item"]["id"] for made in made_items(client, count)]
     answer = send_batch(client, *(replace(item_id, {}) for item_id in ids), atomic=True)
     assert (answer.status_code, answer.json()["code"]) == (422, "several-shards")
-    elsewhere = {int(place["pointer"].split("/")[2]) for place in answer.json()["errors"]}
+    elsewhere = {int(location["pointer"].split("/")[2]) for location in answer.json()["errors"]}
     here = [item_id for index, item_id in enumerate(ids) if index not in elsewhere]
     return here, [ids[index] for index in sorted(elsewhere)]
 
@@ -38,9 +38,9 @@ def test_all_or_nothing(client: httpx.Client) -> None:
     stale = replace(here[1], {"a": 1}, if_match='"9-00000000"')
     failed = send_batch(client, replace(here[0], {"a": 1}), stale, atomic=True)
     assert (failed.status_code, failed.json()["code"]) == (409, "batch-failed")
-    [place] = failed.json()["errors"]
-    assert place["pointer"] == "/operations/1"
-    assert place["detail"].startswith("failed with precondition-failed: ")
+    [location] = failed.json()["errors"]
+    assert location["pointer"] == "/operations/1"
+    assert location["detail"].startswith("failed with precondition-failed: ")
     assert {_version(client, item_id) for item_id in here} == {1}
     done = results_of(
         send_batch(
@@ -74,9 +74,9 @@ def test_a_failed_batch_leaves_its_keys_free(client: httpx.Client) -> None:
         ([create({}, "same"), create({}, "same")], "/operations/1/idempotency_key"),
     ],
 )
-def test_what_an_atomic_batch_cannot_hold(
+def test_operations_that_an_atomic_batch_refuses(
     client: httpx.Client, operations: list[dict[str, Any]], pointer: str
 ) -> None:
     answer = send_batch(client, *operations, atomic=True)
     assert answer.status_code == 422
-    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+    assert [location["pointer"] for location in answer.json()["errors"]] == [pointer]

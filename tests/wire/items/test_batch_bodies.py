@@ -1,4 +1,4 @@
-"""What the operations of a batch may look like, and what they may cost."""
+"""The grammar of a batch's operations, and bounds of their cost."""
 
 from tests.fixtures.running import RunningService
 
@@ -7,7 +7,7 @@ MISSING = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 JSON = {"content-type": "application/json"}
 
 
-def test_who_may_only_read_sends_at_most_a_mebibyte(service: RunningService) -> None:
+def test_a_caller_that_may_only_read_sends_at_most_a_mebibyte(service: RunningService) -> None:
     body = b'{"operations":[{"op":"get","id":"%s"}]}' % MISSING.encode()
     with service.client("reader of batches", "items:read") as reader:
         fits = reader.post(URL, content=body.ljust(1 << 20), headers=JSON)

@@ -37,7 +37,7 @@ def _create(data: Any, key: str | None = None) -> dict[str, Any]:
     return {"op": "create", "idempotency_key": key or str(uuid.uuid4()), "data": data}
 
 
-def test_results_hold_what_each_operation_alone_is_answered_with(client: httpx.Client) -> None:
+def test_results_equal_the_answers_of_single_operations(client: httpx.Client) -> None:
     [made] = _send(client, _create({"n": 1.10}))
     item_id = made["document"]["data"]["id"]
     assert (made["status"], made["location"]) == (201, f"/v2/items/{item_id}")
@@ -85,7 +85,7 @@ def test_version_2_by_accept(client: httpx.Client, accept: str, content_type: st
     assert result["document"]["errors"][0]["code"] == "item-not-found"
 
 
-def test_a_batch_that_cannot_be_used_is_told_in_version_2(client: httpx.Client) -> None:
+def test_a_malformed_batch_is_a_version_2_error(client: httpx.Client) -> None:
     answer = client.post("/v2/items:batch", json={"operations": [{"op": "get"}]})
     assert (answer.status_code, answer.headers["content-type"]) == (422, JSON_API)
     TopLevel.model_validate(answer.json())

@@ -113,7 +113,7 @@ def test_two_lines_are_one_list(client: httpx.Client, tags: Tags, way: WriteWay)
 
 
 @conditional
-def test_if_match_is_asked_before_if_none_match(
+def test_if_match_is_checked_before_if_none_match(
     client: httpx.Client, tags: Tags, way: WriteWay
 ) -> None:
     for if_match, if_none_match, named in (

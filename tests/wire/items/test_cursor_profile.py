@@ -89,7 +89,7 @@ def test_a_search_has_no_links_and_claims_nothing(client: httpx.Client, shelf: s
     assert "links" not in found.json()
 
 
-def test_what_is_after_and_before_a_cursor(
+def test_pages_after_and_before_a_cursor(
     client: httpx.Client, shelf: str, cursors: list[str]
 ) -> None:
     order = _order(client, shelf)
@@ -152,7 +152,7 @@ def test_totals_by_the_profile_s_names(client: httpx.Client, shelf: str) -> None
         ("sort=", "sort", "unsupported-sort"),
     ],
 )
-def test_errors_are_told_as_it_wants(
+def test_errors_have_the_profiles_members(
     client: httpx.Client, query: str, parameter: str, rule: str
 ) -> None:
     answer = client.get(f"/v2/items?{query}")
@@ -174,7 +174,7 @@ def test_errors_are_told_as_it_wants(
 
 
 def test_a_page_that_ends_early_does_not_claim_it(client: httpx.Client) -> None:
-    """The profile promises as many items as were asked for; pages end at 4 MiB."""
+    """The profile promises as many items as requested; pages end at 4 MiB."""
     name = uuid.uuid4().hex
     for n in range(6):
         _create(client, {"shelf": name, "n": n, "text": f"{n}" * 1_000_000})

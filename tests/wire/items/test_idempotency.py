@@ -21,7 +21,7 @@ JSON = {"content-type": "application/json"}
 MERGE = {"content-type": "application/merge-patch+json"}
 PATCH = {"content-type": "application/json-patch+json"}
 BODY = '{"data":{"name":"kettle","price":19.90,"rank":1e2}}'
-# What differs from answer to answer by its nature, and what tells a replay.
+# Fields that differ between answers by nature, and the marker of a replay.
 OWN = {"x-request-id", "date", "ratelimit", "idempotency-replayed"}
 
 
@@ -141,7 +141,7 @@ def test_keys_belong_to_their_caller(service: RunningService, client: httpx.Clie
     assert first.json()["id"] != his.json()["id"]
 
 
-def test_a_replay_is_rendered_as_it_is_asked_for(client: httpx.Client) -> None:
+def test_a_replay_is_rendered_as_requested(client: httpx.Client) -> None:
     key = _key()
     minimal = {"prefer": "return=minimal"}
     first = client.post("/v1/items", content=BODY, headers=JSON | key | minimal)
@@ -152,7 +152,7 @@ def test_a_replay_is_rendered_as_it_is_asked_for(client: httpx.Client) -> None:
     assert whole.content == client.get(first.headers["location"]).content
 
 
-def test_what_the_request_alone_decides_leaves_the_key_free(
+def test_errors_of_the_request_alone_leave_the_key_free(
     service: RunningService, client: httpx.Client
 ) -> None:
     """Bad bodies, no precondition, no or little right, and then the request itself."""
@@ -239,7 +239,7 @@ async def _deletes_at_once(running: RunningService, requests: int) -> list[httpx
         return await asyncio.gather(*(client.delete(url) for _ in range(requests)))
 
 
-# At most four batches of 64 are under way and 100 more wait, in each worker.
+# At most four batches of 64 run and 100 more wait, in each worker.
 @pytest.mark.parametrize("lone_service", [1], indirect=True)
 def test_a_locked_database(lone_service: tuple[RunningService, str]) -> None:
     """Whoever waits in vain gets 503 in time; the key stays free; the rest is turned away."""

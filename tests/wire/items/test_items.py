@@ -122,7 +122,7 @@ def test_put_creates_under_a_chosen_id_once(service: RunningService) -> None:
     assert read.json()["data"] == {"n": 1}
 
 
-def test_delete_leaves_a_tombstone_that_goes_on_counting(service: RunningService) -> None:
+def test_delete_leaves_a_tombstone_that_continues_the_version(service: RunningService) -> None:
     with service.client() as client:
         created = _post(client)
         url, tag = created.headers["location"], created.headers["etag"]

@@ -74,7 +74,7 @@ def test_documents_are_valid(service: RunningService) -> None:
     assert sorted(data["meta"]) == ["created_at", "owner_id", "updated_at", "version"]
 
 
-def test_what_was_read_can_be_sent_back(service: RunningService) -> None:
+def test_a_document_can_be_sent_back_as_read(service: RunningService) -> None:
     with service.client() as client:
         created = _post(client, {"a": 1})
         url, document = created.headers["location"], created.json()
@@ -88,6 +88,19 @@ def test_what_was_read_can_be_sent_back(service: RunningService) -> None:
     assert (again.content, again.headers["idempotency-replayed"]) == (replaced.content, "true")
 
 
+def test_a_local_id_is_accepted_and_forgotten(service: RunningService) -> None:
+    """JSON:API 1.1, "Resource Objects": a client may name what has no id yet."""
+    with service.client() as client:
+        created = client.post("/v2/items", content=_document({}, lid="a"), headers=_headers())
+        wrong = client.post("/v2/items", content=_document({}, lid=1), headers=_headers())
+        url, tag = created.headers["location"], created.headers["etag"]
+        body = _document({"n": 1}, lid="b", id=created.json()["data"]["id"])
+        replaced = client.put(url, content=body, headers=_headers(if_match=tag))
+    assert (created.status_code, replaced.status_code, wrong.status_code) == (201, 200, 422)
+    assert "lid" not in created.json()["data"]
+    assert wrong.json()["errors"][0]["source"] == {"pointer": "/data/lid"}
+
+
 def test_put_creates_under_a_chosen_id(service: RunningService) -> None:
     item_id = f"7{uuid.uuid4().hex[:25].upper().replace('I', '0')}"
     with service.client() as client:
@@ -97,7 +110,7 @@ def test_put_creates_under_a_chosen_id(service: RunningService) -> None:
     assert (created.status_code, created.headers["location"]) == (201, url)
 
 
-def test_an_update_keeps_what_it_leaves_out(service: RunningService) -> None:
+def test_an_update_keeps_omitted_attributes(service: RunningService) -> None:
     with service.client() as client:
         created = _post(client, {"keep": 1.50, "null": 1, "object": {"a": 1}})
         url, item_id = created.headers["location"], created.json()["data"]["id"]

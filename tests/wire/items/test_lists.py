@@ -123,7 +123,7 @@ def test_a_search_is_a_list(client: httpx.Client, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(("query", "total"), [("", 25), ("filter[section]=net&", 13)])
-def test_a_total_only_if_asked_for(client: httpx.Client, query: str, total: int) -> None:
+def test_a_total_only_on_request(client: httpx.Client, query: str, total: int) -> None:
     exact = client.get(f"/v1/items?{query}limit=1", headers={"prefer": "count=exact"})
     assert (exact.json()["total"], exact.headers["preference-applied"]) == (total, "count=exact")
     rough = client.get(f"/v1/items?{query}limit=1", headers={"prefer": 'count="estimated"'})
@@ -153,7 +153,7 @@ def test_an_owner_lists_what_it_just_wrote(client: httpx.Client) -> None:
     assert client.get(query).json()["items"] == []
 
 
-def test_who_may_list(listing: RunningService) -> None:
+def test_scopes_of_lists(listing: RunningService) -> None:
     with listing.client("bob", "items:read") as reader:
         assert len(reader.get("/v1/items").json()["items"]) == 20
     with listing.client("bob", "items:write") as writer:

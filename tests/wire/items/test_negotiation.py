@@ -156,7 +156,7 @@ def _errors(answer: httpx.Response) -> list[dict[str, Any]]:
     return errors
 
 
-def test_errors_have_the_version_that_is_asked_for(service: RunningService) -> None:
+def test_errors_have_the_requested_version(service: RunningService) -> None:
     missing = "/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
     with service.client() as client, httpx.Client(base_url=service.url) as nobody:
         by_url = client.get(f"/v2{missing}")
@@ -183,7 +183,7 @@ def test_errors_have_the_version_that_is_asked_for(service: RunningService) -> N
     assert "GET" in early[2].headers["allow"]
 
 
-def test_each_place_is_an_error_object(client: httpx.Client) -> None:
+def test_each_location_is_an_error_object(client: httpx.Client) -> None:
     headers = {"content-type": JSON_API, "idempotency-key": str(uuid.uuid4())}
     body = {"data": {"type": "items", "attributes": {"a": "\0", "b": {"c": "\0"}}, "odd": 1}}
     answer = client.post("/v2/items", content=json.dumps(body), headers=headers)

@@ -18,7 +18,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_merge_patch_changes_what_it_names(client: httpx.Client) -> None:
+def test_a_merge_patch_changes_only_named_members(client: httpx.Client) -> None:
     url = new_item(client, DATA)
     before = client.get(url).text
     patch = b'{"data":{"tags":null,"on":{"x":1.50}}}'
@@ -101,7 +101,7 @@ def test_copies_that_double_are_refused(client: httpx.Client) -> None:
     assert client.get(url).json()["version"] == 1
 
 
-def test_other_patch_types_are_415_and_told_which_there_are(client: httpx.Client) -> None:
+def test_other_patch_types_are_415_with_accept_patch(client: httpx.Client) -> None:
     url = new_item(client)
     for media_type in ("application/json", "text/plain", "application/xml-patch+xml"):
         answer = MERGE_PATCH.send(client, b"{}", url=url, content_type=media_type)
@@ -121,9 +121,7 @@ def test_a_patch_that_changes_nothing_succeeds(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("way", [MERGE_PATCH, JSON_PATCH])
-def test_what_the_patch_alone_decides_comes_before_the_item(
-    client: httpx.Client, way: WriteWay
-) -> None:
+def test_errors_of_the_patch_alone_come_first(client: httpx.Client, way: WriteWay) -> None:
     """The order of the checks: a body that is no patch is refused before the item is missed."""
     nobody = "/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
     broken = way.send_body(client, b"[{", url=nobody)

@@ -1,6 +1,7 @@
 """The OpenAPI document says all that the tables behind it say."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from service.api.routes import ROUTES, documented
 from service.model import errors
 from service.model.collection import Collection, Definition, Read
 from service.model.resource import Resource
-from service.settings import Http, Settings
+from service.settings import Http, Settings, Writes
 
 DOCUMENT = openapi.build(documented(), Settings())
 # What no operation can end with: another path or method, and Granian's own refusals.
@@ -134,10 +135,46 @@ def test_operations_have_ids_of_their_own() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_names_that_nobody_knows_are_not_left_out() -> None:
+def test_unknown_names_are_errors() -> None:
     odd = Operation("x", "x", (), parameters=("no-such-parameter",))
     with pytest.raises(KeyError):
         openapi.build([openapi.Documented("GET", "/v1/x", odd)], Settings())
+
+
+def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _schemas(inner)
+
+
+def test_generators_can_read_it() -> None:
+    """Several end, or make code that cannot be imported, where a schema has one of these."""
+    for schema in _schemas(DOCUMENT):
+        kind = schema.get("type")
+        if kind == "array" or (isinstance(kind, list) and "array" in kind):
+            assert "items" in schema, schema
+        assert not isinstance(schema.get("const"), bool), schema
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_preconditions_are_required_as_by_the_service(required: bool) -> None:
+    settings = Settings(writes=Writes(require_if_match=required))
+    paths = openapi.build(documented(), settings)["paths"]
+    for path, method, asked in [
+        ("/v1/items/{id}", "patch", required),
+        ("/v2/items/{id}", "patch", required),
+        # If-None-Match may be sent instead.
+        ("/v1/items/{id}", "put", False),
+        ("/v1/items/{id}", "delete", False),
+    ]:
+        (found,) = (p for p in paths[path][method]["parameters"] if p["name"] == "If-Match")
+        assert found["required"] == asked
+        assert re.fullmatch(found["schema"]["pattern"], '"7-5d41402a-br", W/"x"')
+        for wrong in ("0", "", '"', "a", '"a" "b"'):
+            assert not re.fullmatch(found["schema"]["pattern"], wrong)
 
 
 def test_the_server_is_where_clients_reach_it() -> None:

@@ -42,7 +42,7 @@ def test_the_coding_follows_the_weights(accept_encoding: str, chosen: str) -> No
         assert choose_coding({"accept-encoding": [accept_encoding]}) == chosen
 
 
-def test_only_what_shrinks_is_coded() -> None:
+def test_only_bodies_that_shrink_are_coded() -> None:
     text = b"hotshelf " * 1000
     coded = encode(text, "gzip")
     assert coded is not None

@@ -20,7 +20,7 @@ def test_nothing_is_said_unless_set() -> None:
 
 
 @pytest.mark.parametrize(("deprecated", "sunset"), [("soon", ""), ("2027-01-02", "2027-01-01")])
-def test_what_makes_no_sense_is_refused(deprecated: str, sunset: str) -> None:
+def test_contradictory_dates_are_refused(deprecated: str, sunset: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|before"):
         deprecation_fields(Versions(deprecated, sunset))
 

@@ -70,7 +70,7 @@ def test_the_best_acceptable_type_is_chosen(
     "accept",
     ["text/html", "application/json;q=0", V9, "*/*;q=0", "nonsense", f"{JSON_API};q=0", '"'],
 )
-def test_what_is_not_offered_is_refused(accept: str, version: int) -> None:
+def test_unsupported_types_are_refused(accept: str, version: int) -> None:
     assert negotiate(accept, version) is None
 
 

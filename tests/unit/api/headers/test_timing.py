@@ -1,4 +1,4 @@
-"""Server-Timing and Cache-Status, for who asks."""
+"""Server-Timing and Cache-Status, on request."""
 
 import pytest
 

@@ -24,7 +24,7 @@ DATA = '{"": 0, "a": 0.10, "b": [1, {"a": 2}], "é,": "}, \\"a\\": 1", "a\\"": {
         (set(), "{}"),
     ],
 )
-def test_what_stays_keeps_every_byte(names: set[str], selected: str) -> None:
+def test_selected_members_keep_every_byte(names: set[str], selected: str) -> None:
     assert select(DATA.encode(), frozenset(names)).decode() == selected
 
 
@@ -59,7 +59,7 @@ def test_a_choice_has_a_tag_of_its_own() -> None:
     ),
     st.data(),
 )
-def test_it_selects_what_a_dict_would(document: dict[str, object], data: st.DataObject) -> None:
+def test_selection_equals_that_of_a_dict(document: dict[str, object], data: st.DataObject) -> None:
     names = data.draw(st.frozensets(st.sampled_from([*document, "absent"])))
     text = json.dumps(document, ensure_ascii=False).encode()
     expected = {name: value for name, value in document.items() if name in names}

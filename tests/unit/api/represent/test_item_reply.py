@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from service.access.peer import TrustedProxies
 from service.api.headers.media_types import OFFERED
+from service.api.public_url import PublicUrl
 from service.api.represent.item_reply import ItemReplies
 from service.cache.layout import ItemEntry, encode_item
 from service.items.coherence import Stored
@@ -19,7 +21,7 @@ WAYS = [(wanted, coding) for each in OFFERED.values() for wanted in each for cod
 
 @pytest.fixture
 def replies() -> ItemReplies:
-    return ItemReplies("private, no-cache", "http://here")
+    return ItemReplies("private, no-cache", PublicUrl("http://here", TrustedProxies(())))
 
 
 @pytest.fixture
@@ -45,6 +47,20 @@ def test_readers_of_all_representations_do_not_make_a_worker_large(
         for way in WAYS:
             assert replies.of_stored(stored, *way, NO_TAGS) == alone[way]
             assert _kept_bytes(stored) <= 4 * len(stored.entry.body)
+
+
+def test_representations_with_a_proxys_links_are_not_kept(
+    replies: ItemReplies, stored: Stored
+) -> None:
+    wanted = OFFERED[2][0]
+    for n in range(3):
+        base = f"https://{n}.example"
+        body = replies.of_stored_at(stored, wanted, "", NO_TAGS, base, ITEMS).body
+        assert orjson.loads(body)["data"]["links"]["self"].startswith(f"{base}/v2/items/")
+    assert not stored.representations
+    kept = replies.of_stored_at(stored, wanted, "", NO_TAGS, "http://here", ITEMS)
+    assert orjson.loads(kept.body)["data"]["links"]["self"].startswith("http://here/v2/items/")
+    assert kept == replies.of_stored(stored, wanted, "", NO_TAGS)
 
 
 def _kept_bytes(stored: Stored) -> int:
