@@ -37,9 +37,7 @@ from service.model.errors import ItemNotFound
 from service.model.rate import Admission
 from service.model.resource import DEFAULT_VERSION, ITEMS
 from service.observe.access_log import AccessLog
-from service.observe.metrics import SENT_BYTES
-from service.observe.request_ids import request_ids
-from service.observe.requests import SOURCES, of_route
+from service.observe.hot_answers import HotAnswers
 
 # The canonical URL; others take the general path.
 _PREFIX: Final = f"{ITEMS.path(DEFAULT_VERSION)}/"
@@ -75,12 +73,9 @@ class GetItem:
         self._reader = reader
         self._replies = replies
         self._draining = draining
-        self._log = log
         self._always_limit = always_limit
-        self._sent = SENT_BYTES.of()
-        self._times = {source: of_route("GET", _ROUTE, source) for source in ("", *SOURCES)}
+        self._answers = HotAnswers(_ROUTE, log)
         self._sections = Sections()
-        self._new_id = request_ids()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.set_result(None)
 
@@ -174,15 +169,7 @@ class GetItem:
             exchange.response_bytes(status, headers, body)
         else:
             exchange.response_empty(status, headers)
-        took_s = perf_counter() - began_s
-        self._times[source][status // 100].observe(took_s)
-        self._sent.value += len(body)
-        log = self._log
-        if log.left > 0 and took_s < log.slow_s:
-            log.left -= 1
-        else:
-            key, size = caller.limit_key, len(body)
-            log.observe(self._new_id(), "", "GET", _ROUTE, status, took_s, source, key, size)
+        self._answers.sent(status, len(body), source, caller.limit_key, began_s)
 
     async def __call__(self, context: RequestContext) -> Reply:
         """The answer on the general path; raises the errors of a read."""
