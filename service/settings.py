@@ -227,14 +227,9 @@ class Data:
 @dataclass(frozen=True, slots=True)
 class Collections:
     max_indexes: int = _setting(
-        1024,
-        "declared attributes of all collections but items, times database.buckets: indexes that "
-        "every write to a bucket opens",
-        ge=0,
+        1024, "declared attributes of all collections but items, times database.buckets", ge=0
     )
-    definitions_max_bytes: int = _setting(
-        16 << 20, "JSON text of all definitions, which each worker holds", ge=1 << 16
-    )
+    definitions_max_bytes: int = _setting(16 << 20, "JSON text of all definitions", ge=1 << 16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from service.items.coherence import Stored
 from service.model.entity_tag import NO_TAGS
 from service.model.item import Item
 from service.model.item_json import render
+from service.model.resource import ITEMS
 
 CODINGS = ("", "gzip", "br", "zstd")
 WAYS = [(wanted, coding) for each in OFFERED.values() for wanted in each for coding in CODINGS]
