@@ -62,7 +62,7 @@ EXEMPT = {
             "api.represent.item_reply.ItemReplies.changed",
             "api.represent.item_reply.ItemReplies.of_stored",
             "api.represent.item_reply.ItemReplies.of_stored_at",
-            "api.represent.item_reply.ItemReplies.selected",
+            "api.represent.item_reply.ItemReplies.selected_of",
             "api.represent.item_reply.ItemReplies.whole",
             "api.request.Exchange.response_bytes",
             "api.request.GeneralPath.send_large",

@@ -1,5 +1,7 @@
 """The labels that requests are counted under."""
 
+import re
+
 import pytest
 
 from service.api.routes import ROUTES, Route
@@ -30,8 +32,9 @@ def _times() -> RequestTimes:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
 def test_every_route_is_counted_by_its_template(route: Route) -> None:
-    template = route.path.replace("/:id", "/{id}").replace("/:asset", "/{asset}")
-    asked = route.path.replace("/:id", f"/{ULID}").replace("/:asset", "/start.js")
+    values = {"id": ULID, "asset": "start.js", "collection": "products"}
+    template = re.sub(r"/:(\w+)", r"/{\1}", route.path)
+    asked = re.sub(r"/:(\w+)", lambda found: f"/{values[found[1]]}", route.path)
     times = _times()
     assert times.route(asked) == template
     assert times.route(asked + "/") == times.route(asked + "/and/more") == OTHER
