@@ -19,9 +19,8 @@ collection. Both count as absent.
 
 import os
 import struct
-from datetime import UTC, datetime, timedelta
 
-from service.model.item import Item
+from service.model.item import Item, from_unix_us, unix_us
 
 TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM = 2, 3, 4, 5, 7
 _KINDS = frozenset({TOMBSTONE, ABSENT, INVALIDATION, FILL_LEASE, ITEM})
@@ -34,8 +33,6 @@ _IDENTITY = struct.Struct(">IQBI")
 _TIMES = struct.Struct(">qq")
 _OWNER_AT = _ITEM.size + _TIMES.size
 _NONCE_BYTES = 8
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class ItemEntry:
@@ -97,8 +94,8 @@ class ItemEntry:
             item_id,
             self.owner_id,
             self.version,
-            _UNIX + created * _MICROSECOND,
-            _UNIX + updated * _MICROSECOND,
+            from_unix_us(created),
+            from_unix_us(updated),
             self.data,
             self.collection,
         )
@@ -156,8 +153,7 @@ def encode_item(epoch: int, item: Item, body: bytes, data_at: int, born_s: int) 
     """The entry of a living item; ``body`` is its v1 representation, data at ``data_at``."""
     version, content_hash = item.tag
     owner = item.owner_id.encode()
-    created = (item.created_at - _UNIX) // _MICROSECOND
-    updated = (item.updated_at - _UNIX) // _MICROSECOND
+    created, updated = unix_us(item.created_at), unix_us(item.updated_at)
     numbers = (epoch, version, ITEM, born_s, content_hash.encode(), data_at, len(owner))
     return b"%b%b%b%b" % (
         _ITEM.pack(*numbers, item.collection),

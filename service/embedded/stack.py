@@ -51,6 +51,15 @@ class EmbeddedStack:
 
     def start(self) -> Stack:
         """Start all servers, create missing ones, and return once all accept connections."""
+        try:
+            return self._start()
+        except StackError as error:
+            # Another process may take a port between our choice and the server's start.
+            if "already in use" not in str(error):
+                raise
+        return self._start()
+
+    def _start(self) -> Stack:
         shards, replicas = self._counts
         if self._lock is not None:
             raise StackError(f"this stack is already running in {self.data_dir}")

@@ -41,10 +41,6 @@ _OBJECTS_PER_BYTE = 40
 _PATCHING_WAITING = 16
 
 
-def _count_refusal(error: RequestInProgress | IdempotencyKeyReused) -> None:
-    IDEMPOTENCY.add(1, _RESULTS[type(error)])
-
-
 def _count(outcome: Outcome) -> None:
     result = "replayed" if outcome.replayed else "first"
     IDEMPOTENCY.add(1, _RESULTS.get(type(outcome.error), result))
@@ -99,11 +95,7 @@ class WritePolicy:
             return await self._in_time([request], self._attempts(attempt, now_s))
         work = partial(self._attempts, attempt, now_s)
         flight = self._flights.run(request.claim, work, now_s + _PATIENCE_S)
-        try:
-            outcome = await self._in_time([request], flight)
-        except (RequestInProgress, IdempotencyKeyReused) as error:
-            _count_refusal(error)
-            raise
+        outcome = await self._in_time([request], flight)
         _count(outcome)
         return outcome
 
@@ -111,11 +103,7 @@ class WritePolicy:
         self, requests: Sequence[ItemRequest], attempt: Attempt[list[Outcome]]
     ) -> list[Outcome]:
         """The outcomes of several requests, in order, from attempts at all of them together."""
-        try:
-            outcomes = await self._in_time(requests, self._attempts(attempt, self._clock()))
-        except (RequestInProgress, IdempotencyKeyReused) as error:
-            _count_refusal(error)
-            raise
+        outcomes = await self._in_time(requests, self._attempts(attempt, self._clock()))
         for request, outcome in zip(requests, outcomes, strict=True):
             if request.claim is not None:
                 _count(outcome)
@@ -131,6 +119,9 @@ class WritePolicy:
                 request.given_up = True
                 unknown |= request.commit_sent and request.claim is None
             raise (OutcomeUnknown if unknown else DatabaseTimeout) from None
+        except (RequestInProgress, IdempotencyKeyReused) as error:
+            IDEMPOTENCY.add(1, _RESULTS[type(error)])
+            raise
 
     async def _attempts(self, attempt: Attempt[T], begun_s: float) -> T:
         where_it_is = partial(self._where_it_is, attempt)

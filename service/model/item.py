@@ -9,6 +9,16 @@ _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def unix_us(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC, exactly."""
+    return (moment - _UNIX) // _MICROSECOND
+
+
+def from_unix_us(microseconds: int) -> datetime:
+    """The inverse of ``unix_us``."""
+    return _UNIX + microseconds * _MICROSECOND
+
+
 class Item(NamedTuple):
     """One stored version of an item.
 
@@ -34,8 +44,7 @@ class Item(NamedTuple):
         once the tombstone was removed, begin at 1 again.
         """
         assert self.data is not None
-        created_us = (self.created_at - _UNIX) // _MICROSECOND
-        return self.version, native.etag_hash(self.data, created_us % (1 << 64))
+        return self.version, native.etag_hash(self.data, unix_us(self.created_at) % (1 << 64))
 
     @property
     def deleted(self) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.embedded import EmbeddedStack, find_stack
-from service.embedded.processes import pids_marked
+from service.embedded import stack as stack_module
+from service.embedded.processes import await_true, free_port, pids_marked
 from tests.fixtures.stack import (
     assert_no_process,
     eventually,
@@ -105,11 +107,16 @@ def test_a_paused_primary_answers_nothing_until_it_is_resumed(small_stack: Embed
     primary = small_stack.node(0, 0)
     with psycopg.connect(primary.url, autocommit=True) as connection:
         primary.pause()
-        states = {
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            for pid in primary.pids()
-        }
-        assert states == {"T"}
+
+        def are_frozen() -> bool:
+            """Each stops at its next chance to run."""
+            states = {
+                Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                for pid in primary.pids()
+            }
+            return states == {"T"}
+
+        await_true(are_frozen, "a process of the server still runs")
         primary.resume()
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
@@ -162,6 +169,20 @@ def test_redis_can_be_killed_paused_and_restarted(small_stack: EmbeddedStack) ->
             client.get("k")
         small_stack.redis.restart()
         assert client.get("k") is None
+
+
+def test_a_port_that_is_taken_before_the_server_starts_is_replaced(
+    stack_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our choice and the start another process may take it."""
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        taken = another.getsockname()[1]
+        choices = iter([taken])
+        monkeypatch.setattr(
+            stack_module, "free_port", lambda *given: next(choices, 0) or free_port(*given)
+        )
+        with EmbeddedStack(stack_dir, shards=1, replicas=0, durable=False) as running:
+            assert f":{taken}/" not in running.redis_url
 
 
 def test_nothing_outlives_a_killed_parent_and_the_next_start_recovers(stack_dir: Path) -> None:
