@@ -26,8 +26,8 @@ if type(stored) == 'table' then
 end
 if #stored == 13 and newer_or_same(stored, invalidation) then
   local kind = stored:byte(13)
-  -- Item, tombstone, absent, and an item as releases before collections wrote it.
-  if kind == 6 or kind >= 1 and kind <= 3 then return 0 end
+  -- Tombstone, absent, item, and an item as earlier releases wrote it.
+  if kind == 7 or kind == 6 or kind >= 1 and kind <= 3 then return 0 end
   if kind == 4 then invalidation = stored .. invalidation:sub(14) end
 end
 redis.call('SET', KEYS[1], invalidation, 'PX', ARGV[2])

@@ -36,7 +36,7 @@ def test_lines_are_imported_and_exported_by_collection(products: Bulk) -> None:
     assert products.run(*words).returncode == 1
     rejected = [(each["line"], each["detail"]) for each in products.rejects()]
     assert rejected == [
-        (3, 'breaks the schema: "name" is a required property'),
+        (3, 'violates the schema: "name" is a required property'),
         (4, "has more than 60 bytes"),
     ]
     exported = _exported(products, "--collection", "products")

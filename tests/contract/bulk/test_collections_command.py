@@ -87,7 +87,7 @@ def test_items_that_break_a_schema_are_counted_before_and_listed_after(bulk: Bul
     listed = _text(bulk, "check", "numbers", status=1).splitlines()
     assert len(listed) == breaking
     assert {tuple(line.split("\t")[1:]) for line in listed} == {
-        ("/data/n", "breaks the schema: the value is greater than the maximum of 20")
+        ("/data/n", "violates the schema: the value is greater than the maximum of 20")
     }
     assert "holds items" in _said(bulk, "drop", "numbers")
     _text(bulk, "drop", "numbers", "--force")
