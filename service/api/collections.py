@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from service.api.change_item import check_precondition_sent
+from service.api.fingerprint import keyed
 from service.api.headers.media_types import check_json_body
 from service.api.headers.preconditions import conditions_of
 from service.api.public_url import PublicUrl
@@ -16,6 +17,7 @@ from service.items.collection_changes import CollectionChanges
 from service.items.collection_indexes import CollectionIndexes
 from service.items.collections import Collections
 from service.items.decision import Conditions
+from service.model.change import Claim
 from service.model.collection import DEFINITION_MAX_BYTES, Collection
 from service.model.entity_tag import entity_tag, precondition_failed
 from service.model.errors import (
@@ -98,12 +100,14 @@ class CollectionsEndpoints:
         if self._require_if_match:
             location = Location("is missing", header="if-match")
             check_precondition_sent(conditions, may_create=True, location=location)
-        definition = represent.parse(await context.read_body(DEFINITION_MAX_BYTES), name)
-        collection, is_new = await self._changes.put(name, definition, conditions)
-        reply = _reply(201 if is_new else 200, collection)
-        if is_new:
+        body = await context.read_body(DEFINITION_MAX_BYTES)
+        definition = represent.parse(body, name)
+        claim = _claim(context, name, "application/json", body)
+        put = await self._changes.put(name, definition, conditions, claim)
+        reply = _reply(201 if put.is_new else 200, put.collection)
+        if put.is_new:
             reply.headers.append(("location", f"{self._public_url.of(context)}{PATH}/{name}"))
-        return reply
+        return _marked(reply, put.replayed)
 
     async def delete(self, context: RequestContext) -> Reply:
         """DELETE /v1/collections/{name}. Raises what ``CollectionChanges.drop`` raises."""
@@ -115,8 +119,9 @@ class CollectionsEndpoints:
                 "Confirm-Drop has to repeat the collection's name.",
                 Location("is not the name in the URL", header=CONFIRMATION),
             )
-        await self._changes.drop(name, conditions, with_items=force)
-        return Reply(204, [])
+        claim = _claim(context, name, "", b"")
+        dropped = await self._changes.drop(name, conditions, with_items=force, claim=claim)
+        return _marked(Reply(204, []), not dropped)
 
     async def _be_current(self) -> None:
         """As new as any other worker's answer; while the first shard is away, what is known."""
@@ -127,6 +132,21 @@ class CollectionsEndpoints:
 def _reply(status: int, collection: Collection) -> Reply:
     body: dict[str, Any] = represent.members(collection)
     return Reply(status, [*_HEADERS, ("etag", entity_tag(collection))], orjson.dumps(body))
+
+
+def _claim(context: RequestContext, name: str, media_type: str, body: bytes) -> Claim | None:
+    """The claim to the request's idempotency key. Raises InvalidHeader."""
+    sent = keyed(context, None, media_type, body)
+    if sent is None:
+        return None
+    assert context.caller is not None
+    return Claim(0, context.caller.subject, name.encode(), sent.key, sent.fingerprint)
+
+
+def _marked(reply: Reply, replayed: bool) -> Reply:
+    if replayed:
+        reply.headers.append(("idempotency-replayed", "true"))
+    return reply
 
 
 def _is_set(sent: dict[str, str]) -> bool:

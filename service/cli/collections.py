@@ -46,7 +46,9 @@ class _Operator:
         items = items_collection(_schema(settings.data.schema), declared_attributes(settings))
         self.known = Collections(items, shards.all)
         timeout_s = settings.database.timeout_s
-        self.changes = CollectionChanges(self.known, shards, settings.collections, timeout_s)
+        self.changes = CollectionChanges(
+            self.known, shards, settings.collections, timeout_s, settings.writes.idempotency_ttl_s
+        )
 
 
 Work: TypeAlias = Callable[[argparse.Namespace, _Operator], Awaitable[int]]
@@ -122,7 +124,7 @@ async def _create(args: argparse.Namespace, operator: _Operator) -> int:
     if args.check:
         say("0 of 0 items break the schema: the collection is new")
         return 0
-    made, _ = await operator.changes.put(args.name, definition, _NEW)
+    made, *_ = await operator.changes.put(args.name, definition, _NEW)
     _print(made)
     return 0
 
@@ -133,7 +135,7 @@ async def _update(args: argparse.Namespace, operator: _Operator) -> int:
     if args.check:
         return _report(operator, current, definition.schema, _SAMPLE)
     this = Conditions(if_match=parse_tag_condition(entity_tag(current)))
-    changed, _ = await operator.changes.put(args.name, definition, this)
+    changed, *_ = await operator.changes.put(args.name, definition, this)
     _print(changed)
     return 0
 

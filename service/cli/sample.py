@@ -54,7 +54,9 @@ async def _collections(settings: Settings) -> dict[str, Checked]:
         known = Collections(items_collection(), shards.all)
         if not await read_collections(shards.all[0]):
             timeout_s = settings.database.timeout_s
-            changes = CollectionChanges(known, shards, settings.collections, timeout_s)
+            changes = CollectionChanges(
+                known, shards, settings.collections, timeout_s, settings.writes.idempotency_ttl_s
+            )
             for name, definition in definitions.items():
                 await changes.put(name, definition, Conditions())
         await known.refresh()

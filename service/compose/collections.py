@@ -30,7 +30,9 @@ async def open_collections(
     opened.push_async_callback(indexes.close)
     indexes.start()
     timeout_s = settings.database.timeout_s
-    changes = CollectionChanges(collections, shards, settings.collections, timeout_s)
+    changes = CollectionChanges(
+        collections, shards, settings.collections, timeout_s, settings.writes.idempotency_ttl_s
+    )
     if_match = settings.writes.require_if_match
     endpoints = CollectionsEndpoints(collections, indexes, changes, if_match, public_url)
     return collections, indexes, endpoints

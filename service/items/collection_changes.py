@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -10,6 +10,7 @@ from service.flow.deadline import within
 from service.items.collections import Collections
 from service.items.data_schema import DataSchema
 from service.items.decision import Conditions
+from service.model.change import Claim
 from service.model.collection import (
     NUMBER_MAX,
     Collection,
@@ -28,51 +29,70 @@ from service.model.errors import (
 )
 from service.model.resource import ITEMS
 from service.settings import Collections as Bounds
+from service.store.collection_requests import Request
 from service.store.collections import (
+    Changed,
     StoredCollection,
     change_collection,
     drop_collection,
     named,
     newest,
+    was_dropped,
 )
 from service.store.shards import Shards
 
 T = TypeVar("T")
 
 
+class Defined(NamedTuple):
+    """A collection as a change left it; ``replayed``: the same request made that change before."""
+
+    collection: Collection
+    is_new: bool
+    replayed: bool = False
+
+
 class CollectionChanges:
     """What an operator changes. ``collections`` are the worker's own, brought up to date after.
 
     A change that is cut off between two shards is completed by its repetition, and by any worker.
+    Idempotency records are valid for ``ttl_s`` seconds.
     """
 
     def __init__(
-        self, collections: Collections, shards: Shards, bounds: Bounds, timeout_s: float
+        self,
+        collections: Collections,
+        shards: Shards,
+        bounds: Bounds,
+        timeout_s: float,
+        ttl_s: float,
     ) -> None:
         self._collections = collections
         self._shards = shards
         self._bounds = bounds
-        self._timeout_s = timeout_s
+        self._timeout_s, self._ttl_s = timeout_s, ttl_s
 
     async def put(
-        self, name: str, definition: Definition, conditions: Conditions
-    ) -> tuple[Collection, bool]:
-        """The collection as it is then, and whether it is new.
+        self,
+        name: str,
+        definition: Definition,
+        conditions: Conditions,
+        claim: Claim | None = None,
+    ) -> Defined:
+        """The collection as it is then.
 
         A definition that stands already is a success whatever If-Match says (RFC 9110 section
         13.1.1). Raises InvalidParameter for the name, CollectionFixed, InvalidContent,
-        PreconditionFailed, and for databases ShardUnavailable, DatabaseTimeout or Overloaded.
+        PreconditionFailed, IdempotencyKeyReused, and for databases ShardUnavailable,
+        DatabaseTimeout or Overloaded.
         """
         _check_not_fixed(name)
         check_name(name)
         _check_schema(definition)
-        is_new = False
 
         def decide(rows: Sequence[StoredCollection]) -> bytes | None:
-            nonlocal is_new
             known = named(rows, name)
             current = None if known is None else _collection(known)
-            is_new = current is None
             if current is not None and current.definition == definition:
                 _check_none_match(current, conditions)
                 return None
@@ -81,23 +101,31 @@ class CollectionChanges:
             self._check_bounds(rows, name, definition, text)
             return text
 
-        async def change() -> StoredCollection:
-            shards = self._shards.all
+        async def change() -> Changed:
+            shards, request = self._shards.all, self._request(claim)
             above = max(await asyncio.gather(*map(newest, shards)))
-            row = await _patiently(lambda: change_collection(shards[0], name, above, decide))
+            changed = await _patiently(
+                lambda: change_collection(shards[0], name, above, decide, request)
+            )
             await _patiently(self._collections.complete)
-            return row
+            return changed
 
-        row = await self._in_time(change())
-        return _collection(row), is_new
+        row, kind, replayed = await self._in_time(change())
+        return Defined(_collection(row), kind == "created", replayed)
 
-    async def drop(self, name: str, conditions: Conditions, with_items: bool) -> None:
+    async def drop(
+        self, name: str, conditions: Conditions, with_items: bool, claim: Claim | None = None
+    ) -> bool:
         """Drop it, at once for readers; what it holds is removed in the background.
 
-        Raises CollectionFixed, NoSuchCollection, PreconditionFailed, CollectionNotEmpty, and for
-        databases the same as ``put``.
+        False if the same request did so before. Raises CollectionFixed, NoSuchCollection,
+        PreconditionFailed, CollectionNotEmpty, IdempotencyKeyReused, and for databases the same
+        as ``put``.
         """
         _check_not_fixed(name)
+        shards, request = self._shards.all, self._request(claim)
+        if request is not None and await self._in_time(was_dropped(shards[0], request)):
+            return False
         await self._in_time(self._collections.refresh())
         number = self._collections.find(name).number
 
@@ -111,10 +139,13 @@ class CollectionChanges:
                     "The collection holds items, which would be removed with it."
                 )
 
-        async def drop() -> None:
-            await _patiently(lambda: drop_collection(self._shards.all, number, decide))
+        async def drop() -> bool:
+            return await _patiently(lambda: drop_collection(shards, number, decide, request))
 
-        await self._in_time(drop())
+        return await self._in_time(drop())
+
+    def _request(self, claim: Claim | None) -> Request | None:
+        return None if claim is None else Request(claim, self._ttl_s)
 
     async def _in_time(self, change: Awaitable[T]) -> T:
         """Raises DatabaseTimeout; what was begun is completed by others then."""

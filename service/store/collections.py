@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from service.store.collection_requests import Kind, Request, find_request, record_request
 from service.store.connection import Connection
 from service.store.shards import Shard
 
@@ -54,6 +55,14 @@ class StoredCollection(NamedTuple):
     dropped_at: datetime | None
 
 
+class Changed(NamedTuple):
+    """What a change of a definition did, now or under the same idempotency key before."""
+
+    row: StoredCollection
+    kind: Kind
+    replayed: bool = False
+
+
 # What a definition's new text is, given all rows; None leaves it as it is. May raise.
 Decide = Callable[[Sequence[StoredCollection]], bytes | None]
 
@@ -73,38 +82,45 @@ async def read_collections(shard: Shard) -> list[StoredCollection]:
 
 
 async def change_collection(
-    shard: Shard, name: str, above: int, decide: Decide
-) -> StoredCollection:
-    """Create or change a definition on the first shard; what stands then.
+    shard: Shard, name: str, above: int, decide: Decide, request: Request | None = None
+) -> Changed:
+    """Create or change a definition on the first shard.
 
     Its version is greater than ``above``, the highest on any shard: a first shard restored from
     an old dump may know less than the others. ``decide`` sees what no other change alters before
-    the COMMIT; what it raises is raised.
+    the COMMIT; what it raises is raised. Raises IdempotencyKeyReused.
     """
     async with _changing(shard) as connection:
+        recorded = await _replay(connection, name, request)
+        if recorded is not None:
+            return recorded
         rows = await _rows(connection)
-        text = decide(rows)
-        known = named(rows, name)
-        if text is None and known is not None:
-            return known
-        assert text is not None
-        number = max((row.number for row in rows), default=0) + 1 if known is None else known.number
-        await connection.execute(_LOCK, (LOCK_CLASS, number))
-        version = max([above, *(row.version for row in rows)]) + 1
-        await connection.execute(_STORE, (number, name, version, text.decode(), None, None))
+        text, known = decide(rows), named(rows, name)
+        kind: Kind = "created" if known is None else "changed"
+        number = _next_number(rows) if known is None else known.number
+        if text is not None:
+            await connection.execute(_LOCK, (LOCK_CLASS, number))
+            version = max([above, *(row.version for row in rows)]) + 1
+            await connection.execute(_STORE, (number, name, version, text.decode(), None, None))
+        if request is not None:
+            await record_request(connection, request, kind, number)
         changed = named(await _rows(connection), name)
         assert changed is not None
-        return changed
+        return Changed(changed, kind)
 
 
 async def drop_collection(
-    shards: Sequence[Shard], number: int, decide: Callable[[Sequence[StoredCollection], bool], None]
-) -> None:
+    shards: Sequence[Shard],
+    number: int,
+    decide: Callable[[Sequence[StoredCollection], bool], None],
+    request: Request | None = None,
+) -> bool:
     """Drop a collection on all shards at once, so that none takes an item in between.
 
-    ``decide`` sees all rows of the first shard and whether there are items; what it raises is
-    raised and nothing is changed. Commits on the first shard first: where another's fails,
-    ``copy_collections`` completes the change.
+    False if the same request did so before. ``decide`` sees all rows of the first shard and
+    whether there are items; what it raises is raised and nothing is changed. Commits on the first
+    shard first: where another's fails, ``copy_collections`` completes the change. Raises
+    IdempotencyKeyReused.
     """
     has_items = False
     async with AsyncExitStack() as transactions:
@@ -112,17 +128,28 @@ async def drop_collection(
         connections = [
             await transactions.enter_async_context(_changing(shard)) for shard in reversed(shards)
         ]
+        first = connections[-1]
+        if request is not None and await find_request(first, request) is not None:
+            return False
         for connection in connections:
             await connection.execute(_LOCK, (LOCK_CLASS, number))
             [(found,)] = await (await connection.execute(_HAS_ITEMS, (number,))).fetchall()
             has_items = has_items or found
-        rows = await _rows(connections[-1])
-        decide(rows, has_items)
+        decide(await _rows(first), has_items)
         version = 1 + max(
             [(await (await c.execute(_NEWEST)).fetchall())[0][0] for c in connections]
         )
         for connection in connections:
             await connection.execute(_DROP, (version, number))
+        if request is not None:
+            await record_request(first, request, "dropped", number)
+    return True
+
+
+async def was_dropped(shard: Shard, request: Request) -> bool:
+    """Whether the same request dropped its collection before. Raises IdempotencyKeyReused."""
+    async with shard.primary() as connection:
+        return await find_request(connection, request) is not None
 
 
 async def copy_collections(shard: Shard, rows: Sequence[StoredCollection]) -> None:
@@ -139,6 +166,19 @@ async def copy_collections(shard: Shard, rows: Sequence[StoredCollection]) -> No
                 await connection.execute(_LOCK, (LOCK_CLASS, row.number))
                 text = row.definition.decode()
                 await connection.execute(_STORE, (*row[:3], text, *row[4:]))
+
+
+def _next_number(rows: Sequence[StoredCollection]) -> int:
+    return 1 + max((row.number for row in rows), default=0)
+
+
+async def _replay(connection: Connection, name: str, request: Request | None) -> Changed | None:
+    recorded = None if request is None else await find_request(connection, request)
+    if recorded is None:
+        return None
+    kind, number, version, definition, updated_at = recorded
+    row = StoredCollection(number, name, version, definition, updated_at, None)
+    return Changed(row, kind, replayed=True)
 
 
 def named(rows: Sequence[StoredCollection], name: str) -> StoredCollection | None:

@@ -73,6 +73,51 @@ def test_it_is_made_read_changed_and_dropped(operator: httpx.Client, name: str) 
     _problem(operator.delete(url), 404, "no-such-collection")
 
 
+def test_a_retry_with_the_same_key_changes_nothing(operator: httpx.Client, name: str) -> None:
+    url, key = f"{PATH}/{name}", {"idempotency-key": "k-1"}
+    first = operator.put(url, json={"ttl_s": 60}, headers=NEW | key)
+    assert first.status_code == 201
+    tag = {"if-match": first.headers["etag"]}
+    assert operator.put(url, json={"ttl_s": 90}, headers=tag).status_code == 200
+    again = operator.put(url, json={"ttl_s": 60}, headers=NEW | key)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["location"] == first.headers["location"]
+    assert operator.get(url).json()["ttl_s"] == 90
+    other = operator.put(url, json={"ttl_s": 61}, headers=NEW | key)
+    _problem(other, 422, "idempotency-key-reused")
+    _problem(operator.delete(url, headers=key), 422, "idempotency-key-reused")
+    drop = {"idempotency-key": "k-2"}
+    gone = operator.delete(url, headers=drop)
+    assert (gone.status_code, "idempotency-replayed" in gone.headers) == (204, False)
+    for _ in range(2):
+        retried = operator.delete(url, headers=drop)
+        assert (retried.status_code, retried.headers["idempotency-replayed"]) == (204, "true")
+        # One of that name which was made since stays.
+        operator.put(url, json={"ttl_s": 7}, headers=NEW)
+    assert operator.get(url).json()["ttl_s"] == 7
+
+
+def test_a_refused_change_leaves_its_key_free(operator: httpx.Client, name: str) -> None:
+    url, key = f"{PATH}/{name}", {"idempotency-key": "k", "if-match": "*"}
+    _problem(operator.put(url, json={}, headers=key), 412, "precondition-failed")
+    operator.put(url, json={"ttl_s": 1}, headers=NEW)
+    changed = operator.put(url, json={}, headers=key)
+    assert (changed.status_code, "idempotency-replayed" in changed.headers) == (200, False)
+
+
+def test_keys_belong_to_their_callers(
+    service: RunningService, operator: httpx.Client, name: str
+) -> None:
+    url, key = f"{PATH}/{name}", {"idempotency-key": "k", "if-match": "*"}
+    operator.put(url, json={}, headers=NEW)
+    with service.client("otto", "items:admin") as other:
+        for client, ttl_s in ((operator, 5), (other, 6)):
+            changed = client.put(url, json={"ttl_s": ttl_s}, headers=key)
+            assert (changed.status_code, changed.json()["ttl_s"]) == (200, ttl_s)
+
+
 def test_a_list_shows_all_but_their_schemas(operator: httpx.Client, name: str) -> None:
     operator.put(f"{PATH}/{name}", json={"schema": {"type": "object"}}, headers=NEW)
     listed = operator.get(PATH)

@@ -7,6 +7,7 @@ from service.model import errors
 _COLLECTION = ("etag", "cache-control")
 _OPERATOR: Errors = CALLER | DATABASE
 _CONDITIONAL: Errors = frozenset({errors.PreconditionFailed})
+_REPLAYED = "idempotency-replayed"
 
 LIST_COLLECTIONS = Operation(
     "listCollections",
@@ -41,26 +42,28 @@ PUT_COLLECTION = Operation(
     "putCollection",
     "Make a collection, or change its definition; in force when it is answered",
     (
-        Success(200, "The definition as it is now", "collection", _COLLECTION),
-        Success(201, "The new collection", "collection", (*_COLLECTION, "location")),
+        Success(200, "The definition as it is now", "collection", (*_COLLECTION, _REPLAYED)),
+        Success(201, "The new collection", "collection", (*_COLLECTION, _REPLAYED, "location")),
     ),
     _OPERATOR
     | _CONDITIONAL
     | BODY
-    | {errors.CollectionFixed, errors.PreconditionRequired, errors.ResourceMismatch},
+    | {errors.CollectionFixed, errors.PreconditionRequired, errors.ResourceMismatch}
+    | {errors.IdempotencyKeyReused},
     ADMIN,
-    ("collection", "if-match", "if-none-match"),
+    ("collection", "if-match", "if-none-match", "optional-idempotency-key"),
     "definition",
     ("collections",),
 )
 DROP_COLLECTION = Operation(
     "dropCollection",
     "Drop a collection, at once for readers; its items are removed in the background",
-    (Success(204, "The collection is dropped"),),
+    (Success(204, "The collection is dropped", headers=(_REPLAYED,)),),
     _OPERATOR
     | _CONDITIONAL
-    | {errors.NoSuchCollection, errors.CollectionFixed, errors.CollectionNotEmpty},
+    | {errors.NoSuchCollection, errors.CollectionFixed, errors.CollectionNotEmpty}
+    | {errors.IdempotencyKeyReused},
     ADMIN,
-    ("collection", "force", "confirm-drop", "if-match"),
+    ("collection", "force", "confirm-drop", "if-match", "optional-idempotency-key"),
     tags=("collections",),
 )

@@ -58,7 +58,7 @@ def _names(database: Database) -> list[list[str]]:
 def test_what_is_declared_is_built_and_what_is_not_is_dropped(two_shards: Database) -> None:
     async def work(one: Operator, indexes: CollectionIndexes) -> None:
         both = Definition(attributes=(PRICE, ("a", "b")))
-        made, _ = await one.changes.put("products", both, NEW)
+        made, *_ = await one.changes.put("products", both, NEW)
         assert indexes.missing(made) == {PRICE, ("a", "b")}
         with pytest.raises(NotYetIndexed) as refused:
             indexes.check_built(BY_PRICE, made, HERE)
@@ -71,7 +71,7 @@ def test_what_is_declared_is_built_and_what_is_not_is_dropped(two_shards: Databa
         await _eventually(built)
         indexes.check_built(BY_PRICE, made, HERE)
         assert await indexes.progress(made) == {PRICE: (4, 4), ("a", "b"): (4, 4)}
-        fewer, _ = await one.changes.put("products", Definition(attributes=(PRICE,)), ANY)
+        fewer, *_ = await one.changes.put("products", Definition(attributes=(PRICE,)), ANY)
 
         async def dropped() -> bool:
             return _names(two_shards) == [[index_name(1, PRICE)]] * 2
@@ -90,7 +90,7 @@ def test_what_is_declared_is_built_and_what_is_not_is_dropped(two_shards: Databa
 
 def test_only_lists_that_need_it_wait_for_an_index(two_shards: Database) -> None:
     async def work(one: Operator) -> None:
-        made, _ = await one.changes.put("products", Definition(attributes=(PRICE,)), NEW)
+        made, *_ = await one.changes.put("products", Definition(attributes=(PRICE,)), NEW)
         indexes = CollectionIndexes(one.collections, one.shards, two_shards)
         indexes._known = await indexes._read()
         where = Location("", parameter="filter[price]")

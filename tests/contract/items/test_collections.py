@@ -61,7 +61,7 @@ def test_a_collection_is_on_all_shards_and_known_by_name_number_and_path(
     two_shards: Database,
 ) -> None:
     async def work(one: Operator) -> None:
-        made, is_new = await one.changes.put("products", Definition(read=Read.OWNER), NEW)
+        made, is_new, _ = await one.changes.put("products", Definition(read=Read.OWNER), NEW)
         assert (made.number, made.name, made.version, is_new) == (1, "products", 1, True)
         known = one.collections
         assert known.find("products") == known.by_number[1] == made
@@ -84,8 +84,8 @@ def test_every_change_counts_and_another_worker_learns_of_it(two_shards: Databas
             told: list[int] = []
             other.collections.on_change.append(lambda: told.append(1))
             await one.changes.put("products", Definition(), NEW)
-            orders, _ = await one.changes.put("orders", Definition(), NEW)
-            changed, is_new = await one.changes.put("products", Definition(ttl_s=5), ANY)
+            orders, *_ = await one.changes.put("orders", Definition(), NEW)
+            changed, is_new, _ = await one.changes.put("products", Definition(ttl_s=5), ANY)
             assert (orders.number, orders.version) == (2, 2)
             assert (changed.number, changed.version, is_new) == (1, 3, False)
             assert "products" not in other.collections.by_name
@@ -102,14 +102,18 @@ def test_conditions_are_those_of_items(two_shards: Database) -> None:
     async def work(one: Operator) -> None:
         with pytest.raises(PreconditionFailed):
             await one.changes.put("products", Definition(), ANY)
-        made, _ = await one.changes.put("products", Definition(), NEW)
+        made, *_ = await one.changes.put("products", Definition(), NEW)
         with pytest.raises(PreconditionFailed) as refused:
             await one.changes.put("products", Definition(ttl_s=1), NEW)
         assert refused.value.extra["etag"] == entity_tag(made)
         this = Conditions(if_match=parse_tag_condition(entity_tag(made)))
-        changed, _ = await one.changes.put("products", Definition(ttl_s=1), this)
+        changed, *_ = await one.changes.put("products", Definition(ttl_s=1), this)
         # A lost answer: what was asked for stands.
-        assert await one.changes.put("products", Definition(ttl_s=1), this) == (changed, False)
+        assert await one.changes.put("products", Definition(ttl_s=1), this) == (
+            changed,
+            False,
+            False,
+        )
         with pytest.raises(PreconditionFailed):
             await one.changes.put("products", Definition(ttl_s=2), this)
         with pytest.raises(PreconditionFailed):
@@ -123,7 +127,7 @@ def test_a_change_that_was_cut_off_is_completed(two_shards: Database) -> None:
         await one.changes.put("products", Definition(), NEW)
         await one.changes.put("orders", Definition(), NEW)
         await one.changes.drop("products", NONE, with_items=False)
-        again, _ = await one.changes.put("products", Definition(ttl_s=9), NEW)
+        again, *_ = await one.changes.put("products", Definition(ttl_s=9), NEW)
         assert again.number == 3
         execute(two_shards.shards[1][0], "DELETE FROM collections WHERE number <> 1")
         execute(
@@ -242,7 +246,7 @@ def test_all_definitions_together_have_a_bound(two_shards: Database) -> None:
 
 def test_without_the_first_shard_nothing_changes_and_all_stays_known(two_shards: Database) -> None:
     async def work(one: Operator) -> None:
-        made, _ = await one.changes.put("products", Definition(), NEW)
+        made, *_ = await one.changes.put("products", Definition(), NEW)
         broken = replace(two_shards, shards=((NOWHERE,), *two_shards.shards[1:]))
         async with operator(broken) as cut_off:
             # From the second shard, since it knew nothing.
@@ -269,8 +273,8 @@ def test_twenty_changes_at_once_are_one_after_the_other(two_shards: Database) ->
                     for n in range(20)
                 )
             )
-        assert sorted(c.version for c, _ in made) == sorted(c.number for c, _ in made)
-        assert sorted(c.number for c, _ in made) == list(range(1, 21))
+        assert sorted(c.version for c, *_ in made) == sorted(c.number for c, *_ in made)
+        assert sorted(c.number for c, *_ in made) == list(range(1, 21))
 
     _run(two_shards, work)
     first, second = _rows(two_shards)
