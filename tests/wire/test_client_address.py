@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.made_collections import made
 from tests.fixtures.redis_server import redis_server
 from tests.fixtures.running import RunningService, start_service
 
@@ -117,3 +118,19 @@ def test_guesses_are_counted_by_address_and_good_credentials_are_not(
     _use_up(guess)
     good = f"Bearer {limited.token(f'good {kind}')}"
     assert _ask(limited, address, ("authorization", good)) == 404
+
+
+def test_public_reads_are_limited_by_address(limited: RunningService) -> None:
+    name = made(limited, read="public")
+    paths = (f"/v1/{name}", f"/v1/{name}/{NOBODY[-26:]}", f"/v2/{name}?page[size]=1")
+    source = "127.0.0.91"
+    transport = httpx.HTTPTransport(local_address=source)
+    with httpx.Client(base_url=limited.url, transport=transport, timeout=30) as nobody:
+        statuses = [nobody.get(paths[n % 3]).status_code for n in range(QUOTA + 3)]
+        assert set(statuses[:QUOTA]) == {200, 404}
+        assert statuses[-1] == 429
+        searched = nobody.post(f"/v1/{name}/search", json={})
+        assert searched.status_code == 429
+        # An account of its own.
+        mine = {"authorization": f"Bearer {limited.token('alice', f'{name}:read')}"}
+        assert nobody.get(paths[0], headers=mine).status_code == 200

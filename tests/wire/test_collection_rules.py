@@ -59,6 +59,27 @@ def test_the_definition_says_which_data_and_whose(
     assert batch.json()["errors"][0]["pointer"] == "/operations/0/data"
 
 
+def test_a_large_batch_is_checked_by_each_collections_schema(
+    service: RunningService, client: httpx.Client
+) -> None:
+    """More than 64 kB, so that it is parsed and checked in a thread."""
+    strict, free = made(service, schema={"required": ["name"]}), made(service)
+    data = {"text": "x" * 20_000}
+
+    def creation(collection: str, data: object) -> dict[str, object]:
+        key = uuid4().hex
+        return {"op": "create", "collection": collection, "data": data, "idempotency_key": key}
+
+    mixed = [creation(free, data), creation(strict, data | {"name": "n"}), creation(free, data)]
+    refused = client.post(
+        f"/v1/{free}:batch", json={"operations": [*mixed, creation(strict, data)]}
+    )
+    assert refused.status_code == 422
+    assert [each["pointer"] for each in refused.json()["errors"]] == ["/operations/3/data"]
+    accepted = client.post(f"/v1/{free}:batch", json={"operations": mixed})
+    assert [each["status"] for each in accepted.json()["results"]] == [201] * 3
+
+
 def test_a_write_is_never_accepted_under_an_older_definition(
     service: RunningService, client: httpx.Client
 ) -> None:

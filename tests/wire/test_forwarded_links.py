@@ -61,6 +61,15 @@ def test_location(client: httpx.Client, source: str, version: int) -> None:
     assert made.headers["location"].startswith(f"{BASES[source]}/v{version}/items/")
 
 
+def test_location_of_a_collection(
+    proxied: RunningService, client: httpx.Client, source: str
+) -> None:
+    path = f"/v1/collections/c-{uuid.uuid4().hex}"
+    admin = {"authorization": f"Bearer {proxied.token('olga', 'items:admin')}"}
+    made = client.put(path, json={}, headers=admin | {"if-none-match": "*"})
+    assert (made.status_code, made.headers["location"]) == (201, f"{BASES[source]}{path}")
+
+
 def test_links_of_an_item(client: httpx.Client, source: str) -> None:
     made = _created(client, 2).json()["data"]
     path = f"/items/{made['id']}"
