@@ -9,7 +9,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
   model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
-  bench-scale bench-codings bench-observe bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
+  bench-scale bench-codings bench-collections bench-observe bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
 help: ## What there is to make
@@ -79,6 +79,10 @@ bench-scale: need-bench ## Pages at 100,000 and at 10 million items: half an hou
 
 bench-observe: need-bench ## What histograms, access log and traces cost a read
 	$(BIN)/python -m bench.bench_observe $(ARGS)
+
+bench-collections: need-bench ## What a thousand collections cost, and changes of definitions under load
+	$(BIN)/python -m bench.bench_many_collections
+	$(BIN)/python -m bench.bench_definitions
 
 bench-codings: need-bench ## Every level of zstd, gzip and br: ratio and time
 	$(BIN)/python -m bench.bench_codings
