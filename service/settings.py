@@ -39,7 +39,7 @@ class Http:
         le=3600,
     )
     drain_s: float = _setting(
-        0.0, "time to be not ready but still serving, before the listener closes", ge=0
+        2.0, "time to be not ready but still serving, before the listener closes", ge=0
     )
     grace_s: float = _setting(30.0, "time for running requests to end after that", ge=1)
     trusted_proxies: tuple[str, ...] = _setting(

@@ -90,6 +90,8 @@ def _settle(args: argparse.Namespace, stack: Stack) -> Settings:
         "redis": {"url": stack.redis_url},
         # Always sent, so that a first request shows these fields.
         "limits": {"fields": "always"},
+        # No proxy is in front that would send requests meanwhile.
+        "http": {"drain_s": 0.0},
     }
     export_sources(args.data_dir, args.config)
     for name in ("port", "workers"):
