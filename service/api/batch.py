@@ -35,6 +35,7 @@ from service.model.caller import Caller
 from service.model.change import Outcome
 from service.model.collection import Collection
 from service.model.errors import (
+    BodyTooLarge,
     DefinitionChanged,
     HotshelfError,
     InternalError,
@@ -93,7 +94,7 @@ class Batch:
         placed = self._placed(context.collection, operations)
         for scope in sorted({one.scope for one in placed}):
             scopes.require(caller, scope)
-        await self._check_data(placed)
+        placed = await self._checked(placed)
         if len(operations) > 1:
             await self._gate.charge(context, len(operations) - 1)
         results = await (self._as_one if atomic else self._each)(caller, placed, shown)
@@ -114,6 +115,23 @@ class Batch:
             else:
                 placed.append(_Placed(collection, one))
         wrong.raise_any(InvalidContent, "An operation is of no collection.")
+        return placed
+
+    async def _checked(self, placed: "list[_Placed]") -> "list[_Placed]":
+        """The operations under definitions that their data match. Raises as ``_check_data``."""
+        try:
+            await self._check_data(placed)
+        except (InvalidContent, BodyTooLarge):
+            # Under outdated ones, perhaps.
+            outdated = {one.collection.number: one.collection for one in placed}
+            newer = {n: await self._collections.newer(c) for n, c in outdated.items()}
+            if not any(newer.values()):
+                raise
+            placed = [
+                one._replace(collection=newer[one.collection.number] or one.collection)
+                for one in placed
+            ]
+            await self._check_data(placed)
         return placed
 
     async def _check_data(self, placed: "Sequence[_Placed]") -> None:

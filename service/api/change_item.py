@@ -30,7 +30,13 @@ from service.items.write import ItemWriter
 from service.model.caller import Caller
 from service.model.change import Outcome
 from service.model.collection import Collection
-from service.model.errors import DefinitionChanged, Location, PreconditionRequired
+from service.model.errors import (
+    BodyTooLarge,
+    DefinitionChanged,
+    InvalidContent,
+    Location,
+    PreconditionRequired,
+)
 from service.model.item import Item
 from service.model.json_patch import JsonPatch, MergePatch, Patch
 from service.model.resource import Resource
@@ -133,14 +139,20 @@ class ChangeItem:
     ) -> Outcome:
         """The outcome of the change that is planned for the collection as it is.
 
-        Where its definition has changed meanwhile, all is checked again, once. Raises what
-        ``planned`` raises, and DefinitionChanged for another change since.
+        Where its definition has changed meanwhile, all is checked again, once; so is what would be
+        refused by a definition that is outdated. Raises what ``planned`` raises, and
+        DefinitionChanged for another change since.
         """
-        change = await planned(context.collection)
         try:
+            change = await planned(context.collection)
             return await self._writer.write(_writer(context), change)
         except DefinitionChanged:
             context.collection = await self._collections.changed(context.collection)
+        except (InvalidContent, BodyTooLarge):
+            newer = await self._collections.newer(context.collection)
+            if newer is None:
+                raise
+            context.collection = newer
         change = await planned(context.collection)
         return await self._writer.write(_writer(context), change)
 

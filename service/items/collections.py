@@ -103,6 +103,18 @@ class Collections:
             raise DefinitionChanged from None
         return self.find(collection.name)
 
+    async def newer(self, collection: Collection) -> Collection | None:
+        """A later definition of the collection, asked for now; None if nobody knows of one.
+
+        For a caller who is about to refuse data, since what was checked may be outdated.
+        """
+        if collection.number == ITEMS_NUMBER:
+            return None
+        with contextlib.suppress(HotshelfError, TimeoutError):
+            await self.refresh()
+        current = self.by_number.get(collection.number)
+        return None if current is None or current.version == collection.version else current
+
     def schema_of(self, collection: Collection) -> DataSchema:
         """What checks the collection's data, compiled when it is first asked for."""
         known = self._schemas.get(collection.number)

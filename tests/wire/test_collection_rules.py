@@ -104,7 +104,12 @@ def test_a_write_is_never_accepted_under_an_older_definition(
                 each = fresh.post(f"/v1/{name}:batch", json=batch)
                 statuses = [one["status"] for one in each.json().get("results", [])]
                 assert each.status_code == 422 or statuses == [422]
-        assert post(client, name, {required: 1}).status_code == 201
+            # What it demands is accepted at once, also by a worker that has not learned of it.
+            with service.client("alice", ALL) as fresh:
+                assert post(fresh, name, {required: 1}).status_code == 201
+                operation |= {"data": {required: 1}, "idempotency_key": uuid4().hex}
+                accepted = fresh.post(f"/v1/{name}:batch", json={"operations": [operation]})
+                assert [one["status"] for one in accepted.json()["results"]] == [201]
 
 
 def test_a_public_collection_is_read_without_credentials(

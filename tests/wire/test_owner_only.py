@@ -23,6 +23,8 @@ SECRET = f"secret{uuid4().hex}"
 OWNER = f"owner{uuid4().hex}"
 # Another way through caches and databases each time.
 ROUNDS = 3
+# So long that it is part of no other number.
+RANK = 7_770_001_357_902_468
 PLACEHOLDER = "0" * 26
 V1, V2 = "application/json", "application/vnd.api+json"
 MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
@@ -43,15 +45,15 @@ def planted(service: RunningService) -> Planted:
     ids, traces = [], [SECRET, OWNER]
     with service.client(OWNER, ALL) as owner:
         for n in range(4):
-            created = post(owner, name, {"word": SECRET, "rank": 777_001 + n, "kind": "odd"})
+            created = post(owner, name, {"word": SECRET, "rank": RANK + n, "kind": "odd"})
             path = f"/v1/{name}/{created.json()['id']}"
             for _ in range(3):
-                body = {"data": {"word": SECRET, "rank": 777_001 + n, "kind": "odd", "n": n}}
+                body = {"data": {"word": SECRET, "rank": RANK + n, "kind": "odd", "n": n}}
                 changed = owner.put(path, json=body, headers={"if-match": "*"})
                 assert changed.status_code == 200
             item = changed.json()
             ids.append(item["id"])
-            traces += [item["created_at"], item["updated_at"], str(777_001 + n)]
+            traces += [item["created_at"], item["updated_at"], str(RANK + n)]
             traces.append(changed.headers["etag"].strip('"').partition("-")[2])
             # In the caches of both workers, and in Redis.
             for _ in range(4):

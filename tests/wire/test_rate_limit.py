@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.embedded import EmbeddedStack, Stack
+from tests.fixtures.numbers import scrape, total
 from tests.fixtures.running import RunningService, start_service
 
 NOBODY = "/v1/items/01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -75,17 +76,32 @@ def test_the_reported_rest_is_never_too_high(limited: RunningService) -> None:
 
 
 def test_the_reported_rest_passes(limited: RunningService) -> None:
-    """``r`` is a lower bound for the requests after it, at every worker."""
+    """``r`` is a lower bound for the requests after it, at every worker that reaches Redis."""
+    for attempt in range(5):
+        before = _decided_locally(limited)
+        answers, remaining = _all_that_remain(limited, f"trusting-{attempt}")
+        if _decided_locally(limited) == before:
+            break
+    assert remaining > 0
+    assert _statuses(answers) == {404: remaining}
 
-    def get(_: int = 0) -> httpx.Response:
-        with limited.client("trusting") as client:
+
+def _all_that_remain(limited: RunningService, subject: str) -> tuple[list[httpx.Response], int]:
+    """The answers to as many requests as four others were told remain, and that number."""
+
+    def get() -> httpx.Response:
+        with limited.client(subject) as client:
             return client.get(NOBODY)
 
     for _ in range(4):
         last = get()
     remaining = int(last.headers["ratelimit"].split(";")[1].removeprefix("r="))
-    assert remaining > 0
-    assert _statuses([get() for _ in range(remaining)]) == {404: remaining}
+    return [get() for _ in range(remaining)], remaining
+
+
+def _decided_locally(limited: RunningService) -> float:
+    """Decisions that a worker made alone, because Redis was too slow for it."""
+    return total(scrape(limited.url), "hotshelf_limiter_decisions_total", scope="local")
 
 
 def test_callers_do_not_share(limited: RunningService) -> None:
