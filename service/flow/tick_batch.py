@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from service.model.errors import Overloaded
 from service.observe.instruments import Distribution
@@ -88,6 +88,7 @@ class TickBatch(Generic[G, T, R]):
             task = asyncio.create_task(self._run(group, queue, batch), context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            _cancel_when_unwanted(task, [future for _, future, _ in batch])
 
     def _take(self, queue: _Group[T, R]) -> list[_Waiting[T, R]]:
         batch: list[_Waiting[T, R]] = []
@@ -118,3 +119,17 @@ class TickBatch(Generic[G, T, R]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+def _cancel_when_unwanted(task: asyncio.Task[None], results: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel the work once nobody waits for any of its results."""
+    wanted = len(results)
+
+    def give_up(result: asyncio.Future[Any]) -> None:
+        nonlocal wanted
+        wanted -= result.cancelled()
+        if not wanted:
+            task.cancel()
+
+    for result in results:
+        result.add_done_callback(give_up)

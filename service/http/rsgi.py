@@ -24,6 +24,7 @@ from service.api.request import (
 from service.flow.byte_budget import Budgets, Lease
 from service.flow.deadline import TimeLimit
 from service.http.body import Body
+from service.http.client_watch import CLIENT_LEFT, ClientWatch
 from service.http.connections import limit_unread
 from service.http.request_rules import check_headers, check_path, is_clearly_framed
 from service.http.sending import Sending, address_of
@@ -143,15 +144,18 @@ class Application:
             if admitted is not None:
                 context.caller, context.admission = admitted
             span = begun(context, sampled=sampled)
-            try:
-                reply = await _answer(worker, scope, context)
-            except Exception as error:
-                reply = _error_reply(worker, context, error)
+            reply = Reply(CLIENT_LEFT, [])
+            with ClientWatch(exchange) as client:
+                try:
+                    reply = await _answer(worker, scope, context)
+                except Exception as error:
+                    reply = _error_reply(worker, context, error)
             reply = worker.on_reply(context, reply)
-            self._send(scope, exchange, context, reply)
+            if not client.left:
+                self._send(scope, exchange, context, reply)
         if span is not None:
             ended(span, context, reply)
-        if body.is_unread and is_clearly_framed(context):
+        if body.is_unread and is_clearly_framed(context) and not client.left:
             await body.drop()
 
     async def _fail(self, scope: Scope, exchange: Exchange, error: Exception) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
+from service.flow.bulkhead import Bulkhead
 from service.flow.deadline import within
 from service.flow.tick_batch import TickBatch
 from service.items.outbox import Outbox
@@ -33,6 +34,8 @@ _BATCHES = 4
 _LARGE_BYTES = 128 << 10
 _LARGE_AT_ONCE = 2
 _LARGE_WAITING = 32
+# Changes of one item that wait for each other here, where they need no connections.
+_SAME_ITEM_WAITING = 256
 
 _Work: TypeAlias = Callable[
     [Shard, Sequence[Write], float | None], Coroutine[Any, Any, Sequence[Result]]
@@ -53,6 +56,7 @@ class ItemWriter:
         self._clock = asyncio.get_running_loop().time
         self._creations = self._groups(self._create_group)
         self._changes = self._groups(self._change_group)
+        self._alone = Bulkhead("changes of this item", 1, _SAME_ITEM_WAITING)
 
     async def write(self, caller: Caller, planned: Planned) -> Outcome:
         """The outcome, once the change is committed and may be acknowledged.
@@ -89,12 +93,13 @@ class ItemWriter:
 
     async def _change_alone(self, shard: Shard, write: Write, is_large: bool) -> Outcome:
         timeout_s = self._policy.timeout_s
-        if not is_large:
-            with suppress(LargePatch):
-                return await within(timeout_s, change_alone(shard, write, self._ttl_s))
-        async with self._policy.aside():
-            aside = change_alone(shard, write, self._ttl_s, aside=True)
-            return await within(timeout_s, aside)
+        async with self._alone.entered(write.request.item_id, timeout_s):
+            if not is_large:
+                with suppress(LargePatch):
+                    return await within(timeout_s, change_alone(shard, write, self._ttl_s))
+            async with self._policy.aside():
+                aside = change_alone(shard, write, self._ttl_s, aside=True)
+                return await within(timeout_s, aside)
 
     async def _create_group(
         self, shard: Shard, writes: Sequence[Write], statement_s: float | None

@@ -20,6 +20,10 @@ from tests.fixtures.postgres_proxy import PostgresProxy
 from tests.fixtures.stack import execute
 from tests.fixtures.writers import ALICE, Writes, key, opened, settled, workers, writer
 
+_WAITING_FOR_LOCKS = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+
 
 def test_no_group_waits_for_a_locked_row(fresh: Database) -> None:
     """Neither in a batch with it nor behind it, however many want it."""
@@ -45,6 +49,33 @@ def test_no_group_waits_for_a_locked_row(fresh: Database) -> None:
 
     asyncio.run(run())
     assert [version for version, _ in stored(fresh)] == [2 + fresh.pool_size // 2] + [2] * 12
+
+
+def test_changes_of_one_item_hold_one_connection(fresh: Database) -> None:
+    """Others get theirs, although more changes wait than there are connections."""
+
+    async def run() -> None:
+        async with opened(fresh) as shards, shards.all[0].primary() as holder:
+            writes = writer(shards, fresh)
+            held, other = await made(writes, 2)
+            await holder.execute("BEGIN")
+            await holder.execute("SELECT FROM items WHERE id = %s FOR UPDATE", (held.hex(),))
+            waiting = [
+                asyncio.ensure_future(writes.replace(ALICE, held, NEW, ANY))
+                for _ in range(3 * fresh.pool_size)
+            ]
+            # Each twice as long as a group waits for another one's turn.
+            for _ in range(10):
+                await asyncio.sleep(0.02)
+                await writes.replace(ALICE, other, NEW, ANY)
+            asked = await holder.execute(_WAITING_FOR_LOCKS)
+            assert await asked.fetchall() == [(1,)]
+            assert not any(one.done() for one in waiting)
+            await holder.execute("COMMIT")
+            await asyncio.gather(*waiting)
+
+    asyncio.run(run())
+    assert sorted(version for version, _ in stored(fresh)) == [11, 1 + 3 * fresh.pool_size]
 
 
 def test_overlapping_batches_of_several_workers_do_not_deadlock(fresh: Database) -> None:

@@ -35,6 +35,9 @@ class Sent:
         yield self._content
         yield b""
 
+    async def client_disconnect(self) -> None:
+        raise NotImplementedError
+
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
         raise NotImplementedError
 
