@@ -8,7 +8,7 @@ import os
 
 from service import setting_sources
 from service.app import application
-from service.cli.run import serve_options
+from service.cli.serve import serve_options
 from service.observe.hot_answers import HotAnswers
 from service.observe.pauses import Pauses
 from service.process.host_history import HostHistory

@@ -15,7 +15,7 @@ from service.store import examine as postgres
 logger = logging.getLogger(__name__)
 
 
-class ServerUnfit(Exception):
+class ServerUnfit(SettingsError):
     """A server that must not be used; the message says which and what to do."""
 
 

@@ -1,36 +1,44 @@
 """The ``hotshelf`` command line."""
 
 import argparse
+import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Final
 
 import orjson
 import psycopg
 
 from service import setting_sources
-from service.api.describe import openapi
-from service.api.routes import documented
-from service.cli import access, check, collections, data, export, run
-from service.cli.check import ServerUnfit, refuse_unfit_servers
 from service.cli.options import add_common, load_settings
-from service.cli.run import export_sources, serve_options
-from service.embedded import StackError
-from service.observe import logs
-from service.process.serve import AddressUnusable, serve
+from service.process.serve import AddressUnusable
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
 from service.store.shards import ShardMapError
 
+# The modules of this package with commands of their own, in the order of the help. A command line
+# imports only the one that it needs, because all of them take half a second.
+_MODULES: Final = {
+    "run": ("run",),
+    "serve": ("serve",),
+    "check": ("check",),
+    "collections": ("collections",),
+    "data": ("import", "seed"),
+    "export": ("export",),
+    "access": ("token", "keys", "clients", "signing-keys"),
+}
+_HERE: Final = ("migrate", "openapi", "settings")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; the exit status is 2 for a mistake in the command line or settings."""
-    args = command_line().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = command_line(next(iter(words), None)).parse_args(words)
     try:
         status: int = args.run(args)
-    except (SettingsError, MigrationError, ServerUnfit, ShardMapError, StackError) as error:
+    except (SettingsError, MigrationError, ShardMapError) as error:
         print(f"hotshelf: {error}", file=sys.stderr)
         return 2
     except AddressUnusable as error:
@@ -44,23 +52,21 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def command_line() -> argparse.ArgumentParser:
-    """The parser of the whole command line; each command sets ``run``."""
+def command_line(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of the command ``wanted``; each sets ``run``."""
     parser = argparse.ArgumentParser(
         prog="hotshelf", description="A REST resource service over Redis and sharded PostgreSQL."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('hotshelf')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    run.add_commands(commands)
-    _add(commands, "serve", "run the service with the servers in the settings", _serve)
+    needed = [module for module, names in _MODULES.items() if wanted in names]
+    if not needed and wanted not in _HERE:
+        needed = list(_MODULES)
+    for module in needed:
+        importlib.import_module(f"service.cli.{module}").add_commands(commands)
     _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
-    check.add_commands(commands)
-    collections.add_commands(commands)
-    data.add_commands(commands)
-    export.add_commands(commands)
-    access.add_commands(commands)
-    text = "print every setting, its value and where it came from"
     _add(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)
+    text = "print every setting, its value and where it came from"
     settings = _add(commands, "settings", text, _settings)
     settings.add_argument(
         "--markdown", action="store_true", help="as the table of docs/settings.md"
@@ -80,28 +86,6 @@ def _add(
     return parser
 
 
-def _serve(args: argparse.Namespace) -> int:
-    settings = load_settings(args)
-    if not settings.database.shards:
-        raise SettingsError("database.shards is not set: name your servers, or try `hotshelf run`")
-    logs.configure(settings.log.level, settings.log.format)
-    _refuse_read_only()
-    refuse_unfit_servers(settings)
-    export_sources(args.data_dir, args.config)
-    return serve(serve_options(settings))
-
-
-def _refuse_read_only() -> None:
-    """Workers would end one after the other, since what they import asks for the directory."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        raise SettingsError(
-            "no directory for temporary files can be written: make /tmp writable, or set TMPDIR "
-            "to a directory that is (/dev/shm will do)"
-        ) from None
-
-
 def _migrate(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     attributes = setting_sources.declared_attributes(settings)
@@ -110,6 +94,9 @@ def _migrate(args: argparse.Namespace) -> int:
 
 
 def _openapi(args: argparse.Namespace) -> int:
+    from service.api.describe import openapi
+    from service.api.routes import documented
+
     document = openapi.build(documented(), load_settings(args))
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0

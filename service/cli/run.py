@@ -16,11 +16,13 @@ from service.access import scopes
 from service.cli.access import mint_token
 from service.cli.options import add_common
 from service.cli.sample import load_sample
-from service.embedded import EmbeddedStack, Stack
+from service.cli.serve import export_sources, serve_options
+from service.embedded import EmbeddedStack, Stack, StackError
 from service.embedded.processes import Account, write_private
 from service.model.resource import ITEMS
 from service.observe import logs
-from service.process.serve import ServeOptions, serve
+from service.process.serve import serve
+from service.setting_sources import SettingsError
 from service.settings import Http, Settings
 from service.store.migrate import migrate
 
@@ -43,29 +45,14 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.set_defaults(run=_run)
 
 
-def serve_options(settings: Settings) -> ServeOptions:
-    """The settings of ``serve``."""
-    http = settings.http
-    return ServeOptions(
-        host=http.host,
-        port=http.port,
-        workers=http.workers,
-        drain_s=http.drain_s,
-        grace_s=http.grace_s,
-        idle_timeout_s=http.idle_timeout_s,
-        log_level=settings.log.level.lower(),
-        log_format=settings.log.format,
-    )
-
-
-def export_sources(data_dir: Path, config: Path | None) -> None:
-    """Export where settings come from, so that workers read the same ones as this command."""
-    os.environ["HOTSHELF_DATA_DIR"] = str(data_dir.absolute())
-    if config is not None:
-        os.environ["HOTSHELF_CONFIG"] = str(config.absolute())
-
-
 def _run(args: argparse.Namespace) -> int:
+    try:
+        return _serve_here(args)
+    except StackError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _serve_here(args: argparse.Namespace) -> int:
     with _terminated_as_interrupted():
         stack = EmbeddedStack(args.data_dir, args.shards, args.replicas, progress=_say)
         with stack:

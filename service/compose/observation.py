@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from service.api.finish import Finish
-from service.api.operator.admin_port import AdminPort
 from service.api.operator.health import Health
 from service.api.operator.metrics import Metrics
 from service.api.operator.samples import Parts, samples
@@ -89,6 +88,11 @@ class Observation:
         return {hashed(key): [speed, level] for key, speed, level in found}
 
     async def _listen(self, health: Health, metrics: Metrics, status: Status) -> None:
+        if not self._settings.admin.port:
+            return
+        # Late, because aiohttp is a quarter of what a worker imports.
+        from service.api.operator.admin_port import AdminPort
+
         endpoints = {
             "/livez": health.livez,
             "/readyz": health.readyz,

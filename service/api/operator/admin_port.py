@@ -34,9 +34,7 @@ class AdminPort:
         self._runner: web.ServerRunner | None = None
 
     async def open(self) -> None:
-        """Listen if the settings name a port; a port in use causes only a warning."""
-        if not self._settings.port:
-            return
+        """Listen; a port in use causes only a warning."""
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
         await self._runner.setup()
         host, port = self._settings.host, self._settings.port
