@@ -2,9 +2,11 @@
 
 The other rows: answers in test_unread_answers.py, tokens in tests/unit/access/test_token_cache.py,
 patches in tests/unit/items/test_write_policy.py, limits in tests/contract/access, threads in
-tests/unit/flow/test_offload.py, items in tests/unit/cache/test_near_cache.py.
+tests/unit/flow/test_offload.py, items in tests/unit/cache/test_near_cache.py, parsed fields in
+tests/unit/api/headers/test_kept_fields.py.
 """
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from bench.processes import resident_bytes, tree
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.wire import Connection, eventually, request
@@ -80,3 +83,24 @@ def test_bodies_that_are_being_read_are_bounded(
                 text = body.replace(b"%s", key[::-1].encode())
                 assert client.post(target, content=text, headers=headers).status_code < 300
     eventually(lambda: _sample(small, "hotshelf_memory_bytes", kind) == 0)
+
+
+def test_uploads_that_are_too_large_are_not_kept(small: RunningService) -> None:
+    """Neither while clients send on without reading the refusal, nor after they have left."""
+    fields = (f"Authorization: Bearer {small.token()}", "Content-Type: application/json")
+    part = b"%x\r\n%b\r\n" % (len(PART), PART)
+    before = _largest_process(small)
+    for _ in range(6):
+        with Connection(httpx.URL(small.url).port or 0) as connection:
+            key = f"Idempotency-Key: {uuid.uuid4().hex}"
+            head = request("POST", TARGETS["bodies"], *fields, key, "Transfer-Encoding: chunked")
+            connection.send(head)
+            # Until the service has closed the connection, 100 MB at most.
+            with contextlib.suppress(OSError):
+                for _ in range(100 * MIB // len(PART)):
+                    connection.send(part)
+        assert _largest_process(small) - before < 24 * MIB
+
+
+def _largest_process(small: RunningService) -> int:
+    return max(map(resident_bytes, tree(small.process.pid)))
