@@ -1,15 +1,31 @@
 """What the Rust extension offers to Python. One Rust file an idea: see native/src."""
 
-from collections.abc import Sequence
-from typing import Self, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
+from service.api.headers.sections import ParsedFields
+from service.cache.layout import ItemEntry
+from service.items.coherence import Prepared
+from service.model.caller import Caller
+from service.model.rate import Rate
+
 __all__ = [
+    "Count",
     "GunzipMalformed",
     "GunzipTooLarge",
+    "HotAnswers",
+    "HotCollection",
+    "Lease",
+    "PlainHits",
     "ScanProblem",
+    "Section",
+    "SectionTable",
+    "Skips",
+    "Stored",
     "Tally",
+    "Verified",
     "bucket_of",
     "compress",
     "copy_rows",
@@ -68,6 +84,124 @@ class Tally:
     def observe(self, value: float) -> None: ...
     def bucket(self, value: float) -> int:
         """The index of the value's bucket."""
+
+@disjoint_base
+class Count:
+    """A number that only grows. The arguments are a subclass's."""
+
+    value: float
+    def __new__(cls, *_subclass: Any) -> Self: ...
+
+@disjoint_base
+class Skips:
+    """How many answers get no line in the access log; ``slow_s``: slower ones always do."""
+
+    left: int
+    slow_s: float
+    def __new__(cls, *_subclass: Any, **_named: Any) -> Self: ...
+
+@disjoint_base
+class Lease:
+    """Tokens of a rate limit that a worker may spend; times are of its own clock in seconds."""
+
+    rate: Rate
+    left: int  # tokens of the lease not spent
+    used: int  # tokens spent and not yet reported
+    passed: int  # admitted since the rate was measured
+    asked_at: float
+    good_until: float  # the lease may be spent before this
+    renew_below: int
+    renew_at: float
+    low_below: float  # `left` below it: less than half of the capacity is left to all
+    def __new__(cls, *_subclass: Any, **_named: Any) -> Self: ...
+
+@final
+class Verified:
+    """A verified token, with what a hit needs of its caller. Immutable."""
+
+    def __new__(cls, caller: Caller, good_until_s: float, weight_bytes: int) -> Self: ...
+    @property
+    def caller(self) -> Caller: ...
+    @property
+    def good_until_s(self) -> float: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+@final
+class Section:
+    """A header section. ``parsed`` is None until the caller is known, because parsing costs time.
+
+    ``token`` is the bearer token, or empty if the caller depends on more of ``fields``.
+    """
+
+    fields: Mapping[str, str]
+    token: str
+    parsed: ParsedFields | None
+    def __new__(cls, fields: Mapping[str, str], token: str) -> Self: ...
+
+@disjoint_base
+class SectionTable:
+    """Sections by their lines, in order. Lines are as Granian makes them: ASCII without NUL."""
+
+    def __new__(cls) -> Self: ...
+    def find(self, lines: list[tuple[str, str]]) -> Section | None: ...
+    def keep(self, lines: list[tuple[str, str]], section: Section) -> None: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+
+@final
+class Stored:
+    """A living item in this worker: its entry, and the representations made of it.
+
+    ``representations`` are keyed by media type and version (any object of the api's) and coding.
+    ``source`` is where it was read from: redis, replica or primary.
+    """
+
+    def __new__(cls, entry: ItemEntry, source: str = "") -> Self: ...
+    @property
+    def entry(self) -> ItemEntry: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def representations(self) -> dict[tuple[object, str], Prepared]: ...
+
+@disjoint_base
+class HotAnswers:
+    """What counts answers from the near cache: their times by class of status, 2xx and 3xx.
+
+    A subclass has a method ``sent(status, size, source, caller_key, began_s)``, which counts, times
+    and logs one answer.
+    """
+
+    def __new__(cls, whole: Tally, unchanged: Tally, sent_bytes: Count) -> Self: ...
+
+@disjoint_base
+class HotCollection:
+    """A collection whose items the hot path reads; one of ``scopes`` allows it.
+
+    ``is_plain``: what is found in it can be sent to all who may read.
+    """
+
+    number: int
+    is_plain: bool
+    scopes: tuple[str, ...]
+    answers: HotAnswers
+    def __new__(
+        cls, number: int, is_plain: bool, scopes: tuple[str, ...], answers: HotAnswers
+    ) -> Self: ...
+
+@final
+class PlainHits:
+    """Answers plain near cache hits, and passes all other requests on.
+
+    ``tables`` has the attributes of ``service.api.plain_hits.Tables``. ``done`` is returned for an
+    answered request; for others what ``in_python`` returns, which gets the arguments of ``answer``,
+    when it began by ``tables.clock``, and None or, if the caller may read there, a tuple of the
+    collection, the caller, the item's id and the parsed section. Then nothing is counted.
+    """
+
+    def __new__(cls, tables: Any, done: Any, in_python: Any) -> Self: ...
+    def answer(self, scope: Any, exchange: Any, general: Any) -> Any: ...
 
 def bucket_of(item_id: bytes, modulus: int) -> int:
     """The PostgreSQL hash partition (0 ≤ n < modulus) of a uuid given as its 16 bytes.

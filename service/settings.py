@@ -47,9 +47,7 @@ class Http:
         "networks (CIDR) of proxies whose X-Forwarded-For is trusted for the client's address, and "
         "X-Forwarded-Proto and -Host for the requested URL",
     )
-    open_metrics: bool = _setting(
-        default=True, doc="/metrics needs no credentials from this machine"
-    )
+    open_metrics: bool = _setting(True, "/metrics needs no credentials from this machine")
     public_url: str = _setting(
         "",
         "scheme, authority and optional path at the beginning of Location and links; empty: from a "
@@ -136,6 +134,11 @@ class NearCache:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    hits: bool = _setting(True, "near cache hits are answered without Python code")
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     issuer: str = _setting("http://127.0.0.1:8080", "the iss that tokens must have")
     audience: str = _setting("hotshelf", "the aud that tokens must have or list")
@@ -182,16 +185,12 @@ class Cors:
     allowed_origins: tuple[str, ...] = _setting(
         (), "origins whose pages may call from a browser, or * for all; empty: no CORS"
     )
-    max_age_s: int = _setting(
-        600, "how long browsers may cache a preflight's answer", ge=0, le=86400
-    )
+    max_age_s: int = _setting(600, "how long browsers may cache a preflight", ge=0, le=86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    require_if_match: bool = _setting(
-        True, "whether PUT and PATCH without If-Match are answered 428"
-    )
+    require_if_match: bool = _setting(True, "PUT and PATCH without If-Match are answered 428")
     idempotency_ttl_s: int = _setting(86400, "how long an idempotency key is valid", ge=1)
     tombstone_ttl_s: int = _setting(
         30 * 86400, "how long a deleted item's id and version are kept", ge=1
@@ -286,6 +285,7 @@ class Settings:
     memory: Memory = field(default_factory=Memory)
     cache: Cache = field(default_factory=Cache)
     near_cache: NearCache = field(default_factory=NearCache)
+    native: Native = field(default_factory=Native)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
     cors: Cors = field(default_factory=Cors)

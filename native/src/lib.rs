@@ -4,6 +4,7 @@ mod compress;
 mod copy_rows;
 mod etag;
 mod gunzip;
+mod hit_records;
 mod ids;
 mod interpreter_lock;
 mod json_elements;
@@ -13,6 +14,9 @@ mod json_problem;
 mod json_scan;
 mod json_surrogate;
 mod json_walk;
+mod lease;
+mod plain_hits;
+mod section_table;
 mod shard_hash;
 mod tally;
 
@@ -27,6 +31,8 @@ mod native {
     #[pymodule_export]
     use crate::gunzip::{GunzipMalformed, GunzipTooLarge, gunzip};
     #[pymodule_export]
+    use crate::hit_records::{Count, HotAnswers, HotCollection, Section, Skips, Stored, Verified};
+    #[pymodule_export]
     use crate::ids::{format_id, mint_in_bucket, parse_id};
     #[pymodule_export]
     use crate::json_elements::scan_elements;
@@ -34,6 +40,12 @@ mod native {
     use crate::json_problem::ScanProblem;
     #[pymodule_export]
     use crate::json_scan::{scan_envelope, scan_value};
+    #[pymodule_export]
+    use crate::lease::Lease;
+    #[pymodule_export]
+    use crate::plain_hits::PlainHits;
+    #[pymodule_export]
+    use crate::section_table::SectionTable;
     #[pymodule_export]
     use crate::shard_hash::{bucket_of, hash_bytes};
     #[pymodule_export]

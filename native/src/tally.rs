@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 pub struct Tally {
     bounds: Vec<f64>,
     #[pyo3(get)]
-    counts: Vec<u64>,
+    pub counts: Vec<u64>,
     #[pyo3(get)]
     total: f64,
 }
@@ -16,7 +16,7 @@ pub struct Tally {
 #[pymethods]
 impl Tally {
     #[new]
-    fn new(bounds: Vec<f64>) -> PyResult<Self> {
+    pub fn new(bounds: Vec<f64>) -> PyResult<Self> {
         if !bounds.is_sorted_by(|a, b| a < b) {
             return Err(PyValueError::new_err("the bounds do not ascend"));
         }
@@ -27,7 +27,7 @@ impl Tally {
         })
     }
 
-    fn observe(&mut self, value: f64) {
+    pub fn observe(&mut self, value: f64) {
         let bucket = self.bucket(value);
         self.counts[bucket] += 1;
         self.total += value;

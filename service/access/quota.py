@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.model.rate import Admission, Rate
+from service import native
+from service.model.rate import Admission
 
 Waiter = Callable[[Admission], None]
 
@@ -46,20 +47,13 @@ class Reply(NamedTuple):
 
 
 @dataclass(slots=True)
-class Quota:
+class Quota(native.Lease):
     """The limit of one key as this worker knows it; times are the worker's own clock in seconds."""
 
     key: str
-    rate: Rate
     seq: int
     measured_at: float
-    asked_at: float
-    left: int = 0  # tokens of the lease not spent
-    used: int = 0  # tokens spent and not yet reported
-    good_until: float = 0.0  # the lease may be spent before this
     forget_at: float = 0.0  # by then Redis has charged the lease, used or not
-    renew_below: int = -1
-    renew_at: float = math.inf
     waiting: list[tuple[int, Waiter]] = field(default_factory=list)  # cost and callback
     calling: bool = False  # a take is due or under way
     leaving: bool = False  # the lease is being given back
@@ -68,10 +62,8 @@ class Quota:
     free: float = 0.0  # at the last reply, as are level, others and spare
     level: float = 0.0
     spare: int = 0
-    low_below: float = math.inf  # `left` below it: less than half of the capacity is left to all
     replied_at: float = 0.0
     speed: float = 0.0  # admitted tokens per second, smoothed
-    passed: int = 0  # admitted since measured_at
     debt: float = 0.0  # level without Redis at debt_at, see local_level
     debt_at: float = 0.0
 

@@ -50,7 +50,7 @@ class QuotaLeases:
         self._max_bytes = max_bytes
         self.held_bytes = 0
         self._rng = rng or random.SystemRandom()
-        self._quotas: dict[str, Quota] = {}
+        self.by_key: dict[str, Quota] = {}
         self._due: list[Quota] = []
         # Heap of (time of the next idle check, tie-break, quota)
         self._looks: list[tuple[float, int, Quota]] = []
@@ -58,11 +58,11 @@ class QuotaLeases:
 
     @property
     def quotas(self) -> Collection[Quota]:
-        return self._quotas.values()
+        return self.by_key.values()
 
     def spend(self, key: str, rate: Rate) -> Admission | None:
         """Spend one token of the current lease; None, without effect: ``admit`` must decide."""
-        quota = self._quotas.get(key)
+        quota = self.by_key.get(key)
         if quota is None or quota.rate is not rate or quota.left < 1:
             return None
         now = self._clock()
@@ -78,7 +78,7 @@ class QuotaLeases:
         pass.
         """
         now = self._clock()
-        quota = self._quotas.get(key)
+        quota = self.by_key.get(key)
         if quota is None:
             quota = self._add(key, rate, now)
         quota.asked_at = now
@@ -97,7 +97,7 @@ class QuotaLeases:
 
     def give_back(self, key: str) -> None:
         """Undo the admission of one token; no effect if it was already reported to Redis."""
-        quota = self._quotas.get(key)
+        quota = self.by_key.get(key)
         if quota is None:
             return
         now = self._clock()
@@ -159,7 +159,7 @@ class QuotaLeases:
         now = self._clock()
         while self._looks and self._looks[0][0] <= now:
             _, _, quota = heapq.heappop(self._looks)
-            if self._quotas.get(quota.key) is not quota:
+            if self.by_key.get(quota.key) is not quota:
                 continue
             if quota.calling or quota.asked_at + IDLE_S > now:
                 self._look_at(quota, max(now + 0.25, quota.asked_at + IDLE_S))
@@ -173,23 +173,24 @@ class QuotaLeases:
 
     def give_all_back(self) -> None:
         """Make a call due for every lease, because the worker is about to end."""
-        for quota in self._quotas.values():
+        for quota in self.by_key.values():
             if not quota.calling and (quota.left or quota.used):
                 self._give_back(quota)
 
     def _add(self, key: str, rate: Rate, now: float) -> Quota:
-        quota = Quota(key, rate, self._rng.getrandbits(_SEQ_BITS), measured_at=now, asked_at=now)
+        quota = Quota(key, self._rng.getrandbits(_SEQ_BITS), measured_at=now)
+        quota.rate, quota.asked_at = rate, now
         self.held_bytes += quota.held_bytes
         while self.held_bytes > self._max_bytes and self._make_room():
             pass
-        self._quotas[key] = quota
+        self.by_key[key] = quota
         self._look_at(quota, now + IDLE_S)
         return quota
 
     def _make_room(self) -> bool:
         while self._looks:
             _, _, oldest = heapq.heappop(self._looks)
-            if self._quotas.get(oldest.key) is oldest:
+            if self.by_key.get(oldest.key) is oldest:
                 self._forget(oldest)
                 if not oldest.calling and (oldest.left or oldest.used):
                     self._give_back(oldest)
@@ -197,7 +198,7 @@ class QuotaLeases:
         return False
 
     def _forget(self, quota: Quota) -> None:
-        del self._quotas[quota.key]
+        del self.by_key[quota.key]
         self.held_bytes -= quota.held_bytes
 
     def _look_at(self, quota: Quota, when: float) -> None:

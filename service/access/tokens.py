@@ -5,11 +5,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import jwt
 from jwt.types import Options
 
+from service import native
 from service.access.key_set import KeySet
 from service.model.bounds import TOKEN_MAX_BYTES, bounded
 from service.model.caller import Caller
@@ -40,12 +41,6 @@ class UnknownKey(Exception):
         self.keys = keys
 
 
-class _Verified(NamedTuple):
-    caller: Caller
-    good_until_s: float
-    weight_bytes: int
-
-
 class TokenVerifier:
     """Verifies access tokens of the trusted issuers, each with its own keys.
 
@@ -66,8 +61,8 @@ class TokenVerifier:
         self._issuers = issuers
         self._audience = audience
         self._leeway_s = leeway_s
-        self._now_s = now_s
-        self._verified: dict[str, _Verified] = {}
+        self.now_s = now_s
+        self.verified: dict[str, native.Verified] = {}
         self._cache_max_bytes = cache_max_bytes
         self.cached_bytes = 0
         for keys in issuers.values():
@@ -112,22 +107,22 @@ class TokenVerifier:
         if self.is_revoked(claims["iss"], claims.get("client_id") or ""):
             _refuse()
         good_until_s = claims["exp"] + self._leeway_s
-        self._keep(token, _Verified(caller, good_until_s, _weight_bytes(token, caller)))
+        self._keep(token, native.Verified(caller, good_until_s, _weight_bytes(token, caller)))
         return caller
 
     def remembered(self, token: str) -> Caller | None:
         """The caller, if exactly this text was verified before and has not expired."""
-        known = self._verified.get(token)
+        known = self.verified.get(token)
         if known is None:
             return None
-        if self._now_s() < known.good_until_s:
+        if self.now_s() < known.good_until_s:
             return known.caller
         self._drop(token)
         return None
 
     def forget(self) -> None:
         """Empty the cache of verified tokens, because a key or a client was removed."""
-        self._verified.clear()
+        self.verified.clear()
         self.cached_bytes = 0
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -148,7 +143,7 @@ class TokenVerifier:
             # Written so that NaN, which Python's JSON accepts, is refused too.
             if type(value) not in (int, float) or not abs(value) < _TIME_MAX_S:
                 _refuse()
-        now_s = self._now_s()
+        now_s = self.now_s()
         if max(claims.get("nbf", 0), claims.get("iat", 0)) > now_s + self._leeway_s:
             _refuse()
         # A text of its own, because the signature is valid and so nothing leaks to a forger.
@@ -179,14 +174,14 @@ class TokenVerifier:
             _refuse()
         return keys
 
-    def _keep(self, token: str, verified: _Verified) -> None:
-        self._verified[token] = verified
+    def _keep(self, token: str, verified: native.Verified) -> None:
+        self.verified[token] = verified
         self.cached_bytes += verified.weight_bytes
-        while len(self._verified) > _CACHE_MAX_TOKENS or self.cached_bytes > self._cache_max_bytes:
-            self._drop(next(iter(self._verified)))
+        while len(self.verified) > _CACHE_MAX_TOKENS or self.cached_bytes > self._cache_max_bytes:
+            self._drop(next(iter(self.verified)))
 
     def _drop(self, token: str) -> None:
-        self.cached_bytes -= self._verified.pop(token).weight_bytes
+        self.cached_bytes -= self.verified.pop(token).weight_bytes
 
 
 def _weight_bytes(token: str, caller: Caller) -> int:

@@ -46,12 +46,12 @@ class Gate:
     ) -> None:
         self._trusts_local = trusts_local
         self._authenticator = authenticator
-        self._tokens = authenticator.tokens
+        self.tokens = authenticator.tokens
         self._limiter = limiter
-        self._leases = limiter.leases
-        self._rate = rate
+        self.leases = limiter.leases
+        self.rate = rate
         self._proxies = proxies
-        self._passed = LIMITER.of("passed", "shared")
+        self.passed = LIMITER.of("passed", "shared")
 
     async def enter(self, context: RequestContext) -> Caller:
         """The caller; also sets ``context.caller`` and ``context.admission``.
@@ -72,15 +72,15 @@ class Gate:
                 await self.enter_unknown(context)
             raise
         if paid:
-            self._leases.give_back(self._address(context))
-        await self._take(context, caller.limit_key, caller.rate or self._rate)
+            self.leases.give_back(self._address(context))
+        await self._take(context, caller.limit_key, caller.rate or self.rate)
         context.caller = caller
         return caller
 
     async def enter_unknown(self, context: RequestContext) -> None:
         """Count a request without credentials. Raises RateLimited."""
         context.address = self._address(context)
-        await self._take(context, context.address, self._rate)
+        await self._take(context, context.address, self.rate)
 
     def is_local(self, context: RequestContext) -> bool:
         """Whether the request comes from this machine itself, not through a proxy or another site.
@@ -98,7 +98,7 @@ class Gate:
 
     def remembered(self, token: str) -> Caller | None:
         """The caller of a bearer token that was verified before and has not expired."""
-        return self._tokens.remembered(token)
+        return self.tokens.remembered(token)
 
     def recall(self, fields: Mapping[str, str]) -> Caller | None:
         """The caller if that is known without waiting; None does not mean invalid credentials."""
@@ -112,14 +112,14 @@ class Gate:
 
     def spend(self, caller: Caller) -> Admission | None:
         """Count a request if the current lease covers it; else None, with nothing counted."""
-        admission = self._leases.spend(caller.limit_key, caller.rate or self._rate)
+        admission = self.leases.spend(caller.limit_key, caller.rate or self.rate)
         if admission is not None:
-            self._passed.value += 1
+            self.passed.value += 1
         return admission
 
     async def admission(self, caller: Caller) -> Admission:
         """Count a request, with a call to Redis if needed; it may be refused."""
-        rate = caller.rate or self._rate
+        rate = caller.rate or self.rate
         return self._counted(await self._limiter.admission(caller.limit_key, rate))
 
     async def charge(self, context: RequestContext, cost: int) -> None:
@@ -130,7 +130,7 @@ class Gate:
         """
         caller = context.caller
         assert caller is not None
-        rate = caller.rate or self._rate
+        rate = caller.rate or self.rate
         if cost > rate.capacity:
             location = Location(
                 f"The rate limit admits at most {rate.capacity} operations at once.", pointer=""
@@ -152,7 +152,7 @@ class Gate:
 
     async def _take(self, context: RequestContext, key: str, rate: Rate, cost: int = 1) -> None:
         began = perf_counter()
-        admission = self._leases.spend(key, rate) if cost == 1 else None
+        admission = self.leases.spend(key, rate) if cost == 1 else None
         if admission is None:
             with Work("limiter"):
                 admission = await self._limiter.admission(key, rate, cost)

@@ -1,22 +1,23 @@
 """GET and HEAD of one item; the whole path in one file, top to bottom.
 
-``hot`` takes a GET from Granian's objects to its answer; a near cache hit needs no coroutine. All
-other requests take the general path to ``__call__``, with the same Reader and representations.
+``hot`` takes a GET from Granian's objects to its answer: a plain near cache hit in one native call
+(plain_hits.py), others without a coroutine. All other requests take the general path to
+``__call__``, with the same Reader and representations.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
 
 from service import native
 from service.api.gate import Gate, rate_limited
 from service.api.headers.content_codings import choose_coding
 from service.api.headers.media_types import readable
 from service.api.headers.preconditions import conditions_of
-from service.api.headers.sections import ParsedFields, Sections
+from service.api.headers.sections import ParsedFields, Sections, credentials
 from service.api.hot_collections import HotCollection, HotCollections
 from service.api.item_id import existing_id
+from service.api.plain_hits import Asked, Found, Known, tables_of
 from service.api.query import parameters
 from service.api.represent.fields import chosen_fields, parameter_of
 from service.api.represent.item_reply import ItemReplies
@@ -25,6 +26,7 @@ from service.api.request import (
     Admitted,
     Exchange,
     GeneralPath,
+    HotGet,
     Reply,
     RequestContext,
     Scope,
@@ -39,23 +41,10 @@ from service.model.rate import Admission
 from service.observe.access_log import AccessLog
 
 
-class Asked(NamedTuple):
-    """A near cache miss, or (``admission`` None) a request that needs a call of the limiter."""
-
-    hot: HotCollection
-    caller: Caller
-    item_id: bytes
-    parsed: ParsedFields
-    admission: Admission | None
-
-
-_Found: TypeAlias = tuple[Reply, Admission, Caller, HotCollection]
-
-
 class GetItem:
     """One worker's reads by id; belongs to its event loop.
 
-    ``log`` gets the answers of ``hot``; ``always_limit`` as in Finish.
+    ``log`` gets the answers of ``hot``; ``always_limit`` as in Finish, ``native_hits`` as set.
     """
 
     def __init__(
@@ -65,22 +54,33 @@ class GetItem:
         visible: VisibleReader,
         collections: Collections,
         replies: ItemReplies,
-        draining: Callable[[], bool],
+        draining: Callable[[], int],
         log: AccessLog,
         always_limit: bool = False,
+        native_hits: bool = True,
     ) -> None:
         self._gate, self._reader, self._visible = gate, reader, visible
         self._collections, self._hot = collections, HotCollections(collections, log)
-        self._replies, self._draining = replies, draining
-        self._always_limit = always_limit
+        self._replies, self._draining, self._always_limit = replies, draining, always_limit
         self._sections = Sections()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.set_result(None)
+        self.hot: HotGet = self._in_python
+        if native_hits and not always_limit:
+            tables = tables_of(gate, reader, self._hot.by_prefix, self._sections, draining, log)
+            self.hot = native.PlainHits(tables, self._done, self._in_python).answer
 
-    def hot(self, scope: Scope, exchange: Exchange, general: GeneralPath) -> Awaitable[None]:
-        """Answer a GET; returns the awaitable for Granian."""
-        began_s = perf_counter()
-        found = self._hit(scope)
+    def _in_python(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        general: GeneralPath,
+        began_s: float = 0.0,
+        known: tuple[HotCollection, Caller, bytes, ParsedFields] | None = None,
+    ) -> Awaitable[None]:
+        """Answer what native code did not: of ``known`` if it got so far, else from the scope."""
+        began_s = began_s or perf_counter()
+        found = self._hit(scope) if known is None else self._near(Known(*known))
         if isinstance(found, Asked):
             return self._later(found, scope, exchange, general, began_s)
         if found is None or isinstance(found, Admitted):
@@ -88,32 +88,34 @@ class GetItem:
         self._send(scope, exchange, general, found, "near", began_s)
         return self._done
 
-    def _hit(self, scope: Scope) -> _Found | Asked | Admitted | None:
+    def _hit(self, scope: Scope) -> Found | Asked | Admitted | None:
         """The answer on a near cache hit; Admitted and None mean the general path.
 
         Credentials are checked first, then the limit, and only then anything is parsed.
         """
         path = scope.path
-        hot = self._hot.by_prefix.get(path[:-26])
-        if hot is None or scope.query_string:
+        hot = None if scope.query_string else self._hot.by_prefix.get(path[:-26])
+        section = None if hot is None else self._sections.of(scope.headers)
+        if hot is None or section is None:
             return None
-        headers = scope.headers
-        lines = tuple(headers.items())
-        section = self._sections[lines]
-        # Unequal if a field is not ASCII, because Granian leaves it out of the items.
-        if section is None or len(headers) != len(lines):
-            return None
-        caller = self._gate.remembered(section.token) or self._gate.recall(section.fields)
+        caller = self._gate.remembered(section.token) or self._gate.recall(credentials(section))
         item_id = native.parse_id(path[-26:])
         if caller is None or item_id is None or not caller.may(hot.scope):
             return None
-        parsed, admission = section.parsed, self._gate.spend(caller)
+        parsed, admission = section.parsed, None
         if parsed is None:
+            admission = self._gate.spend(caller)
             if admission is None:
                 return None
-            parsed = self._sections.parse(lines, section)
+            parsed = self._sections.parse(scope.headers, section)
             if parsed is None:
                 return Admitted(caller, admission)
+        return self._near(Known(hot, caller, item_id, parsed), admission)
+
+    def _near(self, known: Known, admission: Admission | None = None) -> Found | Asked:
+        """The answer on a near cache hit; ``admission`` if the request is already counted."""
+        hot, caller, item_id, parsed = known
+        admission = admission or self._gate.spend(caller)
         if admission is not None:
             stored = self._reader.get_near(item_id, caller.subject)
             if (
@@ -122,13 +124,13 @@ class GetItem:
                 and (hot.is_plain or self._visible.is_shown_near(hot.collection, caller, stored))
             ):
                 return self._replies.of_stored(stored, *parsed, hot.kind), admission, caller, hot
-        return Asked(hot, caller, item_id, parsed, admission)
+        return Asked(known, admission)
 
     async def _later(
         self, asked: Asked, scope: Scope, exchange: Exchange, general: GeneralPath, began_s: float
     ) -> None:
         """Answer from Redis or a database; after a call of the limiter also from the near cache."""
-        hot, caller, item_id, parsed, admission = asked
+        (hot, caller, item_id, parsed), admission = asked
         try:
             if admission is None:
                 admission = await self._gate.admission(caller)
@@ -153,7 +155,7 @@ class GetItem:
         scope: Scope,
         exchange: Exchange,
         general: GeneralPath,
-        found: _Found,
+        found: Found,
         source: str,
         began_s: float,
     ) -> None:

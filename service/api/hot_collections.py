@@ -1,9 +1,11 @@
 """The collections that the hot path of GET serves, with what it needs of each at hand."""
 
-from typing import Final
+from typing import Final, Self
 
+from service import native
 from service.items.collections import Collections
 from service.items.visibility import is_plain
+from service.model.caller import satisfying
 from service.model.collection import Collection
 from service.model.resource import DEFAULT_VERSION, ITEMS, OTHERS
 from service.observe.access_log import AccessLog
@@ -16,22 +18,24 @@ _ROUTES: Final = {
 }
 
 
-class HotCollection:
+class HotCollection(native.HotCollection):
     """What the hot path needs of a collection.
 
     ``is_plain``: what is found in it can be sent to all who may read, without another look at the
     definition; false from when that has changed.
     """
 
-    __slots__ = ("answers", "collection", "is_plain", "kind", "number", "scope")
+    __slots__ = ("collection", "kind", "scope")
+    answers: HotAnswers
 
-    def __init__(self, collection: Collection, answers: HotAnswers) -> None:
-        self.answers = answers
+    def __new__(cls, collection: Collection, answers: HotAnswers) -> Self:
+        scopes = satisfying(collection.resource.read_scope)
+        return super().__new__(cls, collection.number, is_plain(collection), scopes, answers)
+
+    def __init__(self, collection: Collection, _: HotAnswers) -> None:
         self.collection = collection
-        self.number = collection.number
         self.kind = collection.resource
         self.scope = collection.resource.read_scope
-        self.is_plain = is_plain(collection)
 
 
 class HotCollections:
@@ -49,7 +53,8 @@ class HotCollections:
 
     def _learn(self) -> None:
         # Reads under way look again at collections that have changed.
-        known, self.by_prefix = self.by_prefix, {}
+        known = self.by_prefix.copy()
+        self.by_prefix.clear()
         for prefix, collection in self._collections.hot_prefix.items():
             before = known.pop(prefix, None)
             if before is not None and before.collection is collection:

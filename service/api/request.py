@@ -6,7 +6,7 @@ Also the parts of Granian's objects that are used (RSGI 1.6).
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from service.model.caller import Caller
 from service.model.collection import ITEMS_BY_DEFAULT, Collection
@@ -139,3 +139,7 @@ class GeneralPath(Protocol):
     def send_large(
         self, scope: Scope, exchange: Exchange, reply: Reply, holder: str, admission: Admission
     ) -> None: ...
+
+
+# Answers a GET, and returns the awaitable for Granian.
+HotGet: TypeAlias = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]

@@ -42,7 +42,7 @@ class NearCache(Generic[V]):
         self._on = False
         # id: (expiry, value, bytes), in order of storing. Not a plain dict, because finding its
         # first key takes time linear in the keys removed before it.
-        self._held: OrderedDict[bytes, tuple[float, V, int]] = OrderedDict()
+        self.held: OrderedDict[bytes, tuple[float, V, int]] = OrderedDict()
         self._bytes = 0
         self._sweep_at = 0.0
         # Number of the last invalidation, and that of each recently invalidated id.
@@ -53,7 +53,7 @@ class NearCache(Generic[V]):
 
     def get(self, item_id: bytes) -> V | None:
         """The value, if it was stored at most ``TTL_S`` ago."""
-        held = self._held.get(item_id)
+        held = self.held.get(item_id)
         if held is None or held[0] <= self._clock():
             return None
         return held[1]
@@ -71,9 +71,9 @@ class NearCache(Generic[V]):
         if not self._on or ticket < self._oldest_ticket or ticket < self._named.get(item_id, 0):
             return False
         now = self._clock()
-        older = self._held.pop(item_id, None)
+        older = self.held.pop(item_id, None)
         ttl_s = TTL_S * (1 - _SPREAD * self._rng())
-        self._held[item_id] = (now + ttl_s, value, size)
+        self.held[item_id] = (now + ttl_s, value, size)
         self._bytes += size if older is None else size - older[2]
         if self._bytes > self._max_bytes or now >= self._sweep_at:
             self._make_room(now)
@@ -94,7 +94,7 @@ class NearCache(Generic[V]):
         self._invalidations += 1
         self._oldest_ticket = self._invalidations
         self._named.clear()
-        self._held.clear()
+        self.held.clear()
         self._bytes = 0
 
     @property
@@ -112,17 +112,17 @@ class NearCache(Generic[V]):
         return self._bytes
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.held)
 
     def _drop(self, item_id: bytes) -> None:
-        held = self._held.pop(item_id, None)
+        held = self.held.pop(item_id, None)
         if held is not None:
             self._bytes -= held[2]
 
     def _make_room(self, now: float) -> None:
         self._sweep_at = now + _SWEEP_EVERY_S
-        while self._held:
-            first = next(iter(self._held))
-            if self._bytes <= self._max_bytes and self._held[first][0] > now:
+        while self.held:
+            first = next(iter(self.held))
+            if self._bytes <= self._max_bytes and self.held[first][0] > now:
                 return
             self._drop(first)

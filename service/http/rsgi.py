@@ -16,7 +16,7 @@ from typing import NoReturn
 from service.api.request import (
     Admitted,
     Exchange,
-    GeneralPath,
+    HotGet,
     Reply,
     RequestContext,
     Scope,
@@ -43,7 +43,6 @@ from service.process.parent_death import STOP_SIGNALS, die_with_parent
 from service.settings import Memory
 
 Answer = Callable[[RequestContext], Awaitable[Reply]]
-HotGet = Callable[[Scope, Exchange, GeneralPath], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _BODILESS = frozenset({204, 304})

@@ -48,21 +48,8 @@ class Prepared(NamedTuple):
     body: bytes
 
 
-class Stored:
-    """A living item in this worker: its entry, and the representations made of it.
-
-    ``representations`` are keyed by media type and version (any object of the api's) and coding.
-    ``source`` is where it was read from: redis, replica or primary.
-    """
-
-    __slots__ = ("entry", "representations", "source")
-
-    def __init__(self, entry: ItemEntry, source: str = "") -> None:
-        self.entry = entry
-        self.source = source
-        self.representations: dict[tuple[object, str], Prepared] = {}
-
-
+# A living item in this worker: its entry, and the representations made of it.
+Stored: TypeAlias = native.Stored
 # None: there is no such item. The waiter raises an exception.
 Result: TypeAlias = Stored | Exception | None
 Waiter: TypeAlias = Callable[[Result], None]

@@ -17,6 +17,7 @@ from service.flow.deadline import within
 from service.items.coherence import Coherence, Get, Result, Stored, Waiter, Waiters, owners
 from service.items.last_seen import LastSeen
 from service.model.errors import CacheUnavailable, DatabaseTimeout, Overloaded
+from service.observe.instruments import Count
 from service.observe.tracing import current
 
 LARGE_BYTES = 1024
@@ -56,15 +57,20 @@ class Reader:
     ) -> None:
         self._coherence = coherence
         self._entries = entries
-        self._near = near
-        self._last_seen = last_seen
+        self.near = near
+        self.last_seen = last_seen
         self._tick = tick
         self._timeout_s = timeout_s
         self._gets: dict[bytes, _SharedGet] = {}
         self._gets_tick = -1
         self._tasks: set[asyncio.Task[None]] = set()
         # Reads by their source, for metrics.
-        self.from_near = self.not_near = self._from_redis = 0
+        self.near_hits = Count()
+        self.not_near = self._from_redis = 0
+
+    @property
+    def from_near(self) -> float:
+        return self.near_hits.value
 
     @property
     def from_redis(self) -> int:
@@ -91,13 +97,13 @@ class Reader:
 
         An item's owner is never answered from it, because it may be behind an acknowledged write.
         """
-        stored = self._near.get(item_id)
+        stored = self.near.get(item_id)
         if stored is not None:
             entry = stored.entry
-            if entry.owner_id != subject and not self._last_seen.is_behind(
+            if entry.owner_id != subject and not self.last_seen.is_behind(
                 item_id, entry.epoch, entry.version
             ):
-                self.from_near += 1
+                self.near_hits.value += 1
                 return stored
         self.not_near += 1
         return None
@@ -126,7 +132,7 @@ class Reader:
             self._gets_tick, self._gets = tick, {}
         get = self._gets.get(item_id)
         if get is None:
-            get = _SharedGet(self._near.ticket(), self._coherence.has_read_lease(item_id))
+            get = _SharedGet(self.near.ticket(), self._coherence.has_read_lease(item_id))
             self._gets[item_id] = get
             self._send(item_id, get)
         get.waiters.append((subject, waiter))
@@ -151,7 +157,7 @@ class Reader:
         if kind in (0, INVALIDATION, FILL_LEASE):
             fill = partial(self._coherence.get_and_fill, reply)
             self._start(fill, item_id, get.waiters, get.context)
-        elif self._last_seen.is_behind(item_id, *numbers_of(reply)):
+        elif self.last_seen.is_behind(item_id, *numbers_of(reply)):
             self._start(self._coherence.get_from_primary, item_id, get.waiters, get.context)
         else:
             stored = self._keep(item_id, reply, get.ticket) if kind == ITEM else None
@@ -162,7 +168,7 @@ class Reader:
         stored = Stored(ItemEntry(value), "redis")
         # A large body will be kept compressed too.
         size = len(value) if len(value) < LARGE_BYTES else 2 * len(value)
-        self._near.store(item_id, ticket, stored, size)
+        self.near.store(item_id, ticket, stored, size)
         assert self._entries is not None
         self._entries.slide(item_id, stored.entry)
         return stored

@@ -1,12 +1,20 @@
 """The authenticated caller of a request."""
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from service.model.rate import Rate
 from service.model.resource import ITEMS
 
 # What stands for a kind of scope in every collection.
 _OF_ALL = {"read": "*:read", "write": "*:write"}
+
+
+@cache
+def satisfying(scope: str) -> tuple[str, ...]:
+    """The words of which a caller needs one for ``scope``, which is one of the service's own."""
+    of_all = _OF_ALL.get(scope.rpartition(":")[2])
+    return (scope, ITEMS.admin_scope, *([of_all] if of_all else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +36,7 @@ class Caller:
 
     def may(self, scope: str) -> bool:
         """The admin scope implies every other; ``*:read`` and ``*:write`` are any collection."""
-        scopes = self.scopes
-        if scope in scopes or ITEMS.admin_scope in scopes:
-            return True
-        return _OF_ALL.get(scope.rpartition(":")[2]) in scopes
+        return not self.scopes.isdisjoint(satisfying(scope))
 
     @property
     def is_admin(self) -> bool:

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 
+from service import native
 from service.observe.sampling import skips_before_next
 
 _logger = logging.getLogger("hotshelf.access")
@@ -17,7 +18,7 @@ _logger = logging.getLogger("hotshelf.access")
 _ALWAYS_PER_S = 100
 
 
-class AccessLog:
+class AccessLog(native.Skips):
     """The access log of one worker. ``share`` of all requests is logged, from 0 to 1; requests of
     ``slow_s`` or longer, and errors, always. ``salt`` makes the callers' hashes unusable elsewhere.
 

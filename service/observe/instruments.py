@@ -53,14 +53,13 @@ class Described:
     merge: Merge = Merge.SUM
 
 
-class Count:
+class Count(native.Count):
     """A number that only grows; ``name`` is the value of its first label."""
 
-    __slots__ = ("name", "value")
+    __slots__ = ("name",)
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.value: float = 0
 
 
 class Distribution(native.Tally):

@@ -5,7 +5,10 @@ A worker reads it for each answer, so reading must cost no system call.
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import getitem
+from typing import Any
 
 ENV_NAME = "HOTSHELF_DRAIN_FILE"
 
@@ -15,12 +18,15 @@ class DrainFlag:
 
     The memory is anonymous, so a killed parent leaves no file behind: the workers' environment
     names the parent's descriptor under /proc.
+    ``read`` returns 0 until it is set.
     """
 
     def __init__(self, descriptor: int) -> None:
         """``descriptor`` is the shared memory's; this object closes it."""
         self._descriptor = descriptor
         self._byte = mmap.mmap(descriptor, 1)
+        # Not a method, because Python would call that for each answer.
+        self.read: Callable[[], Any] = partial(getitem, self._byte, 0)
 
     @classmethod
     def create(cls) -> "DrainFlag":

@@ -82,7 +82,6 @@ EXEMPT = {
     **dict.fromkeys(
         [
             "api.filter_values.checked_condition",
-            "api.headers.sections.Sections.parse",
             "api.list_query.read_filters",
         ],
         _READ,

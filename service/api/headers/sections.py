@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from service import native
 from service.access.peer import FORWARDED_URL
 from service.api.headers.content_codings import coding_for
 from service.api.headers.media_types import Representation, negotiate
+from service.api.request import Headers
 from service.model.entity_tag import NO_TAGS, TagCondition, parse_tag_condition
-
-Lines = tuple[tuple[str, str], ...]
 
 # Fields that a plain GET of one item does not need.
 _SPECIAL: Final = frozenset(
@@ -36,38 +36,38 @@ class ParsedFields(NamedTuple):
     known: TagCondition
 
 
-class Section:
-    """A header section. ``parsed`` is None until the caller is known, because parsing costs time.
-
-    ``token`` is the bearer token, or empty if the caller depends on more of ``fields``.
-    """
-
-    __slots__ = ("fields", "parsed", "token")
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self.fields = fields
-        credentials = fields.get("authorization", "")
-        is_alone = credentials.startswith("Bearer ") and "x-api-key" not in fields
-        self.token = credentials[7:] if is_alone else ""
-        self.parsed: ParsedFields | None = None
+def credentials(section: native.Section) -> Mapping[str, str]:
+    """The fields that tell who the caller is."""
+    if section.token:
+        return {"authorization": f"Bearer {section.token}"}
+    return section.fields
 
 
-class Sections(dict[Lines, Section | None]):
-    """One worker's cache of header sections, keyed by their lines from Granian.
+class Sections(native.SectionTable):
+    """One worker's cache of header sections, by their lines from Granian."""
 
-    ``sections[lines]`` of a new section is an unparsed one; None if it is long or has fields beyond
-    those of a plain GET of an item.
-    """
+    __slots__ = ()
 
-    def __missing__(self, lines: Lines) -> Section | None:
+    def of(self, headers: Headers) -> native.Section | None:
+        """The section, unparsed if it is new.
+
+        None if it is long or has more than ASCII and the fields of a plain GET of an item.
+        """
+        lines = headers.items()
+        # Unequal if a field is not ASCII, because Granian leaves it out of the items.
+        if len(headers) != len(lines):
+            return None
+        found = self.find(lines)
+        if found is not None:
+            return found
         # Only this is copied and nothing is parsed, because the caller is not known yet.
         if sum(len(name) + len(value) for name, value in lines) > _MAX_CHARACTERS:
             return None
         fields = dict(lines)
         is_plain = len(fields) == len(lines) <= _MAX_FIELDS and _SPECIAL.isdisjoint(fields)
-        return Section(fields) if is_plain and "host" in fields else None
+        return _unparsed(fields) if is_plain and "host" in fields else None
 
-    def parse(self, lines: Lines, section: Section) -> ParsedFields | None:
+    def parse(self, headers: Headers, section: native.Section) -> ParsedFields | None:
         """Set ``parsed``, and cache the section if other requests are likely to have the same.
 
         None where it has to be refused, or where links may have to begin as a proxy says.
@@ -81,10 +81,21 @@ class Sections(dict[Lines, Section | None]):
             return None
         # Not cached with tags, because a tag belongs to one version of one item.
         if not tags:
-            if len(self) >= _MAX_SECTIONS:
-                self.clear()
-            self[lines] = section
+            self._cache(headers, section)
         return section.parsed
+
+    def _cache(self, headers: Headers, section: native.Section) -> None:
+        if len(self) >= _MAX_SECTIONS:
+            self.clear()
+        if section.token:
+            section.fields = {}  # because the key has the same text
+        self.keep(headers.items(), section)
+
+
+def _unparsed(fields: Mapping[str, str]) -> native.Section:
+    authorization = fields.get("authorization", "")
+    is_alone = authorization.startswith("Bearer ") and "x-api-key" not in fields
+    return native.Section(fields, authorization[7:] if is_alone else "")
 
 
 # Few, because every version of every item has its own tag.

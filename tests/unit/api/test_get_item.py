@@ -124,7 +124,9 @@ class World:
 
         async def run() -> None:
             world: Any = self
-            get = GetItem(world, world, world, world, world, lambda: False, self.log)
+            get = GetItem(
+                world, world, world, world, world, lambda: False, self.log, native_hits=False
+            )
             for number, section in enumerate(asked):
                 headers = Headers(section)
                 headers.odd = odd if number == len(asked) - 1 else 0
@@ -178,7 +180,9 @@ def test_a_lease_that_is_used_up_sends_to_the_limiter_before_anything_is_read(
 
     async def run() -> None:
         shared: Any = world
-        get = GetItem(shared, shared, shared, shared, shared, lambda: True, world.log)
+        get = GetItem(
+            shared, shared, shared, shared, shared, lambda: True, world.log, native_hits=False
+        )
         scope: Any = SimpleNamespace(path=PATH, query_string="", headers=Headers(PLAIN))
         world.lease = YES
         await get.hot(scope, shared, shared)
