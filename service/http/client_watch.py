@@ -1,8 +1,8 @@
-"""Ends the work for a client that has closed its connection."""
+"""Ends the work for clients that have closed their connections."""
 
 import asyncio
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from service.api.request import Exchange
 
@@ -14,22 +14,60 @@ _AFTER_S: Final = 0.5
 
 
 class ClientWatch:
+    """One worker's watch over its requests. One timer suffices, as in flow.deadline.TimeLimit.
+
+    Belongs to the running event loop.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Those that are not watched yet, in the order of their beginning.
+        self._young: dict[Served, None] = {}
+        self._looking = False
+
+    def over(self, exchange: Exchange) -> "Served":
+        """A block of the running task, to be entered once and immediately."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        served = Served(self._young, task, exchange, self._loop.time() + _AFTER_S)
+        self._young[served] = None
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(_AFTER_S, self._look)
+        return served
+
+    def _look(self) -> None:
+        now_s = self._loop.time()
+        for served in list(self._young):
+            if served.watched_from_s > now_s:
+                self._loop.call_at(served.watched_from_s, self._look)
+                return
+            served.watch()
+        self._looking = False
+
+
+class Served:
     """A block that is cancelled and left quietly if the client leaves; ``left`` says so.
 
     Statements in PostgreSQL end then, and locks that they wait for are not waited for any more. A
     write may nevertheless have happened, as after every lost answer.
     """
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    __slots__ = ("_exchange", "_task", "_watching", "_young", "left", "watched_from_s")
+
+    def __init__(
+        self,
+        young: "dict[Served, None]",
+        task: asyncio.Task[Any],
+        exchange: Exchange,
+        watched_from_s: float,
+    ) -> None:
+        self._young, self._task, self._exchange = young, task, exchange
         self._watching: asyncio.Future[None] | None = None
+        self.watched_from_s = watched_from_s
         self.left = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._timer = asyncio.get_running_loop().call_later(_AFTER_S, self._watch)
         return self
 
     def __exit__(
@@ -38,12 +76,14 @@ class ClientWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._watching is None:
+            del self._young[self]
+            return False
+        self._watching.cancel()
         return self.left and kind is asyncio.CancelledError and not self._task.uncancel()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        del self._young[self]
         self._watching = asyncio.ensure_future(_departure(self._exchange))
         self._watching.add_done_callback(self._leave)
 

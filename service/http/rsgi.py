@@ -84,6 +84,7 @@ class Application:
         self._traces: Traces | None = None
         self._new_id: Callable[[], str] = _closed
         self._body_limit: TimeLimit
+        self._clients: ClientWatch
         self._sending: Sending
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -108,6 +109,7 @@ class Application:
         self._new_id = request_ids()
         worker = self._worker = await self._open_worker()
         self._body_limit = TimeLimit(worker.body_timeout_s)
+        self._clients = ClientWatch()
         self._sending = Sending(worker.budgets.answers, worker.send_timeout_s)
         self._hot_get = worker.hot_get
         self._traces = traces()
@@ -144,7 +146,7 @@ class Application:
                 context.caller, context.admission = admitted
             span = begun(context, sampled=sampled)
             reply = Reply(CLIENT_LEFT, [])
-            with ClientWatch(exchange) as client:
+            with self._clients.over(exchange) as client:
                 try:
                     reply = await _answer(worker, scope, context)
                 except Exception as error:
