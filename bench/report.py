@@ -8,14 +8,12 @@ import json
 import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from bench import bench_codings
+from bench import bench_codings, machine
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results"
-PAGE = ROOT / "docs" / "performance.md"
+RESULTS = machine.RESULTS
+PAGE = machine.ROOT / "docs" / "performance.md"
 # Targets: the least that ours ÷ theirs should be.
 TARGETS = {
     ("near", "webdis"): 1.25,
@@ -128,8 +126,8 @@ def end_to_end_tables(result: Row) -> str:
         _ratio_table(result["ratios"]),
         "Each server at its highest rate, medians:",
         _server_table(result["samples"]),
-        f"Hotshelf at {result['plan']['paced_share']:.0%} of its highest rate, each latency counted"
-        " from when the request was due:",
+        f"Each server at {result['plan']['paced_share']:.0%} of its own highest rate, latencies"
+        " counted from when a request was due, medians of the rounds:",
         _paced_table(result["samples"]),
         _misses(result["samples"]),
     ]
@@ -140,13 +138,11 @@ def _about(result: Row) -> str:
     about, plan = result["machine"], result["plan"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
-    # On a quiet machine it is near nothing.
-    busy = about["load_before"] > about["cores"] / 2
     return (
-        f"{'**Provisional, on a busy machine**: m' if busy else 'M'}easured"
+        f"{'**Provisional, on a busy machine**: m' if machine.is_busy(about) else 'M'}easured"
         f" {result['measured_at']} at revision {about['revision']} on {about['cores']} cores of"
         f" {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']}, Python"
-        f" {about['python']}, {versions}; load average before the run {about['load_before']}."
+        f" {about['python']}, {versions}; {machine.told(about)}."
         f" {plan['rounds']} rounds of {plan['seconds']} s, {plan['connections']} connections,"
         f" {plan['items']} items of each size.{skipped}"
     )
@@ -170,39 +166,46 @@ def _ratio_table(rows: list[Row]) -> str:
 
 
 def _server_table(rows: list[Row]) -> str:
-    groups: dict[tuple[str, int, str], list[Row]] = {}
-    for row in rows:
-        if row["kind"] == "pair":
-            groups.setdefault((row["variant"], row["body_bytes"], row["server"]), []).append(row)
     heads = ("requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "Redis CPU µs")
     return _table(
         ("read", "body", "server", *heads),
         (
             (VARIANTS[variant], _size(size), PEERS[server], *_medians(group))
-            for (variant, size, server), group in sorted(groups.items(), key=lambda g: g[0][:2])
+            for (variant, size, server), group in _by_server(rows, "pair")
         ),
     )
 
 
-def _medians(group: list[Row]) -> tuple[str, ...]:
-    def median(name: str) -> float:
-        return float(statistics.median(row[name] for row in group))
+def _by_server(rows: list[Row], kind: str) -> list[tuple[tuple[str, int, str], list[Row]]]:
+    """The samples of a kind by read, size and server; ours first, then as they were measured."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        if row["kind"] == kind:
+            groups.setdefault((row["variant"], row["body_bytes"], row["server"]), []).append(row)
+    return sorted(groups.items(), key=lambda group: group[0][:2])
 
-    latencies = (f"{median(name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
-    cpu = (f"{median(name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
-    return (f"{median('rate'):,.0f}", *latencies, *cpu)
+
+def _median(group: list[Row], name: str) -> float:
+    return float(statistics.median(row[name] for row in group))
+
+
+def _medians(group: list[Row]) -> tuple[str, ...]:
+    latencies = (f"{_median(group, name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
+    cpu = (f"{_median(group, name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
+    return (f"{_median(group, 'rate'):,.0f}", *latencies, *cpu)
 
 
 def _paced_table(rows: list[Row]) -> str:
+    heads = ("requests/s", "p50 ms", "p99 ms", "p99.9 ms", "generator late, p99 ms")
     return _table(
-        ("read", "body", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "generator late, p99 ms"),
+        ("read", "body", "server", *heads),
         (
             (
-                *(VARIANTS[row["variant"]], _size(row["body_bytes"]), f"{row['rate']:,.0f}"),
-                *(f"{row[n]:.2f}" for n in ("p50_ms", "p99_ms", "p999_ms", "late_p99_ms")),
+                *(VARIANTS[variant], _size(size), PEERS[server], f"{_median(group, 'rate'):,.0f}"),
+                *(f"{_median(group, name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
+                f"{_median(group, 'late_p99_ms'):.2f}",
             )
-            for row in rows
-            if row["kind"] == "paced"
+            for (variant, size, server), group in _by_server(rows, "paced")
         ),
     )
 
