@@ -9,7 +9,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
   model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
-  bench-scale bench-codings bench-collections bench-observe bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
+  bench-scale bench-codings bench-collections bench-observe bench-compare bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
 help: ## What there is to make
@@ -86,6 +86,9 @@ bench-collections: need-bench ## What a thousand collections cost, and changes o
 
 bench-codings: need-bench ## Every level of zstd, gzip and br: ratio and time
 	$(BIN)/python -m bench.bench_codings
+
+bench-compare: need-bench ## This tree ÷ BASE=rev, paired: near hit, Redis hit, list; status 1 below 0.95
+	$(BIN)/python -m bench.compare $(or $(BASE),$(error BASE=rev is missing)) $(ARGS)
 
 bench-report: need-bench
 	$(BIN)/python -m bench.report

@@ -22,7 +22,7 @@ import redis
 from bench import machine
 from bench.chart import chart
 from bench.latency_chart import latency_chart
-from bench.load import CONNECTIONS, Measure, Sample, as_row, build_pacer
+from bench.load import CONNECTIONS, Measure, Sample, as_row, measure_of
 from bench.processes import Server
 from bench.report import ratios, summary
 from bench.servers import NEAR_CACHE_OFF, Place, has_near_cache, missing, ours, peer, server_of
@@ -90,7 +90,7 @@ def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row
     """Measure all of ``plan`` on a started stack; the result as it goes into the file."""
     about = machine.describe()
     with redis.Redis.from_url(stack.redis_url) as client, machine.watched() as others:
-        state = Run(plan, folder, stack, _measure(stack, client), say)
+        state = Run(plan, folder, stack, measure_of(stack, client), say)
         _measure_all(state)
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -111,13 +111,6 @@ def _measure_all(state: Run) -> None:
             state.skip("near", "this revision has no near cache")
         else:
             _measure_read(state, read)
-
-
-def _measure(stack: EmbeddedStack, client: redis.Redis) -> Measure:
-    nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
-    postgres = [node.process.pid for node in nodes if node.process is not None]
-    assert stack.redis.process is not None
-    return Measure(build_pacer(), client, stack.redis.process.pid, tuple(postgres))
 
 
 def _measure_read(state: Run, variant: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import redis
 
 from bench.processes import Server, cpu_s
+from service.embedded import EmbeddedStack
 
 ROOT = Path(__file__).parents[1]
 CONNECTIONS = 64
@@ -91,6 +92,14 @@ class Measure:
             "postgres_cpu_us": sum(map(cpu_s, self.postgres_pids)) * 1e6,
             "redis_hits": self.redis.info("stats")["keyspace_hits"],
         }
+
+
+def measure_of(stack: EmbeddedStack, client: redis.Redis) -> Measure:
+    """For servers that use this stack."""
+    nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
+    postgres = [node.process.pid for node in nodes if node.process is not None]
+    assert stack.redis.process is not None
+    return Measure(build_pacer(), client, stack.redis.process.pid, tuple(postgres))
 
 
 def as_row(sample: Sample) -> dict[str, float | int | list[list[float]]]:

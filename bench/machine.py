@@ -47,7 +47,7 @@ def describe() -> dict[str, object]:
 
 def revision() -> str | None:
     """The commit, or the tag and how far it is back, with "-dirty" unless all is committed."""
-    name = _output(["git", "describe", "--always", "--tags"]).strip()
+    name = _git("describe", "--always", "--tags").strip()
     return f"{name}-dirty" if name and _changed() else name or None
 
 
@@ -58,7 +58,13 @@ def refuse_dirty(output: Path) -> None:
 
 
 def _changed() -> str:
-    return _output(["git", "-C", str(ROOT), "status", "--porcelain", "--", ".", *_WRITTEN])
+    return _git("status", "--porcelain", "--", ".", *_WRITTEN)
+
+
+def _git(*words: str) -> str:
+    """Nothing where this is no repository."""
+    command = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @contextmanager
@@ -87,10 +93,15 @@ def watched() -> Iterator[dict[str, dict[str, float]]]:
 
 
 def told(about: dict[str, object]) -> str:
-    """The same as a clause for people; of an older result only what it has."""
+    """The machine of a result as a clause for people; of an older one only what it has."""
     others = about.get("others")
     if not isinstance(others, dict):
         return f"load average before the run {about['load_before']}"
+    return told_of(others)
+
+
+def told_of(others: dict[str, dict[str, float]]) -> str:
+    """What `watched` has seen, as a clause."""
     return "; ".join(
         f"{when} the run {each['steal']:.1%} of CPU time stolen, load average {each['load']}"
         for when, each in others.items()

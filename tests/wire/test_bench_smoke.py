@@ -8,11 +8,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import redis
 
-from bench import bench_observe
+from bench import bench_observe, compare
 from bench.chart import chart
+from bench.compare import Side
 from bench.end_to_end import AGAINST, Plan, run
 from bench.latency_chart import latency_chart
+from bench.load import measure_of
+from bench.machine import ROOT
 from bench.report import Row, end_to_end_tables, summary
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.stack import short_directory
@@ -115,3 +119,14 @@ def test_the_cost_of_observability_is_measured(stack: EmbeddedStack, tmp_path: P
     assert set(found["near"]["least_us"]) == {"off", "on", "traced"}
     assert all(us > 0 for us in found["near"]["least_us"].values())
     assert found["spans"] > 0
+
+
+def test_two_revisions_are_compared_in_turns(stack: EmbeddedStack, tmp_path: Path) -> None:
+    """The base is this code as well, run as another revision's is: from a folder of its own."""
+    with redis.Redis.from_url(stack.redis_url) as client:
+        measure = measure_of(stack, client)
+        pair = Side("this", stack, measure, ""), Side("base", stack, measure, str(ROOT))
+        plan = compare.Plan(rounds=2, seconds=0.3, items=5)
+        found = compare.compare(pair, tmp_path, {"list": {}}, plan)
+    assert len(found["list"].by_rate) == len(found["list"].by_cpu) == plan.rounds
+    assert all(ratio > 0 for ratio in found["list"].by_rate)
