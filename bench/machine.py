@@ -1,4 +1,7 @@
-"""Where and with what a result was measured."""
+"""Where and with what a result was measured.
+
+``python -m bench.machine`` refuses a tree with changes, and prints what others do on the machine.
+"""
 
 import os
 import platform
@@ -166,3 +169,8 @@ def _output(command: list[str]) -> str:
 def _first(pattern: str, path: Path) -> str | None:
     found = re.search(pattern, path.read_text()) if path.exists() else None
     return found[1].strip() if found else None
+
+
+if __name__ == "__main__":
+    refuse_dirty(RESULTS / "any")
+    print(f"{revision()}: {told_of({'before': _now(_BEFORE_S)})}")

@@ -20,8 +20,7 @@ from typing import Any
 
 import redis
 
-from bench import machine
-from bench.report import RESULTS, soak_table
+from bench import machine, tables
 from bench.servers import ours
 from loadtest.load import command, settings
 from loadtest.verdict import troubles
@@ -134,7 +133,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=RESULTS / "soak.json")
+    parser.add_argument("--output", type=Path, default=machine.RESULTS / "soak.json")
     args = parser.parse_args()
     machine.refuse_dirty(args.output)
     # Not in memory, because fsync should have something to do.
@@ -147,7 +146,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     args.output.parent.mkdir(exist_ok=True)
     args.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(soak_table(result))
+    print(tables.soak(result))
     found = troubles(result)
     print("\n".join(found) or "all is well")
     return int(bool(found))

@@ -17,7 +17,8 @@ from bench.end_to_end import AGAINST, Plan, run
 from bench.latency_chart import latency_chart
 from bench.load import measure_of
 from bench.machine import ROOT
-from bench.report import Row, end_to_end_tables, summary
+from bench.report import end_to_end_tables, summary
+from bench.tables import Row
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.stack import short_directory
 

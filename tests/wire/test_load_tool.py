@@ -85,7 +85,7 @@ def test_lies_are_noticed_and_limits_are_no_trouble(liar: str, tmp_path: Path) -
     assert (folder / "load.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "report.html").stat().st_size > 1000
     failures = (folder / "load_failures.csv").read_text()
-    assert "wrong replay: one key has two answers" in failures
+    assert "wrong replay: one key has two answers, by location" in failures
     assert "stale read" in failures
     rows = {row["Name"]: row for row in _rows(folder / "load_stats.csv")}
     assert int(rows[LIMITED]["Request Count"]) > 0
