@@ -36,6 +36,7 @@ class Sample:
     p99_ms: float
     p999_ms: float
     max_ms: float
+    late_p50_ms: float
     late_p99_ms: float
     late_max_ms: float
     generator_cpu_s: float

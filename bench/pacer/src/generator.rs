@@ -16,6 +16,9 @@ use crate::timetable::{Nanos, Plan, Timetable};
 
 /// How long after the end answers are waited for.
 const PATIENCE: Nanos = 10_000_000_000;
+/// Sleeping for less would cost a fifth more CPU time at high rates. It makes requests late by no
+/// more than this, which their latencies include.
+const RESOLUTION: Nanos = 100_000;
 const BUFFER_BYTES: usize = 64 << 10;
 const NANOS_PER_S: Nanos = 1_000_000_000;
 
@@ -92,7 +95,7 @@ impl<'a> Generator<'a> {
             return None;
         }
         let until = due.filter(|_| !self.free.is_empty()).unwrap_or(last);
-        let wait = until.saturating_sub(now);
+        let wait = until.saturating_sub(now).max(RESOLUTION);
         Some(Timespec {
             tv_sec: (wait / NANOS_PER_S).cast_signed(),
             tv_nsec: (wait % NANOS_PER_S).cast_signed(),

@@ -36,7 +36,8 @@ pub fn json(seen: &Ledger) -> String {
     );
     let _ = write!(
         text,
-        r#""late_p99_ms":{:.4},"late_max_ms":{:.4},"generator_cpu_s":{:.6},"latencies_ms":[{}]}}"#,
+        r#""late_p50_ms":{:.4},"late_p99_ms":{:.4},"late_max_ms":{:.4},"generator_cpu_s":{:.6},"latencies_ms":[{}]}}"#,
+        at(&seen.lateness, 0.5),
         at(&seen.lateness, 0.99),
         at(&seen.lateness, 1.0),
         seconds(seen.cpu),
