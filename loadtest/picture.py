@@ -17,13 +17,18 @@ def draw(history: Path, picture: Path) -> None:
     with history.open(newline="") as file:
         rows = list(csv.DictReader(file))
     everything = [row for row in rows if row["Name"] == "Aggregated"]
-    limited = [row for row in rows if row["Name"] == LIMITED]
+    limited: dict[int, float] = {}
+    for row in rows:
+        if row["Name"] == LIMITED:  # one for each method
+            at = int(row["Timestamp"])
+            limited[at] = limited.get(at, 0.0) + float(row["Requests/s"])
     start = min((int(row["Timestamp"]) for row in everything), default=0)
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
     rates, latencies = figure.subplots(2, 1, sharex=True)
-    for name, of in (("Requests/s", everything), ("Failures/s", everything), (LIMITED, limited)):
-        column = "Requests/s" if name == LIMITED else name
-        rates.plot(_minutes(of, start), [float(row[column]) for row in of], label=name)
+    for name in ("Requests/s", "Failures/s"):
+        times = _minutes(everything, start)
+        rates.plot(times, [float(row[name]) for row in everything], label=name)
+    rates.plot([(at - start) / 60 for at in limited], list(limited.values()), label=LIMITED)
     rates.plot(
         _minutes(everything, start),
         [int(row["User Count"]) for row in everything],
@@ -32,7 +37,8 @@ def draw(history: Path, picture: Path) -> None:
         label="users",
     )
     for name in PERCENTILES:
-        known = [row for row in everything if row[name] != "N/A"]
+        # Locust knows none before the first answers; of zero there is no logarithm.
+        known = [row for row in everything if row[name] not in ("N/A", "0")]
         latencies.plot(_minutes(known, start), [float(row[name]) for row in known], label=name)
     latencies.set_yscale("log")
     latencies.set_ylabel("ms, of the last 10 s")

@@ -113,19 +113,27 @@ def _of_locust(folder: Path) -> dict[str, Any]:
         "requests": sum(entry["num_requests"] for entry in counts),
         "failures": sum(entry["num_failures"] for entry in counts),
         "by_name": {entry["name"]: entry["num_requests"] for entry in counts},
-        "errors": _errors(folder / "locust_failures.csv"),
+        "errors": _errors(folder),
         **json.loads(facts.read_text()),
     }
 
 
-def _errors(failures: Path) -> list[dict[str, str]]:
-    """The first few kinds."""
-    with failures.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
+def _errors(folder: Path) -> list[dict[str, str]]:
+    """The first few kinds of failures, and of exceptions in a user, which are not failures."""
+    failed = [
         {"name": row["Name"], "error": row["Error"], "times": row["Occurrences"]}
-        for row in rows[:_KEPT_ERRORS]
+        for row in _rows(folder / "locust_failures.csv")
     ]
+    raised = [
+        {"name": "a user", "error": row["Message"], "times": row["Count"]}
+        for row in _rows(folder / "locust_exceptions.csv")
+    ]
+    return [*failed[:_KEPT_ERRORS], *raised[:_KEPT_ERRORS]]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def main() -> int:

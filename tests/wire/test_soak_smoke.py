@@ -11,7 +11,7 @@ from loadtest.verdict import troubles
 from service.embedded import EmbeddedStack
 from tests.fixtures.stack import short_directory
 
-SECONDS, WORKERS = 8, 2
+SECONDS, WORKERS = 6, 2
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def test_mixed_load_is_answered_right_and_everything_is_watched(
     assert result["failures"] == 0
     assert result["checked_operations"] > 0
     assert result["cpu_share"] > 0
-    for name in ("POST again", "GET own", "POST batch again", "GET list, deep", "GET v2 zstd"):
-        assert result["by_name"].get(name), (name, result["by_name"])
+    for name in ("GET v1", "GET v2", "GET own", "GET list", "POST again", "POST batch again"):
+        assert any(row.startswith(name) for row in result["by_name"]), (name, result["by_name"])
     assert len(result["workers"]) == WORKERS
     for worker in result["workers"]:
         assert worker["ratio"] == pytest.approx(worker["last_bytes"] / worker["first_bytes"], 1e-3)
