@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from bench import machine
+
 Row = dict[str, Any]
 
 _SCALE_TARGET, _DEPTH_TARGET = 1.2, 1.1
@@ -62,7 +64,9 @@ def writes(result: Row) -> str:
         for kind, figures in result["kinds"].items()
     )
     load = f"Load average of the machine at the end: {result['load_average'][0]:.1f}"
-    return f"{load} ({result['cpus']} processors).\n\n{table(heads, rows)}"
+    # Older results do not say it.
+    more = f"; {machine.told_of(result['others'])}" if "others" in result else ""
+    return f"{load} ({result['cpus']} processors){more}.\n\n{table(heads, rows)}"
 
 
 def lists_scale(result: Row) -> str:
