@@ -9,7 +9,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard nat
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check static format lint types layers unit contract native-tests release \
   model fuzz docs wheel clean bench bench-parts bench-http bench-writes bench-lists bench-lists-skew \
-  bench-scale bench-codings bench-collections bench-observe bench-report flame soak soak-writes need-run need-tests need-docs need-bench \
+  bench-scale bench-codings bench-collections bench-observe bench-compare bench-report report flame load soak soak-writes need-run need-tests need-docs need-bench \
   need-soak
 
 help: ## What there is to make
@@ -59,6 +59,13 @@ fuzz: need-tests ## The JSON scanner, by coverage, for FUZZ_SECONDS=60; needs a 
 
 bench: bench-parts bench-http bench-writes bench-report ## Parts, the service beside its peers, docs/performance.md
 
+# The order matters, since samples that run at once would disturb each other.
+report: need-bench ## Measure and write docs/performance.md and bench/results; refuses a tree with changes
+	$(BIN)/python -m bench.machine
+	$(BIN)/python -m bench.end_to_end $(ARGS)
+	$(BIN)/python -m bench.bench_writes
+	$(BIN)/python -m bench.report
+
 bench-parts: need-bench
 	$(PYTEST) bench --benchmark-only
 
@@ -87,13 +94,20 @@ bench-collections: need-bench ## What a thousand collections cost, and changes o
 bench-codings: need-bench ## Every level of zstd, gzip and br: ratio and time
 	$(BIN)/python -m bench.bench_codings
 
+bench-compare: need-bench ## This tree ÷ BASE=rev, paired: near hit, Redis hit, list; status 1 below 0.95
+	$(BIN)/python -m bench.compare $(or $(BASE),$(error BASE=rev is missing)) $(ARGS)
+
 bench-report: need-bench
 	$(BIN)/python -m bench.report
 
 flame: need-bench ## Where the time of a read goes; ARGS="--read near" for the near cache
 	$(BIN)/python -m bench.flame $(ARGS)
 
-soak: need-soak ## Mixed load for MINUTES=60; what grows in a worker is printed
+load: need-soak ## SHAPE=step, spike or soak against HOST=url with TOKENS=file; pages and a PNG in target/load
+	$(BIN)/python -m loadtest.load --shape $(or $(SHAPE),step) $(if $(HOST),--host $(HOST)) \
+	  $(if $(TOKENS),--tokens $(TOKENS)) $(ARGS)
+
+soak: need-soak ## Mixed load for MINUTES=60 with fsync, a quota and checked histories; fails on growth
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),60) $(ARGS)
 
 soak-writes: need-soak ## Retries through a broken network while workers die, CREATES=1000000

@@ -27,6 +27,7 @@ from uuid import UUID
 import psycopg
 import uvloop
 
+from bench import machine
 from bench.closed_loop import throughput
 from service import native
 from service.embedded import EmbeddedStack, Stack
@@ -242,7 +243,8 @@ def main() -> None:
             try:
                 bench = Bench(stack.shards[0][0], service, folder, options.seconds)
                 bench.prepare()
-                kinds = measure(bench, options.rounds)
+                with machine.watched() as others:
+                    kinds = measure(bench, options.rounds)
             finally:
                 service.stop()
     finally:
@@ -251,6 +253,8 @@ def main() -> None:
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg(),
         "machine": platform.platform(),
+        "revision": machine.revision(),
+        "others": others,
         "kinds": kinds,
     }
     RESULTS.mkdir(exist_ok=True)

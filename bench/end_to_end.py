@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,8 @@ import redis
 
 from bench import machine
 from bench.chart import chart
-from bench.load import CONNECTIONS, Measure, Sample, as_row, build_pacer
+from bench.latency_chart import latency_chart
+from bench.load import CONNECTIONS, Measure, Sample, as_row, measure_of
 from bench.processes import Server
 from bench.report import ratios, summary
 from bench.servers import NEAR_CACHE_OFF, Place, has_near_cache, missing, ours, peer, server_of
@@ -72,9 +74,12 @@ class Run:
     def add(
         self, kind: str, variant: str, size: int, server: str, sample: Sample, **more: object
     ) -> None:
-        """``kind`` is pair, paced, maximum or miss."""
+        """``kind`` is pair, paced or miss; only paced ones keep all of their percentiles."""
         place: Row = {"kind": kind, "variant": variant, "body_bytes": size, "server": server}
-        self.rows.append(place | more | as_row(sample))
+        row = place | more | as_row(sample)
+        if kind != "paced":
+            del row["latencies_ms"]
+        self.rows.append(row)
         self.say(
             f"{kind} {variant} {size} B {server}: {sample.rate:.0f}/s,"
             f" p99 {sample.p99_ms:.2f} ms, {sample.server_cpu_us:.1f} µs CPU"
@@ -84,12 +89,12 @@ class Run:
 def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row:
     """Measure all of ``plan`` on a started stack; the result as it goes into the file."""
     about = machine.describe()
-    with redis.Redis.from_url(stack.redis_url) as client:
-        state = Run(plan, folder, stack, _measure(stack, client), say)
+    with redis.Redis.from_url(stack.redis_url) as client, machine.watched() as others:
+        state = Run(plan, folder, stack, measure_of(stack, client), say)
         _measure_all(state)
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": about,
+        "machine": about | {"others": others},
         "plan": asdict(plan) | {"connections": CONNECTIONS, "paced_share": PACED_SHARE},
         "skipped": state.skipped,
         "ratios": ratios(state.rows),
@@ -98,8 +103,6 @@ def run(plan: Plan, stack: EmbeddedStack, folder: Path, say: Say = print) -> Row
 
 
 def _measure_all(state: Run) -> None:
-    if shutil.which("wrk") is None:
-        state.skip("wrk", "not installed (Debian: apt-get install wrk); pacer asks in its place")
     for name in state.plan.peers:
         if why := missing(name):
             state.skip(name, why)
@@ -108,13 +111,6 @@ def _measure_all(state: Run) -> None:
             state.skip("near", "this revision has no near cache")
         else:
             _measure_read(state, read)
-
-
-def _measure(stack: EmbeddedStack, client: redis.Redis) -> Measure:
-    nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
-    postgres = [node.process.pid for node in nodes if node.process is not None]
-    assert stack.redis.process is not None
-    return Measure(build_pacer(), client, stack.redis.process.pid, tuple(postgres))
 
 
 def _measure_read(state: Run, variant: str) -> None:
@@ -130,7 +126,7 @@ def _measure_read(state: Run, variant: str) -> None:
             us = _asked(server_of(service), service, folder, workload, _targets(workload))
             with _peers(state, variant, service, folder, workload) as peers:
                 _pairs(state, variant, us, peers, size)
-            _paced(state, variant, us, size)
+                _paced(state, variant, (us, *peers), size)
 
 
 @contextlib.contextmanager
@@ -180,13 +176,24 @@ def _pairs(state: Run, variant: str, us: Asked, peers: list[Asked], size: int) -
                 state.add("pair", variant, size, asked[0].name, sample, **pair)
 
 
-def _paced(state: Run, variant: str, us: Asked, size: int) -> None:
-    """The highest rate as pacer itself reaches it, then latencies at a share of that."""
-    seconds = state.plan.seconds
-    fastest = state.measure.paced(*us, seconds)
-    state.add("maximum", variant, size, "ours", fastest)
-    sample = state.measure.paced(*us, seconds, fastest.rate * PACED_SHARE)
-    state.add("paced", variant, size, "ours", sample)
+def _paced(state: Run, variant: str, all_asked: tuple[Asked, ...], size: int) -> None:
+    """Everybody in turns at the same share of their own highest rate."""
+    rates = [_highest(state, variant, size, asked) for asked in all_asked]
+    for number in range(state.plan.rounds):
+        for asked, rate in zip(all_asked, rates, strict=True):
+            sample = state.measure.paced(*asked, state.plan.seconds, rate * PACED_SHARE)
+            state.add("paced", variant, size, asked[0].name, sample, round=number)
+
+
+def _highest(state: Run, variant: str, size: int, asked: Asked) -> float:
+    """Median of the samples without a given rate; measured here where there were no peers."""
+    place = {"kind": "pair", "variant": variant, "body_bytes": size, "server": asked[0].name}
+    seen = [row["rate"] for row in state.rows if place.items() <= row.items()]
+    return float(statistics.median(seen or [_fastest(state, asked)]))
+
+
+def _fastest(state: Run, asked: Asked) -> float:
+    return state.measure.fastest(*asked, state.plan.seconds).rate
 
 
 def _misses(state: Run, service: RunningService, folder: Path) -> None:
@@ -211,6 +218,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "end_to_end.json")
     chosen: dict[str, Any] = vars(parser.parse_args())
     output: Path = chosen.pop("output")
+    machine.refuse_dirty(output)
     given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in chosen.items()}
     plan = Plan(**given)
     folder = short_directory()
@@ -222,7 +230,9 @@ def main() -> None:
     output.parent.mkdir(exist_ok=True)
     output.write_text(_as_text(result))
     output.with_suffix(".svg").write_text(chart(result))
-    print(f"\n{summary(result)}\n\nin {output} and {output.with_suffix('.svg').name}")
+    output.with_suffix(".latencies.svg").write_text(latency_chart(result))
+    told = machine.told(result["machine"])
+    print(f"\n{told}\n{summary(result)}\n\nin {output}, two charts beside it")
 
 
 def _as_text(result: Row) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.end_to_end import RESULTS
 from bench.flame_svg import flame_svg
-from bench.load import CONNECTIONS, ROOT, build_pacer
+from bench.load import build_pacer, pacer_command
 from bench.processes import Server, cpu_s, tree
 from bench.servers import NEAR_CACHE_OFF, has_near_cache, ours, server_of
 from bench.workload import READER, fill, write_requests
@@ -74,14 +74,7 @@ def _record(name: str, server: Server, requests: Path, seconds: int, picture: Pa
 
 def _start_load(port: int, requests: Path, seconds: int) -> subprocess.Popen[bytes]:
     """More than long enough; the caller ends it."""
-    duration = seconds * 3 + 30
-    if shutil.which("wrk"):
-        command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{duration}s"]
-        command += ["-s", str(ROOT / "bench" / "requests.lua")]
-        command += [f"http://127.0.0.1:{port}", "--", str(requests)]
-    else:
-        plan = [str(CONNECTIONS), str(duration), "0", "0"]
-        command = [str(build_pacer()), f"127.0.0.1:{port}", str(requests), *plan]
+    command = pacer_command(build_pacer(), port, requests, seconds * 3 + 30)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 

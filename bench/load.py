@@ -1,12 +1,9 @@
-"""The load generators: wrk asks as fast as it can, pacer at a given rate or a given number.
+"""The load generator, bench/pacer: at a given rate, a given number, or as fast as answers come.
 
-wrk starts a latency when it sends, and sends only after the answer before: right for the
-highest rate, wrong for a fixed one, where a stall hides the requests that it holds up. Debian
-has no wrk2, so bench/pacer counts from when a request was due.
+docs/decisions/0110-load-generator.md says why it is our own.
 """
 
 import json
-import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,23 +11,36 @@ from pathlib import Path
 import redis
 
 from bench.processes import Server, cpu_s
+from service.embedded import EmbeddedStack
 
 ROOT = Path(__file__).parents[1]
 CONNECTIONS = 64
+# The generator waits 10 s for answers after the end of its timetable.
 _SLACK_S = 30
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One run against one server. Latencies in ms; CPU in µs and keys found in Redis a request."""
+    """One run against one server. Latencies in ms; CPU in µs and keys found in Redis a request.
+
+    Latencies count from when a request was due. ``latencies_ms`` are pairs of a share of the
+    requests and the latency that none of them exceeds. ``late_*_ms`` is how late requests left
+    although a connection was free; ``generator_cpu_s`` is what the generator itself took.
+    """
 
     requests: int
     errors: int
     seconds: float
     p50_ms: float
+    p90_ms: float
     p99_ms: float
     p999_ms: float
-    late_p99_ms: float | None = None
+    max_ms: float
+    late_p50_ms: float
+    late_p99_ms: float
+    late_max_ms: float
+    generator_cpu_s: float
+    latencies_ms: list[list[float]]
     server_cpu_us: float = 0.0
     redis_cpu_us: float = 0.0
     postgres_cpu_us: float = 0.0
@@ -50,33 +60,27 @@ class Measure:
     redis_pid: int
     postgres_pids: tuple[int, ...]
 
-    def fastest(self, server: Server, requests: Path, seconds: int) -> Sample:
-        """As fast as 64 connections can; by wrk, or by pacer where there is no wrk."""
-        if shutil.which("wrk") is None:
-            return self.paced(server, requests, seconds)
-        arguments = [
-            *("wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--timeout", "10s"),
-            *("--duration", f"{seconds}s", "--latency"),
-            *("--script", str(ROOT / "bench" / "requests.lua")),
-            *(f"http://127.0.0.1:{server.port}", "--", str(requests)),
-        ]
-        return self._run(server, arguments, seconds)
+    def fastest(self, server: Server, requests: Path, seconds: float) -> Sample:
+        """As fast as 64 connections can."""
+        return self.paced(server, requests, seconds)
 
     def paced(
         self, server: Server, requests: Path, seconds: float, rate: float = 0, count: int = 0
     ) -> Sample:
-        """``rate`` requests a second (0: as fast as possible); ends after ``count`` unless 0."""
-        address = f"127.0.0.1:{server.port}"
-        plan = [str(CONNECTIONS), str(seconds), str(rate), str(count)]
-        return self._run(server, [str(self.pacer), address, str(requests), *plan], seconds)
+        """``rate`` requests a second (0: as fast as possible); ends after ``count`` unless 0.
 
-    def _run(self, server: Server, arguments: list[str], seconds: float) -> Sample:
+        Raises RuntimeError unless every answer was a 200.
+        """
         before = self._counters(server)
         done = subprocess.run(
-            arguments, capture_output=True, text=True, check=True, timeout=seconds + _SLACK_S
+            pacer_command(self.pacer, server.port, requests, seconds, rate, count),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=seconds + _SLACK_S,
         )
         after = self._counters(server)
-        seen = json.loads(done.stdout.splitlines()[-1])
+        seen = json.loads(done.stdout)
         if seen["errors"] or not seen["requests"]:
             raise RuntimeError(f"not every answer of {server.name} was good: {seen}")
         each = {name: (after[name] - before[name]) / seen["requests"] for name in after}
@@ -91,10 +95,26 @@ class Measure:
         }
 
 
-def as_row(sample: Sample) -> dict[str, float | int | None]:
+def measure_of(stack: EmbeddedStack, client: redis.Redis) -> Measure:
+    """For servers that use this stack."""
+    nodes = [stack.node(s, n) for s, urls in enumerate(stack.shards) for n in range(len(urls))]
+    postgres = [node.process.pid for node in nodes if node.process is not None]
+    assert stack.redis.process is not None
+    return Measure(build_pacer(), client, stack.redis.process.pid, tuple(postgres))
+
+
+def as_row(sample: Sample) -> dict[str, float | int | list[list[float]]]:
     """What goes into a result file, rounded to what can be told apart."""
     row = asdict(sample) | {"rate": sample.rate}
     return {n: round(v, 6) if isinstance(v, float) else v for n, v in row.items()}
+
+
+def pacer_command(
+    pacer: Path, port: int, requests: Path, seconds: float, rate: float = 0, count: int = 0
+) -> list[str]:
+    """The command line of a run over 64 connections; see bench/pacer/src/main.rs."""
+    plan = [str(CONNECTIONS), str(seconds), str(rate), str(count)]
+    return [str(pacer), f"127.0.0.1:{port}", str(requests), *plan]
 
 
 def build_pacer() -> Path:

@@ -87,6 +87,16 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def descriptors(pid: int) -> tuple[int, int]:
+    """How many files one process has open, and how many of them are sockets."""
+    files = list(Path(f"/proc/{pid}/fd").iterdir())
+    links = []
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.append(file.readlink())
+    return len(links), sum(str(link).startswith("socket:") for link in links)
+
+
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 

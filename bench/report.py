@@ -1,21 +1,23 @@
-"""Ratios out of samples, and the tables of docs/performance.md out of result files.
+"""Ratios out of samples, and sections of docs/performance.md and README out of result files.
 
-``python -m bench.report`` writes the tables anew, each between its pair of markers
-(``<!-- NAME -->`` and ``<!-- /NAME -->``); no figure there has another source.
+``python -m bench.report`` writes them anew, each section between its pair of markers
+(``<!-- NAME -->`` and ``<!-- /NAME -->``); no figure on those pages has another source, which
+tests/house/test_figures.py checks.
 """
 
 import json
 import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench import bench_codings
+from bench import bench_codings, machine, tables
+from bench.tables import Row, table
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results"
-PAGE = ROOT / "docs" / "performance.md"
+RESULTS = machine.RESULTS
+PAGE = machine.ROOT / "docs" / "performance.md"
+README = machine.ROOT / "README.md"
 # Targets: the least that ours ÷ theirs should be.
 TARGETS = {
     ("near", "webdis"): 1.25,
@@ -36,8 +38,6 @@ PEERS = {
     "fastapi": "FastAPI + redis-py",
     "go": "Go net/http + go-redis",
 }
-
-Row = dict[str, Any]
 
 
 def ratios(rows: Iterable[Row]) -> list[Row]:
@@ -128,8 +128,8 @@ def end_to_end_tables(result: Row) -> str:
         _ratio_table(result["ratios"]),
         "Each server at its highest rate, medians:",
         _server_table(result["samples"]),
-        f"Hotshelf at {result['plan']['paced_share']:.0%} of its highest rate, each latency counted"
-        " from when the request was due:",
+        f"Each server at {result['plan']['paced_share']:.0%} of its own highest rate, latencies"
+        " counted from when a request was due, medians of the rounds:",
         _paced_table(result["samples"]),
         _misses(result["samples"]),
     ]
@@ -140,20 +140,18 @@ def _about(result: Row) -> str:
     about, plan = result["machine"], result["plan"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     skipped = "".join(f" Skipped: {name} ({why})." for name, why in result["skipped"].items())
-    # On a quiet machine it is near nothing.
-    busy = about["load_before"] > about["cores"] / 2
     return (
-        f"{'**Provisional, on a busy machine**: m' if busy else 'M'}easured"
+        f"{'**Provisional, on a busy machine**: m' if machine.is_busy(about) else 'M'}easured"
         f" {result['measured_at']} at revision {about['revision']} on {about['cores']} cores of"
         f" {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']}, Python"
-        f" {about['python']}, {versions}; load average before the run {about['load_before']}."
+        f" {about['python']}, {versions}; {machine.told(about)}."
         f" {plan['rounds']} rounds of {plan['seconds']} s, {plan['connections']} connections,"
         f" {plan['items']} items of each size.{skipped}"
     )
 
 
 def _ratio_table(rows: list[Row]) -> str:
-    return _table(
+    return table(
         ("read", "body", "÷", "ratio", "target", "by CPU time"),
         (
             (
@@ -170,39 +168,46 @@ def _ratio_table(rows: list[Row]) -> str:
 
 
 def _server_table(rows: list[Row]) -> str:
-    groups: dict[tuple[str, int, str], list[Row]] = {}
-    for row in rows:
-        if row["kind"] == "pair":
-            groups.setdefault((row["variant"], row["body_bytes"], row["server"]), []).append(row)
     heads = ("requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "Redis CPU µs")
-    return _table(
+    return table(
         ("read", "body", "server", *heads),
         (
             (VARIANTS[variant], _size(size), PEERS[server], *_medians(group))
-            for (variant, size, server), group in sorted(groups.items(), key=lambda g: g[0][:2])
+            for (variant, size, server), group in _by_server(rows, "pair")
         ),
     )
 
 
-def _medians(group: list[Row]) -> tuple[str, ...]:
-    def median(name: str) -> float:
-        return float(statistics.median(row[name] for row in group))
+def _by_server(rows: list[Row], kind: str) -> list[tuple[tuple[str, int, str], list[Row]]]:
+    """The samples of a kind by read, size and server; ours first, then as they were measured."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        if row["kind"] == kind:
+            groups.setdefault((row["variant"], row["body_bytes"], row["server"]), []).append(row)
+    return sorted(groups.items(), key=lambda group: group[0][:2])
 
-    latencies = (f"{median(name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
-    cpu = (f"{median(name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
-    return (f"{median('rate'):,.0f}", *latencies, *cpu)
+
+def _median(group: list[Row], name: str) -> float:
+    return float(statistics.median(row[name] for row in group))
+
+
+def _medians(group: list[Row]) -> tuple[str, ...]:
+    latencies = (f"{_median(group, name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
+    cpu = (f"{_median(group, name):.1f}" for name in ("server_cpu_us", "redis_cpu_us"))
+    return (f"{_median(group, 'rate'):,.0f}", *latencies, *cpu)
 
 
 def _paced_table(rows: list[Row]) -> str:
-    return _table(
-        ("read", "body", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "generator late, p99 ms"),
+    heads = ("requests/s", "p50 ms", "p99 ms", "p99.9 ms", "generator late, p99 ms")
+    return table(
+        ("read", "body", "server", *heads),
         (
             (
-                *(VARIANTS[row["variant"]], _size(row["body_bytes"]), f"{row['rate']:,.0f}"),
-                *(f"{row[n]:.2f}" for n in ("p50_ms", "p99_ms", "p999_ms", "late_p99_ms")),
+                *(VARIANTS[variant], _size(size), PEERS[server], f"{_median(group, 'rate'):,.0f}"),
+                *(f"{_median(group, name):.2f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
+                f"{_median(group, 'late_p99_ms'):.2f}",
             )
-            for row in rows
-            if row["kind"] == "paced"
+            for (variant, size, server), group in _by_server(rows, "paced")
         ),
     )
 
@@ -224,68 +229,64 @@ def _size(body_bytes: int) -> str:
     return f"{body_bytes / 1000:g} kB"
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(heads)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def soak_table(result: Row) -> str:
-    """Memory of each worker, after a minute and at the end."""
-    table = _table(
-        ("worker", "after a minute", "at the end", "ratio"),
-        (
-            (
-                str(number),
-                *(f"{worker[at] / 2**20:.1f} MiB" for at in ("first_bytes", "last_bytes")),
-                f"{worker['ratio']:.3f}",
-            )
-            for number, worker in enumerate(result["workers"], 1)
-        ),
-    )
+def speed(result: Row) -> str:
+    """For the README: reads of 2 kB from Redis, ours ÷ theirs."""
+    by_peer = {
+        row["against"]: f"{row['median']:.1f}"
+        for row in result["ratios"]
+        if (row["variant"], row["body_bytes"]) == ("redis", 2000)
+    }
+    about = result["machine"]
     return (
-        f"Measured {result['measured_at']}: {result['minutes']:g} minutes,"
-        f" {result['requests']:,} requests, {result['failures']:,} failed.\n\n{table}"
+        f"**How fast?** With one worker on a {'busy ' if machine.is_busy(about) else ''}machine of"
+        f" {about['cores']} cores, reads of 2 kB items from Redis ran at {by_peer['fastapi']} times"
+        " the rate of a FastAPI service with the same authentication, limits and entity tags, and"
+        f" at {by_peer['go']} times that of a Go one."
     )
 
 
-def writes_table(result: Row) -> str:
-    """Writes and replays beside pgbench, over HTTP and the write path alone."""
-    heads = ("", "÷ pgbench", "target", "write path alone ÷ pgbench")
-    rows = (
-        (kind, *(f"{figures[name]:.2f}" for name in ("ratio", "target", "ratio_alone")))
-        for kind, figures in result["kinds"].items()
-    )
-    load = f"Load average of the machine at the end: {result['load_average'][0]:.1f}"
-    return f"{load} ({result['cpus']} processors).\n\n{_table(heads, rows)}"
+@dataclass(frozen=True)
+class Section:
+    """What is between the markers of ``name`` on ``page``, made of a file of bench/results."""
+
+    name: str
+    page: Path
+    file: str
+    text: Callable[[Row], str]
+
+    def written(self, page: str) -> str:
+        """``page`` with this section anew; as it is where there is no result yet."""
+        file = RESULTS / self.file
+        if not file.exists():
+            return page
+        return rewrite(page, self.name, self.text(json.loads(file.read_text())))
 
 
-TABLES: dict[str, Callable[[Row], str]] = {
-    "end_to_end": end_to_end_tables,
-    "codings": bench_codings.table,
-    "soak": soak_table,
-    "writes": writes_table,
-}
+SECTIONS = (
+    Section("end_to_end", PAGE, "end_to_end.json", end_to_end_tables),
+    Section("codings", PAGE, "codings.json", bench_codings.table),
+    Section("codings_steps", PAGE, "codings.json", tables.codings_steps),
+    Section("writes", PAGE, "writes.json", tables.writes),
+    Section("lists_scale", PAGE, "lists-scale.json", tables.lists_scale),
+    Section("lists_skew", PAGE, "lists-skew.json", tables.lists_skew),
+    Section("soak", PAGE, "soak.json", tables.soak),
+    Section("observe", PAGE, "observe.json", tables.observe),
+    Section("speed", README, "end_to_end.json", speed),
+)
 
 
-def rewrite(page: str, name: str, tables: str) -> str:
+def rewrite(page: str, name: str, text: str) -> str:
     """``page`` with what is between the markers of ``name`` replaced. Raises ValueError."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-    new, found = re.subn(pattern, lambda m: f"{m[1]}{tables}\n{m[2]}", page, flags=re.DOTALL)
+    new, found = re.subn(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", page, flags=re.DOTALL)
     if found != 1:
         raise ValueError(f"{found} pairs of markers for {name}")
     return new
 
 
 def main() -> None:
-    page = PAGE.read_text()
-    for name, tables in TABLES.items():
-        file = RESULTS / f"{name}.json"
-        if file.exists():
-            page = rewrite(page, name, tables(json.loads(file.read_text())))
-        else:
-            print(f"no {file.name}, its table stays as it is")
-    PAGE.write_text(page)
+    for section in SECTIONS:
+        section.page.write_text(section.written(section.page.read_text()))
 
 
 if __name__ == "__main__":

@@ -43,10 +43,16 @@ class Launch:
 
 
 @contextlib.contextmanager
-def ours(stack: EmbeddedStack, folder: Path, **settings: str) -> Iterator[RunningService]:
-    """One worker under a quota that nobody reaches; ``settings`` are environment variables."""
+def ours(
+    stack: EmbeddedStack, folder: Path, source: str = "", **settings: str
+) -> Iterator[RunningService]:
+    """One worker under a quota that nobody reaches; ``settings`` are environment variables.
+
+    ``source`` is the root of another revision to run.
+    """
     quota = {"HOTSHELF_LIMITS_QUOTA": "1000000", "HOTSHELF_LIMITS_WINDOW_S": "1"}
-    running = start_service(Stack(stack.shards, stack.redis_url), folder, **quota, **settings)
+    servers = Stack(stack.shards, stack.redis_url)
+    running = start_service(servers, folder, source=source, **quota | settings)
     try:
         yield running
     finally:

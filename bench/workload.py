@@ -93,7 +93,12 @@ def store_for_peers(redis_url: str, workload: Workload) -> None:
 
 
 def write_requests(path: Path, token: str, targets: list[str]) -> Path:
-    """The file that both load generators read; it holds the token, so it is private."""
+    """The file that the load generator reads; it holds the token, so it is private.
+
+    The targets are in another order than they were made in, because items that were made together
+    lie together in PostgreSQL and expire together.
+    """
     path.touch(mode=0o600)
+    targets = random.Random(1).sample(targets, len(targets))
     path.write_text("\n".join([f"Authorization: Bearer {token}", "", *targets, ""]))
     return path

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.soak import soak
+from loadtest.verdict import troubles
 from service.embedded import EmbeddedStack
 from tests.fixtures.stack import short_directory
 
@@ -20,13 +21,17 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def test_mixed_load_is_answered_right_and_memory_is_watched(
+def test_mixed_load_is_answered_right_and_everything_is_watched(
     stack: EmbeddedStack, folder: Path
 ) -> None:
-    result = soak(stack, folder, SECONDS, users=4, workers=WORKERS)
-    assert result["failures"] == 0, (folder / "locust.json").read_text()
-    assert result["requests"] > 0
-    assert not result["replaced"]
+    result = soak(stack, folder, SECONDS, users=10, workers=WORKERS)
+    assert troubles(result) == []
+    assert result["failures"] == 0
+    assert result["checked_operations"] > 0
+    assert result["cpu_share"] > 0
+    for name in ("GET v1", "GET v2", "GET own", "GET list", "POST again", "POST batch again"):
+        assert any(row.startswith(name) for row in result["by_name"]), (name, result["by_name"])
     assert len(result["workers"]) == WORKERS
     for worker in result["workers"]:
         assert worker["ratio"] == pytest.approx(worker["last_bytes"] / worker["first_bytes"], 1e-3)
+        assert worker["last_descriptors"] >= worker["last_sockets"] > 0

@@ -13,7 +13,8 @@ from bench.flame import stacks_of
 from bench.flame_svg import flame_svg
 from bench.load import Measure, build_pacer
 from bench.processes import Server, cpu_s, tree
-from bench.report import Row, ratios, rewrite, source, summary
+from bench.report import ratios, rewrite, source, summary
+from bench.tables import Row
 from tests.fixtures.redis_server import redis_server
 
 
