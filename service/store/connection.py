@@ -7,7 +7,6 @@ its UTF-8 text, and have statement, lock and idle-in-transaction timeouts.
 import asyncio
 import contextlib
 import os
-import select
 import socket
 import weakref
 from typing import Any, TypeAlias
@@ -31,9 +30,6 @@ WAIT_INTERVAL_S = 0.1
 
 # Size of reads from a server that still sends to an abandoned connection.
 _READ_BYTES = 1 << 16
-
-# The last message of a server, and the end of the connection, which libpq may notice only then.
-_READS_TO_THE_END = 3
 
 # SQLSTATEs that mean that another server may be the primary now, or that this connection is
 # unusable. The statement was not executed.
@@ -121,21 +117,6 @@ class Connection(AsyncConnection[Row]):
             loop.remove_reader(fd)
             loop.remove_writer(fd)
         await super().close()
-
-    @staticmethod
-    async def check_unbroken(connection: "Connection") -> None:
-        """Raise OperationalError if the server has ended an idle connection.
-
-        Asks the kernel and not the server, which would cost a round trip: whatever an idle
-        connection has to read is a notice or the end.
-        """
-        pgconn = connection.pgconn
-        poll = select.poll()
-        poll.register(pgconn.socket, select.POLLIN)
-        for _ in range(_READS_TO_THE_END):
-            if not poll.poll(0):
-                return
-            pgconn.consume_input()
 
     async def ended(self) -> None:
         """Wait until the server process has ended, after the connection was ``left``."""

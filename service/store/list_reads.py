@@ -76,12 +76,7 @@ class ListReads:
                 proof = await self._proof(shard, until)
                 rows = await self._from_replicas(shard, statement, until, proof)
             if rows is None:
-                # Keyed by the shard, because another node may be the primary at the next list.
-                async with (
-                    self._concurrency.entered(shard.number, max(0.0, until - self._clock())),
-                    shard.primary(reading=True) as connection,
-                ):
-                    return await _rows(connection, statement)
+                rows = await self._from_primary(shard, statement, until)
         except ShardUnavailable as error:
             rows = None if error.run_again else await self._unproved(shard, statement, until)
             if rows is None:
@@ -98,6 +93,23 @@ class ListReads:
             hangs = "The shard's primary does not answer."
             raise ShardUnavailable(hangs, retry_after_s=1) from None
         return statements.HAS_REPLAYED, (lsn, Int4(int(timeline, 16)))
+
+    async def _from_primary(self, shard: Shard, statement: Statement, until: float) -> list[Row]:
+        """The rows; a lost connection is retried once, because the server may have returned."""
+        try:
+            return await self._at_primary(shard, statement, until)
+        except ShardUnavailable as error:
+            if not error.run_again or self._clock() >= until:
+                raise
+        return await self._at_primary(shard, statement, until)
+
+    async def _at_primary(self, shard: Shard, statement: Statement, until: float) -> list[Row]:
+        # Keyed by the shard, because another node may be the primary at the next list.
+        async with (
+            self._concurrency.entered(shard.number, max(0.0, until - self._clock())),
+            shard.primary(reading=True) as connection,
+        ):
+            return await _rows(connection, statement)
 
     async def _from_replicas(
         self, shard: Shard, statement: Statement, until: float, proof: Step, last: bool = False

@@ -61,7 +61,6 @@ class Node:
             max_waiting=settings.pool_size * WAITING_A_CONNECTION,
             reconnect_timeout=_RECONNECT_S,
             configure=self._configure,
-            check=Connection.check_unbroken,
             open=False,
         )
 

@@ -67,7 +67,8 @@ def test_their_statements_end(
         for connection in left:
             connection.__exit__()
         eventually(lambda: execute(database, WAITING) == [(0,)])
-        eventually(lambda: _statuses(running) == [499] * CLIENTS)
+        # Not as many as there are clients, if the service has not read all their requests.
+        eventually(lambda: _statuses(running) == {499})
         holder.rollback()
     with running.client() as client:
         assert client.get(f"/v1/items/{item}").json()["data"] == {"n": 1}
@@ -75,7 +76,7 @@ def test_their_statements_end(
         assert changed.status_code == 200
 
 
-def _statuses(running: RunningService) -> list[int]:
+def _statuses(running: RunningService) -> set[int]:
     """Of failed requests, from the access log."""
     lines = [orjson.loads(line) for line in running.log.read_bytes().splitlines()]
-    return [line["status"] for line in lines if line.get("status", 200) >= 400]
+    return {line["status"] for line in lines if line.get("status", 200) >= 400}

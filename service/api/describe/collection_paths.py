@@ -68,7 +68,8 @@ def _operation(
             for one in operation["security"]
         ],
     }
-    if collection.definition.read is Read.PUBLIC and method in ("get", "head"):
+    is_read = method in ("get", "head") or path.endswith(ITEMS.SEARCH)
+    if collection.definition.read is Read.PUBLIC and is_read:
         made["security"].append({})
     if "requestBody" in operation:
         made["requestBody"] = _body(operation, url_version(path), place, collection)

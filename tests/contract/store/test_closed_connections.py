@@ -1,14 +1,18 @@
 """Connections that end while they are used, waited for, or idle in the pool."""
 
 import asyncio
-import contextlib
 import subprocess
 import sys
-from dataclasses import replace
 
 from service.settings import Database
-from service.store.nodes import Node
+from service.store.list_reads import ListReads, Statement
+from service.store.node_bulkheads import NodeBulkheads
 from tests.fixtures.stack import execute
+from tests.fixtures.writers import opened
+
+_END_OTHERS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 # In a process apart, because libuv aborts it. After a stall of the event loop a waiting task begins
 # to wait again, and the deadline closes its connection, in one turn of the loop.
@@ -40,43 +44,17 @@ def test_the_process_survives(fresh: Database) -> None:
     assert done.stdout == "goes on\n", (done.returncode, done.stderr)
 
 
-def test_connections_that_the_server_ended_are_not_handed_out(fresh: Database) -> None:
+def test_a_list_after_a_restart_of_the_server_is_answered(fresh: Database) -> None:
+    """Although every pooled connection has ended with the server's last run."""
+    asked = Statement(b"SELECT pg_backend_pid()", {}, None)
+
     async def scenario() -> None:
-        node = Node(fresh.shards[0][0], fresh)
-        await node.open()
-        try:
-            async with contextlib.AsyncExitStack() as lent:
-                several = [
-                    await lent.enter_async_context(node.connection(reading=True)) for _ in range(3)
-                ]
-                ids = {each.info.backend_pid for each in several}
-            assert len(ids) == 3
-            for pid in ids:
-                execute(fresh.shards[0][0], f"SELECT pg_terminate_backend({pid}, 5000)")
-            for _ in range(6):
-                async with node.connection(reading=True) as connection:
-                    [(pid,)] = await (
-                        await connection.execute("SELECT pg_backend_pid()")
-                    ).fetchall()
-                    assert pid not in ids
-        finally:
-            await node.close()
-
-    asyncio.run(scenario())
-
-
-def test_a_notice_leaves_an_idle_connection_as_it_is(fresh: Database) -> None:
-    async def scenario() -> None:
-        node = Node(fresh.shards[0][0], replace(fresh, pool_size=1))
-        await node.open()
-        try:
-            async with node.connection(reading=True) as connection:
-                await connection.execute("LISTEN here")
-                before = connection.info.backend_pid
-            execute(fresh.shards[0][0], "NOTIFY here")
-            async with node.connection(reading=True) as connection:
-                assert connection.info.backend_pid == before
-        finally:
-            await node.close()
+        async with opened(fresh) as shards:
+            lists = ListReads(NodeBulkheads(limit=10), connections=3)
+            shard = shards.all[0]
+            before = await asyncio.gather(*(lists.rows(shard, asked, 5.0) for _ in range(3)))
+            await asyncio.to_thread(execute, fresh.shards[0][0], _END_OTHERS)
+            after = await asyncio.gather(*(lists.rows(shard, asked, 5.0) for _ in range(3)))
+            assert {row for rows in before for row in rows}.isdisjoint(after[0])
 
     asyncio.run(scenario())
