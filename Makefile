@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-# One more than there are cores, because tests of faults mostly wait; 4 at most.
-TEST_WORKERS := $(shell n=$$(nproc); echo $$((n < 3 ? n + 1 : 4)))
 SOURCES := Cargo.toml Cargo.lock pyproject.toml native/Cargo.toml $(wildcard native/src/*.rs)
 
 .DEFAULT_GOAL := help
@@ -22,7 +20,7 @@ run: need-run ## Start PostgreSQL, Redis and the service at http://127.0.0.1:808
 
 # Each worker has servers of its own: PostgreSQL four times, and Redis.
 test: need-tests native-tests ## The whole suite on all cores, or WORKERS=1; SEED=n repeats an order; COVERAGE=1
-	$(PYTEST) -n $(or $(WORKERS),$(TEST_WORKERS)) --dist worksteal \
+	$(PYTEST) -n $(or $(WORKERS),logical) --maxprocesses 4 --dist worksteal \
 	  $(if $(SEED),--randomly-seed=$(SEED)) $(if $(COVERAGE),--cov --cov-report=) tests
 
 check: static unit contract ## Format, lint, types, layers, house rules, unit and contract tests
