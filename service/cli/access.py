@@ -16,7 +16,7 @@ from service.access import scopes, signing_keys
 from service.access.api_keys import new_key, secret_hash
 from service.access.issuer import PUBLISH_AHEAD_S, BuiltInIssuer
 from service.access.tokens import is_name, words
-from service.cli.options import add_common, load_settings, say_errors
+from service.cli.options import add_command, add_common, load_settings, say_errors
 from service.setting_sources import SettingsError
 from service.settings import Database, Settings
 from service.store.access import AccessRecords
@@ -123,10 +123,7 @@ def _command(group: Commands, name: str, text: str, work: Work) -> argparse.Argu
         database = load_settings(args).database
         return say_errors(lambda: asyncio.run(_with_records(database, lambda r: work(args, r))))
 
-    parser = group.add_parser(name, help=text, description=text)
-    add_common(parser)
-    parser.set_defaults(run=run)
-    return parser
+    return add_command(group, name, text, run)
 
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:

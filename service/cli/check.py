@@ -5,7 +5,7 @@ import asyncio
 import logging
 
 from service.cache import examine as redis
-from service.cli.options import add_common, load_settings
+from service.cli.options import add_command, load_settings
 from service.model.finding import Finding, Level
 from service.observe.logs import fields
 from service.setting_sources import SettingsError
@@ -22,9 +22,7 @@ class ServerUnfit(SettingsError):
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this module's command."""
     text = "check every server in the settings and report problems"
-    parser = subparsers.add_parser("check", help=text, description=text)
-    add_common(parser)
-    parser.set_defaults(run=_check)
+    add_command(subparsers, "check", text, _check)
 
 
 def refuse_unfit_servers(settings: Settings) -> None:

@@ -13,7 +13,7 @@ import psycopg
 from service import native
 from service.api.represent.collections import indexes, members
 from service.bulk.check_items import violators
-from service.cli.options import add_common, load_settings, say_errors
+from service.cli.options import add_command, load_settings, say_errors
 from service.cli.progress import Progress as Counter
 from service.cli.progress import say
 from service.items.collection_changes import CollectionChanges
@@ -83,11 +83,9 @@ def _command(
     def run(args: argparse.Namespace) -> int:
         return say_errors(lambda: asyncio.run(_with_operator(args, work)))
 
-    parser = group.add_parser(name, help=text, description=text)
-    add_common(parser)
+    parser = add_command(group, name, text, run)
     if named:
         parser.add_argument("name", metavar="NAME", help="the collection")
-    parser.set_defaults(run=run)
     return parser
 
 

@@ -4,7 +4,6 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -12,7 +11,7 @@ import orjson
 import psycopg
 
 from service import setting_sources
-from service.cli.options import add_common, load_settings
+from service.cli.options import add_command, load_settings
 from service.process.serve import AddressUnusable
 from service.setting_sources import SettingsError
 from service.store.migrate import MigrationError, migrate
@@ -64,25 +63,13 @@ def command_line(wanted: str | None = None) -> argparse.ArgumentParser:
         needed = list(_MODULES)
     for module in needed:
         importlib.import_module(f"service.cli.{module}").add_commands(commands)
-    _add(commands, "migrate", "bring every shard's schema up to date", _migrate)
-    _add(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)
+    add_command(commands, "migrate", "bring every shard's schema up to date", _migrate)
+    add_command(commands, "openapi", "print the OpenAPI document of /openapi.json", _openapi)
     text = "print every setting, its value and where it came from"
-    settings = _add(commands, "settings", text, _settings)
+    settings = add_command(commands, "settings", text, _settings)
     settings.add_argument(
         "--markdown", action="store_true", help="as the table of docs/settings.md"
     )
-    return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    text: str,
-    function: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
-    add_common(parser)
-    parser.set_defaults(run=function)
     return parser
 
 

@@ -30,6 +30,19 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (TOML)")
 
 
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """A subcommand with the common flags; ``run`` returns its exit status."""
+    parser = commands.add_parser(name, help=text, description=text)
+    add_common(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
 def load_settings(args: argparse.Namespace) -> Settings:
     """The settings for a parsed command line. Raises SettingsError."""
     return setting_sources.load(os.environ, args.config, args.data_dir)[0]

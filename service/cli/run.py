@@ -14,7 +14,7 @@ from types import FrameType
 from service import setting_sources
 from service.access import scopes
 from service.cli.access import mint_token
-from service.cli.options import add_common
+from service.cli.options import add_command
 from service.cli.sample import load_sample
 from service.cli.serve import export_sources, serve_options
 from service.embedded import EmbeddedStack, Stack, StackError
@@ -35,14 +35,12 @@ _SAMPLE_ID = "01JHXSAMP1EKETT1E000000001"
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this module's command."""
     text = "start PostgreSQL, Redis and the service on this machine, with a sample catalog"
-    parser = subparsers.add_parser("run", help=text, description=text)
-    add_common(parser)
+    parser = add_command(subparsers, "run", text, _run)
     parser.add_argument("--shards", type=int, default=2, help="PostgreSQL primaries (default 2)")
     parser.add_argument("--replicas", type=int, default=1, help="replicas of each (default 1)")
     parser.add_argument("--no-sample", action="store_true", help="start with an empty catalog")
     parser.add_argument("--port", type=int, help="TCP port of the service (default 8080)")
     parser.add_argument("--workers", type=int, help="worker processes (default 1)")
-    parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:

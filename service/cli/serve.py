@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from service.cli.check import refuse_unfit_servers
-from service.cli.options import add_common, load_settings
+from service.cli.options import add_command, load_settings
 from service.observe import logs
 from service.process.serve import ServeOptions, serve
 from service.setting_sources import SettingsError
@@ -16,9 +16,7 @@ from service.settings import Settings
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this module's command."""
     text = "run the service with the servers in the settings"
-    parser = subparsers.add_parser("serve", help=text, description=text)
-    add_common(parser)
-    parser.set_defaults(run=_serve)
+    add_command(subparsers, "serve", text, _serve)
 
 
 def serve_options(settings: Settings) -> ServeOptions:
