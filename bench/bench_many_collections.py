@@ -6,7 +6,6 @@ the CPU time of the whole service for one answer. Figures in bench/results/many_
 """
 
 import argparse
-import asyncio
 import contextlib
 import itertools
 import json
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -25,8 +23,8 @@ import orjson
 import psycopg
 
 from bench import machine
-from bench.closed_loop import throughput
-from bench.processes import cpu_s, resident_bytes, tree
+from bench.closed_loop import read_cost_us
+from bench.processes import resident_bytes, tree
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.running import RunningService, start_service
 from tests.fixtures.stack import short_directory
@@ -82,7 +80,8 @@ def measure(collections: int, rounds: int, seconds: float) -> dict[str, Any]:
         for turn in range(rounds + 1):
             for name in itertools.islice(itertools.cycle(both), turn, turn + 2):
                 for what, paths in _paths(both[name].ids).items():
-                    us = _cost_us(running[name], paths, seconds)
+                    token = running[name].token("rita", "*:read")
+                    us = read_cost_us(running[name], token, paths, _CONNECTIONS, seconds)
                     # The first turn warms both.
                     if turn:
                         found[name].setdefault(what, []).append(us)
@@ -151,18 +150,6 @@ def _paths(ids: list[str]) -> dict[str, list[str]]:
         "get_us": [f"/v1/{NAME}/{item_id}" for item_id in ids],
         "list_us": [f"/v1/{NAME}?limit=20"],
     }
-
-
-def _cost_us(service: RunningService, paths: list[str], seconds: float) -> float:
-    head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token('rita', '*:read')}\r\n"
-    requests = [f"GET {path} {head}\r\n".encode() for path in paths]
-    port = urlsplit(service.url).port
-    assert port is not None
-    before = cpu_s(service.process.pid)
-    rate = asyncio.run(
-        throughput(port, lambda: itertools.cycle(requests), 200, _CONNECTIONS, seconds)
-    )
-    return (cpu_s(service.process.pid) - before) / (rate * seconds) * 1e6
 
 
 def _rounded(found: dict[str, dict[str, float]]) -> dict[str, Any]:

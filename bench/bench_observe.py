@@ -6,7 +6,6 @@ service for one answer, the least of all rounds: on a busy machine a rate says m
 """
 
 import argparse
-import asyncio
 import contextlib
 import itertools
 import json
@@ -15,11 +14,9 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bench import machine
-from bench.closed_loop import throughput
-from bench.processes import cpu_s
+from bench.closed_loop import read_cost_us
 from bench.workload import READER, fill
 from service.embedded import EmbeddedStack, Stack
 from tests.fixtures.collector import running_collector
@@ -88,10 +85,11 @@ def _variants(
 
 def _compared(variants: dict[str, RunningService], rounds: int, seconds: float) -> dict[str, Any]:
     cost: dict[str, list[float]] = {name: [] for name in variants}
-    ids = fill(variants["on"], _SIZE, _ITEMS).ids
+    paths = [f"/v1/items/{item_id}" for item_id in fill(variants["on"], _SIZE, _ITEMS).ids]
     for turn in range(rounds + 1):
         for name in itertools.islice(itertools.cycle(variants), turn, turn + len(variants)):
-            us = _cost_us(variants[name], ids, seconds)
+            token = variants[name].token(READER, "items:read")
+            us = read_cost_us(variants[name], token, paths, _CONNECTIONS, seconds)
             # The first turn warms all of them.
             if turn:
                 cost[name].append(us)
@@ -104,18 +102,6 @@ def _compared(variants: dict[str, RunningService], rounds: int, seconds: float) 
         "median_us": medians,
         "off_by": {name: round(least["off"] / least[name], 3) for name in ("on", "traced")},
     }
-
-
-def _cost_us(service: RunningService, ids: list[str], seconds: float) -> float:
-    head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(READER, 'items:read')}\r\n"
-    requests = [f"GET /v1/items/{item_id} {head}\r\n".encode() for item_id in ids]
-    port = urlsplit(service.url).port
-    assert port is not None
-    before = cpu_s(service.process.pid)
-    rate = asyncio.run(
-        throughput(port, lambda: itertools.cycle(requests), 200, _CONNECTIONS, seconds)
-    )
-    return (cpu_s(service.process.pid) - before) / (rate * seconds) * 1e6
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """A small HTTP/1.1 load generator: each connection sends its next request after an answer."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import cast
+from urllib.parse import urlsplit
+
+from bench.processes import cpu_s
+from tests.fixtures.running import RunningService
 
 Requests = Callable[[], Iterator[bytes]]
 
@@ -70,3 +75,18 @@ async def throughput(
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
     return sum(client.answers for client in clients) / (perf_counter() - begun)
+
+
+def read_cost_us(
+    service: RunningService, token: str, paths: Sequence[str], connections: int, seconds: float
+) -> float:
+    """CPU time of the whole service for one GET of ``paths``, which are asked in turn."""
+    head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    requests = [f"GET {path} {head}\r\n".encode() for path in paths]
+    port = urlsplit(service.url).port
+    assert port is not None
+    before = cpu_s(service.process.pid)
+    rate = asyncio.run(
+        throughput(port, lambda: itertools.cycle(requests), 200, connections, seconds)
+    )
+    return (cpu_s(service.process.pid) - before) / (rate * seconds) * 1e6

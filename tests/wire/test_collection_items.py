@@ -1,14 +1,12 @@
 """Items of collections over HTTP: each under its own URL, by the rules of its definition."""
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from service import native
-from tests.fixtures.made_collections import ALL, made, post
+from tests.fixtures.made_collections import ALL, codes, made, post
 from tests.fixtures.running import RunningService
 
 V2 = {"accept": "application/vnd.api+json"}
@@ -25,19 +23,6 @@ def products(service: RunningService) -> str:
     return made(service)
 
 
-def _fresh_id() -> str:
-    return native.format_id(native.mint_in_bucket(1_700_000_000_000, 0, 1))
-
-
-def _codes(answers: list[httpx.Response]) -> list[tuple[int, str]]:
-    return [(a.status_code, _code(a.json()) if a.status_code >= 400 else "") for a in answers]
-
-
-def _code(document: dict[str, Any]) -> str:
-    code: str = document["errors"][0]["code"] if "jsonapi" in document else document["code"]
-    return code
-
-
 def test_an_id_is_of_one_collection_alone(client: httpx.Client, products: str) -> None:
     mine = post(client, products, {"a": 1}).json()["id"]
     items = client.post("/v1/items", json={"data": {}}, headers={"idempotency-key": uuid4().hex})
@@ -52,11 +37,11 @@ def test_an_id_is_of_one_collection_alone(client: httpx.Client, products: str) -
                 client.patch(path, content=b'{"data":{"b":2}}', headers=any_tag | merge),
                 client.delete(path),
             ]
-            assert _codes(answers) == [(404, "item-not-found")] * 4
+            assert codes(answers) == [(404, "item-not-found")] * 4
             assert client.head(path).status_code == 404
     body = {"data": {"a": 2}}
     put = client.put(f"/v1/items/{mine}", json=body, headers={"if-none-match": "*"})
-    assert _codes([put]) == [(404, "item-not-found")]
+    assert codes([put]) == [(404, "item-not-found")]
     assert client.get(f"/v1/{products}/{mine}").json()["data"] == {"a": 1}
     assert client.get(f"/v1/items/{theirs}").status_code == 200
 
@@ -93,7 +78,7 @@ def test_a_cursor_is_of_one_collection(client: httpx.Client, products: str) -> N
     for _ in range(2):
         post(client, products, {})
     cursor = client.get(f"/v1/{products}?limit=1").json()["next_cursor"]
-    assert _codes([client.get(f"/v1/items?limit=1&cursor={cursor}")]) == [(400, "invalid-cursor")]
+    assert codes([client.get(f"/v1/items?limit=1&cursor={cursor}")]) == [(400, "invalid-cursor")]
 
 
 def test_a_key_belongs_to_one_collection(client: httpx.Client, products: str) -> None:
@@ -105,7 +90,7 @@ def test_a_key_belongs_to_one_collection(client: httpx.Client, products: str) ->
     assert again.headers["idempotency-replayed"] == "true"
     assert again.headers["location"] == f"/v1/{products}/{first.json()['id']}"
     other = client.post("/v1/items", json={"data": {}}, headers=headers)
-    assert _codes([other]) == [(422, "idempotency-key-reused")]
+    assert codes([other]) == [(422, "idempotency-key-reused")]
 
 
 def test_operations_of_a_batch_may_name_collections(client: httpx.Client, products: str) -> None:
@@ -163,4 +148,4 @@ def test_scopes_are_those_of_the_collection(
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v2/nothing/x", "/v1/nothing:batch"])
 def test_an_unknown_collection(client: httpx.Client, path: str) -> None:
-    assert _codes([client.get(path)]) == [(404, "no-such-collection")]
+    assert codes([client.get(path)]) == [(404, "no-such-collection")]

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from service import native
 from service.embedded import EmbeddedStack
-from tests.fixtures.made_collections import ALL, asked_of_all, changed, made, post
+from tests.fixtures.made_collections import ALL, asked_of_all, changed, codes, fresh_id, made, post
 from tests.fixtures.running import RunningService
 from tests.fixtures.stack import execute
 
@@ -21,30 +19,17 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
         yield client
 
 
-def _fresh_id() -> str:
-    return native.format_id(native.mint_in_bucket(1_700_000_000_000, 0, 1))
-
-
-def _codes(answers: list[httpx.Response]) -> list[tuple[int, str]]:
-    return [(a.status_code, _code(a.json()) if a.status_code >= 400 else "") for a in answers]
-
-
-def _code(document: dict[str, Any]) -> str:
-    code: str = document["errors"][0]["code"] if "jsonapi" in document else document["code"]
-    return code
-
-
 def test_the_definition_says_which_data_and_whose(
     service: RunningService, client: httpx.Client
 ) -> None:
     schema = {"required": ["name"]}
     name = made(service, schema=schema, max_bytes=60, write="any")
-    put = f"/v1/{name}/{_fresh_id()}"
+    put = f"/v1/{name}/{fresh_id()}"
     new = {"if-none-match": "*"}
     refused = client.put(put, json={"data": {"a": 1}}, headers=new)
-    assert _codes([refused]) == [(422, "invalid-content")]
+    assert codes([refused]) == [(422, "invalid-content")]
     large = client.put(put, json={"data": {"name": "x" * 60}}, headers=new)
-    assert _codes([large]) == [(413, "body-too-large")]
+    assert codes([large]) == [(413, "body-too-large")]
     assert large.json()["max_bytes"] == 60
     assert client.put(put, json={"data": {"name": "x"}}, headers=new).status_code == 201
     merge = {"content-type": "application/merge-patch+json", "if-match": "*"}
@@ -52,7 +37,7 @@ def test_the_definition_says_which_data_and_whose(
         assert bob.patch(put, content=b'{"data":{"b":1}}', headers=merge).status_code == 200
         broken = [b'{"data":{"name":null}}', b'{"data":{"c":"%b"}}' % (b"x" * 60)]
         answers = [bob.patch(put, content=body, headers=merge) for body in broken]
-        assert _codes(answers) == [(422, "patch-result-invalid")] * 2
+        assert codes(answers) == [(422, "patch-result-invalid")] * 2
         assert bob.delete(put).status_code == 204
     operations = [{"op": "create", "data": {}, "idempotency_key": uuid4().hex}]
     batch = client.post(f"/v1/{name}:batch", json={"operations": operations})
@@ -145,7 +130,7 @@ def test_a_public_collection_is_read_without_credentials(
             nobody.post(f"/v1/{name}:batch", json={"operations": []}),
             nobody.get("/v1/items"),
         ]
-        assert _codes(refused) == [(401, "unauthenticated")] * 4
+        assert codes(refused) == [(401, "unauthenticated")] * 4
     wrong = {"authorization": "Bearer abc"}
     assert httpx.get(f"{service.url}{path}", headers=wrong).status_code == 401
     with service.client("bob", "other:read") as bob:
@@ -223,8 +208,8 @@ def test_what_is_dropped_is_gone_at_once(service: RunningService, client: httpx.
     asked_of_all(service, path, 404, authorization=client.headers["authorization"])
     headers = {"idempotency-key": uuid4().hex}
     refused = client.post(f"/v1/{name}", json={"data": {}}, headers=headers)
-    assert _codes([refused]) == [(404, "no-such-collection")]
+    assert codes([refused]) == [(404, "no-such-collection")]
     other = made(service)
     new = {"if-none-match": "*"}
     taken = client.put(path.replace(name, other), json={"data": {}}, headers=new)
-    assert _codes([taken]) == [(404, "item-not-found")]
+    assert codes([taken]) == [(404, "item-not-found")]
