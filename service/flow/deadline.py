@@ -1,62 +1,81 @@
 """Deadlines, also for work that is slow to react to cancellation."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+E = TypeVar("E")
 T = TypeVar("T")
+
+
+class SharedTimer(Generic[E]):
+    """Calls ``on_due`` for each entry ``seconds`` after it was added, unless it was discarded.
+
+    One timer suffices, because the entry that was added first is due first. Belongs to the running
+    event loop.
+    """
+
+    def __init__(self, seconds: float, on_due: Callable[[E], None]) -> None:
+        self._seconds = seconds
+        self._on_due = on_due
+        self._loop = asyncio.get_running_loop()
+        # When each is due, in that order.
+        self._due_s: dict[E, float] = {}
+        self._watching = False
+
+    def add(self, entry: E) -> None:
+        due_s = self._due_s[entry] = self._loop.time() + self._seconds
+        if not self._watching:
+            self._watching = True
+            self._loop.call_at(due_s, self._look)
+
+    def discard(self, entry: E) -> None:
+        """Forget an entry that is not due yet."""
+        del self._due_s[entry]
+
+    def _look(self) -> None:
+        now_s = self._loop.time()
+        for entry, due_s in list(self._due_s.items()):
+            if due_s > now_s:
+                self._loop.call_at(due_s, self._look)
+                return
+            del self._due_s[entry]
+            self._on_due(entry)
+        self._watching = False
 
 
 class TimeLimit:
     """``asyncio.timeout`` for many waits of the same length, at a seventh of its cost.
 
     ``with limit.wait(): await …`` raises TimeoutError after ``seconds`` and, like
-    ``asyncio.timeout``, waits for the work it cancels. One timer suffices, because the wait that
-    began first ends first. Belongs to the running event loop.
+    ``asyncio.timeout``, waits for the work it cancels. Belongs to the running event loop.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._loop = asyncio.get_running_loop()
-        # In order of their deadlines.
-        self._waits: dict[_Wait, None] = {}
-        self._watching = False
+        self._timer: SharedTimer[_Wait] = SharedTimer(seconds, _Wait.end)
 
     def wait(self) -> "_Wait":
         """Enter it once, immediately, in the task to be limited."""
         task = asyncio.current_task(self._loop)
         assert task is not None
-        until_s = self._loop.time() + self.seconds
-        wait = _Wait(self._waits, task, until_s)
-        self._waits[wait] = None
-        if not self._watching:
-            self._watching = True
-            self._loop.call_at(until_s, self._end_due)
+        wait = _Wait(self._timer, task)
+        self._timer.add(wait)
         return wait
-
-    def _end_due(self) -> None:
-        now_s = self._loop.time()
-        for wait in list(self._waits):
-            if wait.until_s > now_s:
-                self._loop.call_at(wait.until_s, self._end_due)
-                return
-            wait.end()
-        self._watching = False
 
 
 class _Wait:
-    __slots__ = ("_cancelling", "_is_over", "_task", "_waits", "until_s")
+    __slots__ = ("_cancelling", "_is_over", "_task", "_timer")
 
-    def __init__(self, waits: "dict[_Wait, None]", task: asyncio.Task[Any], until_s: float) -> None:
-        self._waits = waits
+    def __init__(self, timer: "SharedTimer[_Wait]", task: asyncio.Task[Any]) -> None:
+        self._timer = timer
         self._task = task
         self._cancelling = task.cancelling()
         self._is_over = False
-        self.until_s = until_s
 
     def end(self) -> None:
-        del self._waits[self]
         self._is_over = True
         self._task.cancel()
 
@@ -67,7 +86,7 @@ class _Wait:
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
         if not self._is_over:
-            del self._waits[self]
+            self._timer.discard(self)
         # Not if the task was also cancelled otherwise, because then it has to stay cancelled.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from service.api.request import Exchange
+from service.flow.deadline import SharedTimer
 
 # In logs and metrics, as nginx counts such requests; it is never sent.
 CLIENT_LEFT: Final = 499
@@ -14,36 +15,19 @@ _AFTER_S: Final = 0.5
 
 
 class ClientWatch:
-    """One worker's watch over its requests. One timer suffices, as in flow.deadline.TimeLimit.
-
-    Belongs to the running event loop.
-    """
+    """One worker's watch over its requests; belongs to the running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # Those that are not watched yet, in the order of their beginning.
-        self._young: dict[Served, None] = {}
-        self._looking = False
+        self._young: SharedTimer[Served] = SharedTimer(_AFTER_S, Served.watch)
 
     def over(self, exchange: Exchange) -> "Served":
         """A block of the running task, to be entered once and immediately."""
         task = asyncio.current_task(self._loop)
         assert task is not None
-        served = Served(self._young, task, exchange, self._loop.time() + _AFTER_S)
-        self._young[served] = None
-        if not self._looking:
-            self._looking = True
-            self._loop.call_later(_AFTER_S, self._look)
+        served = Served(self._young, task, exchange)
+        self._young.add(served)
         return served
-
-    def _look(self) -> None:
-        now_s = self._loop.time()
-        for served in list(self._young):
-            if served.watched_from_s > now_s:
-                self._loop.call_at(served.watched_from_s, self._look)
-                return
-            served.watch()
-        self._looking = False
 
 
 class Served:
@@ -53,18 +37,13 @@ class Served:
     write may nevertheless have happened, as after every lost answer.
     """
 
-    __slots__ = ("_exchange", "_task", "_watching", "_young", "left", "watched_from_s")
+    __slots__ = ("_exchange", "_task", "_watching", "_young", "left")
 
     def __init__(
-        self,
-        young: "dict[Served, None]",
-        task: asyncio.Task[Any],
-        exchange: Exchange,
-        watched_from_s: float,
+        self, young: "SharedTimer[Served]", task: asyncio.Task[Any], exchange: Exchange
     ) -> None:
         self._young, self._task, self._exchange = young, task, exchange
         self._watching: asyncio.Future[None] | None = None
-        self.watched_from_s = watched_from_s
         self.left = False
 
     def __enter__(self) -> Self:
@@ -77,13 +56,12 @@ class Served:
         traceback: TracebackType | None,
     ) -> bool:
         if self._watching is None:
-            del self._young[self]
+            self._young.discard(self)
             return False
         self._watching.cancel()
         return self.left and kind is asyncio.CancelledError and not self._task.uncancel()
 
     def watch(self) -> None:
-        del self._young[self]
         self._watching = asyncio.ensure_future(_departure(self._exchange))
         self._watching.add_done_callback(self._leave)
 
